@@ -1,0 +1,1 @@
+"""TLS engines, the key log and the reader of what goes over the wire."""

@@ -1,0 +1,356 @@
+"""The ordinary engine: the standard library's ``ssl`` over memory buffers.
+
+One connection yields all three witnesses: the library's word, the transcript of the raw
+bytes that went through the buffers, and the fingerprint of the master secret.
+"""
+from __future__ import annotations
+
+import contextlib
+import datetime
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from ..model import Alert, Endpoint, Failure, Handshake, Outcome, SecretFingerprint, Session
+from .keylog import KeyLog
+from .transcript import (
+    ALERT_DESCRIPTIONS,
+    EXT_EXTENDED_MASTER_SECRET,
+    EXT_RENEGOTIATION_INFO,
+    Transcript,
+    TranscriptError,
+)
+from .wire import Deadline, Wire, WireError
+from .witness import judge, wire_says_abbreviated
+
+
+class EngineError(Exception):
+    """The engine cannot be set up as asked; the sentence says what to mend."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whom the probe trusts, and who it says it is. Paths of PEM files."""
+
+    ca_file: str | None = None
+    """None: the system's certificate store."""
+    cert_file: str | None = None
+    key_file: str | None = None
+
+
+class _Conversation:
+    """One TLS connection in the making: the library, the socket, and what both said."""
+
+    def __init__(self, context: ssl.SSLContext, wire: Wire, endpoint: Endpoint,
+                 offer: Session | None) -> None:
+        self.wire, self.endpoint, self.offer = wire, endpoint, offer
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.transcript = Transcript()
+        self.tls = context.wrap_bio(
+            self.incoming, self.outgoing, server_hostname=endpoint.server_name,
+            session=offer.handle if offer else None)
+
+    def flush(self, deadline: Deadline) -> None:
+        """Put on the wire what the library wants to say."""
+        data = self.outgoing.read()
+        if data:
+            self.transcript.feed("client", data)
+            self.wire.send(data, deadline)
+
+    def drive(self, deadline: Deadline) -> None:
+        """Handshake to the end. Raises WireError, TranscriptError or ssl.SSLError."""
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self.flush(deadline)
+            except ssl.SSLError:
+                # Our own alert is still in the buffer: it belongs on the wire and in the evidence.
+                with contextlib.suppress(WireError):
+                    self.flush(deadline)
+                raise
+            else:
+                self.flush(deadline)
+                return
+            data = self.wire.receive(deadline)
+            if not data:
+                raise WireError(Failure("handshake", "connection_closed",
+                                        "the target closed the connection in the handshake"))
+            self.transcript.feed("server", data)
+            self.incoming.write(data)
+
+
+class Stream:
+    """An established TLS connection: what MQTT is spoken over."""
+
+    def __init__(self, talk: _Conversation) -> None:
+        self._wire, self._tls = talk.wire, talk.tls
+        self._incoming, self._outgoing = talk.incoming, talk.outgoing
+        self._closed = False
+
+    def send(self, data: bytes, deadline: Deadline) -> None:
+        """Send all of ``data`` as application data. Raises WireError."""
+        try:
+            self._tls.write(data)
+        except ssl.SSLError as error:
+            raise WireError(_library_failure(error, "mqtt")) from error
+        self._wire.send(self._outgoing.read(), deadline)
+
+    def receive(self, deadline: Deadline) -> bytes:
+        """Return the next application data, ``b""`` when the target closed. Raises WireError."""
+        while True:
+            try:
+                return self._tls.read(65536)
+            except ssl.SSLWantReadError:
+                data = self._wire.receive(deadline)
+                if not data:
+                    return b""
+                self._incoming.write(data)
+            except ssl.SSLZeroReturnError:
+                return b""
+            except ssl.SSLError as error:
+                raise WireError(_library_failure(error, "mqtt")) from error
+
+    def close(self) -> None:
+        """Say close_notify and close.
+
+        Without close_notify OpenSSL marks the session as not resumable, which would read
+        as "not resumed" next time.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            # unwrap() sends our close_notify and then wants the target's, which nobody needs.
+            with contextlib.suppress(ssl.SSLError, OSError):
+                self._tls.unwrap()
+            with contextlib.suppress(WireError):
+                self._wire.send(self._outgoing.read(), Deadline(1.0))
+        finally:
+            self._wire.close()
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One connection: its evidence, and what can be done with it next."""
+
+    handshake: Handshake
+    stream: Stream | None = None
+    """None unless the handshake completed."""
+    session: Session | None = None
+    """The session to offer next time; None unless the handshake completed with an ID."""
+
+
+class OrdinaryEngine:
+    """Handshakes with TLS 1.2 alone and without the session_ticket extension.
+
+    Sessions can only be offered through the engine that made them.
+    """
+
+    def __init__(self, trust: Trust, *, stop: threading.Event | None = None) -> None:
+        """Load the certificates.
+
+        Args:
+            trust: CA and client certificate.
+            stop: when set, every wait of this engine ends with Interrupted.
+
+        Raises:
+            EngineError: a file is missing or is no PEM certificate or key.
+        """
+        self._stop = stop
+        self._keylog = KeyLog()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
+        # Tickets must never be credited to session IDs, so the extension is not offered.
+        context.options |= ssl.OP_NO_TICKET
+        _load(context, trust)
+        context.keylog_filename = self._keylog.path
+        self._context = context
+
+    def close(self) -> None:
+        """Release the key log."""
+        self._context.keylog_filename = None  # type: ignore[assignment]
+        self._keylog.close()
+
+    def connect(self, endpoint: Endpoint, *, offer: Session | None = None,
+                deadline_s: float = 5.0) -> Attempt:
+        """Make one connection and judge its handshake. Failures are evidence, not exceptions.
+
+        Args:
+            endpoint: where to.
+            offer: the session to offer, or None for a full handshake.
+            deadline_s: seconds for TCP connect and handshake together.
+
+        Raises:
+            Interrupted: the run was asked to stop.
+        """
+        started_at = utc_now()
+        deadline = Deadline(deadline_s, self._stop)
+        begun = time.monotonic()
+        try:
+            wire = Wire(endpoint, deadline)
+        except WireError as error:
+            return Attempt(Handshake(
+                endpoint, started_at, Outcome.FAILED, error.failure.detail,
+                offered_id=offer.id if offer else b"", failure=error.failure))
+        connect_ms = _ms_since(begun)
+        try:
+            return self._handshake(wire, endpoint, offer, deadline,
+                                   {"started_at": started_at, "connect_ms": connect_ms})
+        except BaseException:
+            wire.close()
+            raise
+
+    def _handshake(self, wire: Wire, endpoint: Endpoint, offer: Session | None,
+                   deadline: Deadline, seen: dict[str, Any]) -> Attempt:
+        talk = _Conversation(self._context, wire, endpoint, offer)
+        begun = time.monotonic()
+        failure: Failure | None = None
+        try:
+            talk.drive(deadline)
+        except WireError as error:
+            failure = error.failure
+        except TranscriptError as error:
+            failure = Failure("handshake", "not_tls", str(error))
+        except ssl.SSLError as error:
+            failure = _library_failure(error, "handshake")
+        handshake_ms = _ms_since(begun)
+        talk.transcript.freeze()
+        seen.update(peer_address=wire.peer, bytes_in=talk.transcript.bytes_in,
+                    bytes_out=talk.transcript.bytes_out)
+        if failure is not None:
+            wire.close()
+            return Attempt(_failed(endpoint, offer, talk.transcript, failure, seen))
+        return self._completed(talk, {**seen, "handshake_ms": handshake_ms})
+
+    def _completed(self, talk: _Conversation, seen: dict[str, Any]) -> Attempt:
+        transcript, offer = talk.transcript, talk.offer
+        client, server = transcript.client_hello, transcript.server_hello
+        if client is None or server is None:
+            raise EngineError("a handshake completed without both hellos on the wire")
+        secret = self._keylog.take(client.random)
+        if secret is None:
+            raise EngineError("the TLS library logged no master secret for this connection")
+        same = secret.same_as(offer.secret) if offer is not None else None
+        reused = bool(talk.tls.session_reused)
+        abbreviated = wire_says_abbreviated(transcript)
+        outcome, why = judge(offered=offer is not None, library_reused=reused,
+                             abbreviated=abbreviated, same_master_secret=same)
+        failure: Failure | None = None
+        if offer is not None and client.session_id != offer.id:
+            # OpenSSL dropped the session on our side: whatever happened proves nothing.
+            outcome = Outcome.FAILED
+            why = "our own TLS library did not offer the session"
+            failure = Failure("handshake", "not_offered", why)
+        cipher = talk.tls.cipher()
+        handshake = Handshake(
+            talk.endpoint, outcome=outcome, why=why, offered_id=client.session_id,
+            server_id=server.session_id, version=server.version,
+            cipher=cipher[0] if cipher else None, client_random=client.random,
+            server_random=server.random, library_reused=reused, wire_abbreviated=abbreviated,
+            same_master_secret=same, ticket_issued=transcript.server_sent("NewSessionTicket"),
+            extended_master_secret=EXT_EXTENDED_MASTER_SECRET in server.extensions,
+            secure_renegotiation=EXT_RENEGOTIATION_INFO in server.extensions,
+            messages=tuple(transcript.messages), alerts=tuple(transcript.alerts),
+            failure=failure, **seen)
+        session = _session(handshake, talk.tls, secret) if server.session_id else None
+        talk.wire.stage = "mqtt"
+        return Attempt(handshake, Stream(talk), session)
+
+
+def utc_now() -> str:
+    """Return the time as ISO 8601 in UTC, to the millisecond."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _ms_since(begun: float) -> float:
+    return round((time.monotonic() - begun) * 1000, 3)
+
+
+def _session(handshake: Handshake, tls: ssl.SSLObject, secret: SecretFingerprint) -> Session:
+    return Session(
+        id=handshake.server_id, cipher=handshake.cipher or "", issuer=handshake.endpoint.name,
+        established_at=handshake.started_at, handle=tls.session, secret=secret,
+        client_random=handshake.client_random, server_random=handshake.server_random)
+
+
+def _load(context: ssl.SSLContext, trust: Trust) -> None:
+    if trust.ca_file is None:
+        context.load_default_certs()
+    else:
+        try:
+            context.load_verify_locations(cafile=trust.ca_file)
+        except FileNotFoundError:
+            raise EngineError(f"the CA file {trust.ca_file} does not exist") from None
+        except (OSError, ssl.SSLError):
+            raise EngineError(
+                f"the CA file {trust.ca_file} cannot be read as PEM certificates") from None
+    if trust.cert_file is not None:
+        try:
+            # No passphrase prompt: a probe must never wait for a terminal.
+            context.load_cert_chain(trust.cert_file, trust.key_file, password=_no_passphrase)
+        except FileNotFoundError:
+            raise EngineError(f"the client certificate {trust.cert_file} or its key "
+                              f"{trust.key_file} does not exist") from None
+        except (OSError, ssl.SSLError):
+            raise EngineError(
+                f"the client certificate {trust.cert_file} and key {trust.key_file} cannot be "
+                "used: not PEM, encrypted, or not of one pair") from None
+
+
+def _no_passphrase() -> str:
+    return ""
+
+
+def _failed(endpoint: Endpoint, offer: Session | None, transcript: Transcript,
+            failure: Failure, seen: dict[str, Any]) -> Handshake:
+    client, server = transcript.client_hello, transcript.server_hello
+    alerts = tuple(transcript.alerts)
+    outcome, why = Outcome.FAILED, failure.detail
+    fatal = [alert for alert in alerts if alert.raised_by == "target" and alert.level == "fatal"]
+    if not fatal and failure.cause.startswith("target_alert:"):
+        # Encrypted: only the library could read it, and it says the target raised it.
+        fatal = [Alert("target", "fatal", failure.cause.partition(":")[2])]
+        alerts += tuple(fatal)
+    if fatal:
+        outcome = Outcome.REFUSED
+        why = f"the target raised the fatal alert {fatal[-1].description}"
+        failure = Failure("handshake", "refused", why)
+    elif (client and server and client.session_id and server.session_id == client.session_id
+          and "Certificate" in transcript.server_flight()):
+        outcome = Outcome.INCONSISTENT
+        why = "the target echoed the offered session ID and yet sent a Certificate"
+        failure = Failure("handshake", "echoed_but_full", why)
+    return Handshake(
+        endpoint, outcome=outcome, why=why,
+        offered_id=client.session_id if client else (offer.id if offer else b""),
+        server_id=server.session_id if server else b"",
+        version=server.version if server else None,
+        client_random=client.random if client else b"",
+        server_random=server.random if server else b"",
+        messages=tuple(transcript.messages), alerts=alerts, failure=failure, **seen)
+
+
+def _library_failure(error: ssl.SSLError, stage: str) -> Failure:
+    """Turn our library's error into a failure that says whose doing it was."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        cause = "certificate_not_trusted"
+        if error.verify_code in (10, 9):  # X509_V_ERR_CERT_HAS_EXPIRED, _NOT_YET_VALID
+            cause = "certificate_expired"
+        elif error.verify_code in (62, 64):  # X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH
+            cause = "certificate_name_mismatch"
+        return Failure(stage, cause, error.verify_message.rstrip("."))
+    reason = error.reason or ""
+    # OpenSSL names an alert it *received* SSLV3_ALERT_… or TLSV1_ALERT_…
+    _, marker, alert = reason.partition("_ALERT_")
+    if marker and alert.lower() in ALERT_DESCRIPTIONS.values():
+        return Failure(stage, f"target_alert:{alert.lower()}", f"the target raised {alert.lower()}")
+    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"):
+        return Failure(stage, "not_tls", "the target does not speak TLS on this port")
+    if isinstance(error, ssl.SSLEOFError):
+        return Failure(stage, "connection_closed", "the target closed the connection")
+    text = reason.replace("_", " ").lower() or str(error)
+    return Failure(stage, "library_rejected", f"our TLS library rejected the handshake: {text}")

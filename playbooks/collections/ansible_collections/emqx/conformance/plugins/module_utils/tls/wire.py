@@ -1,0 +1,183 @@
+"""A TCP connection that keeps its deadline and can be interrupted."""
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import queue
+import select
+import socket
+import threading
+import time
+from typing import Any
+
+from ..model import Endpoint, Failure
+
+_SLICE_S = 0.2
+"""How long a wait may go on without looking whether the run was interrupted."""
+
+
+class WireError(Exception):
+    """The connection could not be made, broke, or missed its deadline."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error of anybody's
+    """The run was asked to stop."""
+
+
+class Deadline:
+    """A moment on the monotonic clock, and the event that may come before it."""
+
+    def __init__(self, seconds: float, stop: threading.Event | None = None) -> None:
+        self.seconds = seconds
+        self.stop = stop
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Return the seconds left, never negative.
+
+        Raises:
+            Interrupted: the run was asked to stop.
+        """
+        if self.stop is not None and self.stop.is_set():
+            raise Interrupted
+        return max(0.0, self._end - time.monotonic())
+
+
+def _os_cause(error: OSError) -> tuple[str, str]:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection_refused", "connection refused: nothing listens there"
+    if isinstance(error, (ConnectionResetError, BrokenPipeError)):
+        return "connection_reset", "the target reset the connection"
+    return "io_error", (error.strerror or str(error)).lower()
+
+
+def resolve(endpoint: Endpoint, deadline: Deadline) -> list[tuple[int, Any]]:
+    """Return (address family, socket address) pairs for an endpoint.
+
+    The resolver has no deadline of its own, so it runs in a thread that is left behind
+    when it is late.
+
+    Raises:
+        WireError: the name does not resolve, or not in time.
+    """
+    answers: queue.Queue[list[tuple[int, Any]] | OSError] = queue.Queue()
+
+    def ask() -> None:
+        try:
+            found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+            answers.put([(int(family), address) for family, _, _, _, address in found])
+        except (OSError, UnicodeError) as error:
+            answers.put(error if isinstance(error, OSError) else OSError(str(error)))
+
+    # Numeric addresses need no thread.
+    with contextlib.suppress(OSError):
+        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM,
+                                   flags=socket.AI_NUMERICHOST)
+        return [(int(family), address) for family, _, _, _, address in found]
+    threading.Thread(target=ask, daemon=True).start()
+    while True:
+        left = deadline.left()
+        try:
+            answer = answers.get(timeout=min(left, _SLICE_S) or 0.001)
+        except queue.Empty:
+            if left <= 0:
+                raise WireError(Failure("connect", "name_not_resolved",
+                                        f"the name {endpoint.host} did not resolve within "
+                                        f"{deadline.seconds:g} s")) from None
+            continue
+        if isinstance(answer, OSError):
+            raise WireError(Failure("connect", "name_not_resolved",
+                                    f"the name {endpoint.host} does not resolve: "
+                                    f"{(answer.strerror or str(answer)).lower()}"))
+        return answer
+
+
+class Wire:
+    """A connected, non-blocking TCP socket."""
+
+    def __init__(self, endpoint: Endpoint, deadline: Deadline) -> None:
+        """Connect, trying each of the name's addresses in turn.
+
+        Raises:
+            WireError: with stage ``connect``.
+        """
+        self.stage = "connect"
+        last: WireError | None = None
+        for family, address in resolve(endpoint, deadline):
+            try:
+                self._socket = self._connected(family, address, deadline)
+            except WireError as error:
+                last = error
+                continue
+            self.peer = str(address[0])
+            self.stage = "handshake"
+            return
+        raise last or WireError(Failure("connect", "name_not_resolved",
+                                        f"the name {endpoint.host} has no address"))
+
+    def _connected(self, family: int, address: Any, deadline: Deadline) -> socket.socket:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            code = sock.connect_ex(address)
+            if code not in (0, errno.EINPROGRESS):
+                raise OSError(code, os.strerror(code))
+            self._wait(sock, select.POLLOUT, deadline)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                raise OSError(code, os.strerror(code))
+        except OSError as error:
+            sock.close()
+            raise WireError(Failure("connect", *_os_cause(error))) from error
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _wait(self, sock: socket.socket, event: int, deadline: Deadline) -> None:
+        poller = select.poll()
+        poller.register(sock, event)
+        while True:
+            left = deadline.left()
+            if poller.poll(min(left, _SLICE_S) * 1000):
+                return
+            if left <= 0:
+                what = "did not accept the connection" if self.stage == "connect" \
+                    else "did not answer"
+                raise WireError(Failure(self.stage, "timeout",
+                                        f"the target {what} within {deadline.seconds:g} s"))
+
+    def send(self, data: bytes, deadline: Deadline) -> None:
+        """Send all of ``data``. Raises WireError."""
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self._socket.send(view):]
+            except BlockingIOError:
+                self._wait(self._socket, select.POLLOUT, deadline)
+            except OSError as error:
+                raise WireError(Failure(self.stage, *_os_cause(error))) from error
+
+    def receive(self, deadline: Deadline) -> bytes:
+        """Return the next bytes, ``b""`` at the end of the stream. Raises WireError."""
+        while True:
+            # The deadline holds even against a peer that always has one more byte ready.
+            if deadline.left() <= 0:
+                raise WireError(Failure(self.stage, "timeout",
+                                        f"the target was not done within {deadline.seconds:g} s"))
+            try:
+                return self._socket.recv(65536)
+            except BlockingIOError:
+                self._wait(self._socket, select.POLLIN, deadline)
+            except OSError as error:
+                raise WireError(Failure(self.stage, *_os_cause(error))) from error
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
