@@ -124,6 +124,24 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class MqttResult:
+    """How CONNECT went on the connection."""
+
+    version: str
+    """``3.1.1`` or ``5``."""
+    cause: str
+    """Stable token of what went wrong; empty when CONNACK accepted."""
+    detail: str
+    connack_ms: float | None = None
+    """From CONNECT to CONNACK."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"version": self.version, "cause": self.cause, "detail": self.detail,
+                "connack_ms": self.connack_ms}
+
+
+@dataclass(frozen=True)
 class Handshake:
     """All that one connection showed."""
 
@@ -158,6 +176,8 @@ class Handshake:
     handshake_ms: float | None = None
     """From the first ClientHello byte to the last Finished, TCP connect not included."""
     failure: Failure | None = None
+    mqtt: MqttResult | None = None
+    """None when the handshake did not complete."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form (session IDs are public on the wire; secrets are not here)."""
@@ -186,4 +206,5 @@ class Handshake:
             "connect_ms": self.connect_ms,
             "handshake_ms": self.handshake_ms,
             "failure": self.failure.as_dict() if self.failure else None,
+            "mqtt": self.mqtt.as_dict() if self.mqtt else None,
         }

@@ -1,0 +1,169 @@
+"""The bench: the nodes, the engine, and what the checks have learnt so far in this run."""
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field, replace
+
+from ..model import Endpoint, Handshake, MqttResult, Outcome, Session
+from ..mqtt import client as mqtt
+from ..tls.engine import OrdinaryEngine
+from ..tls.wire import Deadline, WireError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the run behaves; the names are those of the inventory."""
+
+    cache_scope: str = "node"
+    """Where a session is expected to resume: ``node``, ``cluster`` or ``none``."""
+    session_cache_max: int = 1000
+    """Sessions a node remembers; the budget of every check is a share of it."""
+    rate_limit: float | None = None
+    """Handshakes a second and node; None: unlimited."""
+    deadline_s: float = 5.0
+    """For TCP connect and handshake together, and again for CONNECT to CONNACK."""
+    mqtt_version: str = "auto"
+    credentials: mqtt.Credentials = field(default_factory=mqtt.Credentials)
+
+    def expected(self, issuer: str, redeemer: str) -> Outcome:
+        """Return what offering ``issuer``'s session to ``redeemer`` should come to."""
+        if self.cache_scope == "cluster" or (self.cache_scope == "node" and issuer == redeemer):
+            return Outcome.RESUMED
+        return Outcome.FULL
+
+
+@dataclass(frozen=True)
+class Contact:
+    """One connection with MQTT on it."""
+
+    handshake: Handshake
+    session: Session | None = None
+    connack: mqtt.Connack | None = None
+
+
+class _Pace:
+    """Spaces the handshakes to one node."""
+
+    def __init__(self, per_second: float | None) -> None:
+        self._gap = 1.0 / per_second if per_second else 0.0
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self, stop: threading.Event) -> None:
+        if not self._gap:
+            return
+        with self._lock:
+            now = time.monotonic()
+            due = max(self._next, now)
+            self._next = due + self._gap
+        stop.wait(max(0.0, due - now))
+
+
+class Bench:
+    """What checks work with. Thread-safe: subjects of one check are measured side by side."""
+
+    def __init__(self, engine: OrdinaryEngine, nodes: list[Endpoint], settings: Settings,
+                 stop: threading.Event) -> None:
+        self.engine, self.settings, self.stop = engine, settings, stop
+        self.nodes = {node.name: node for node in nodes}
+        self.sessions: dict[str, Session] = {}
+        """By issuer: the session that CORE-01 established."""
+        self.connacks: dict[str, mqtt.Connack] = {}
+        """By node: the first CONNACK, in which a target may name itself."""
+        self.handshakes: list[Handshake] = []
+        """Every handshake of the run, in the order in which they ended."""
+        self.cells: dict[tuple[str, str], Handshake] = {}
+        """The matrix: what offering issuer's session to redeemer came to."""
+        self._mqtt_versions: dict[str, str] = {}
+        self._paces = {node.name: _Pace(settings.rate_limit) for node in nodes}
+        self._lock = threading.Lock()
+
+    def contact(self, node: str, offer: Session | None = None) -> Contact:
+        """Connect to a node, offer a session or none, and speak MQTT.
+
+        With ``mqtt_version`` auto, the first contact with a node that refuses MQTT 5 costs
+        it a second connection.
+
+        Raises:
+            Interrupted: the run was asked to stop.
+        """
+        version = self._mqtt_version(node)
+        try:
+            return self._contact(node, offer, version)
+        except mqtt.UnsupportedVersionError:
+            with self._lock:
+                self._mqtt_versions[node] = "3.1.1"
+            return self._contact(node, offer, "3.1.1")
+
+    def _mqtt_version(self, node: str) -> str:
+        if self.settings.mqtt_version != "auto":
+            return self.settings.mqtt_version
+        with self._lock:
+            return self._mqtt_versions.get(node, "5")
+
+    def _contact(self, node: str, offer: Session | None, version: str) -> Contact:
+        self._paces[node].wait(self.stop)
+        deadline_s = self.settings.deadline_s
+        attempt = self.engine.connect(self.nodes[node], offer=offer, deadline_s=deadline_s)
+        handshake, connack = attempt.handshake, None
+        if attempt.stream is not None:
+            try:
+                result, connack = self._speak_mqtt(attempt.stream, version)
+            finally:
+                attempt.stream.close()
+            handshake = replace(handshake, mqtt=result)
+        with self._lock:
+            self.handshakes.append(handshake)
+            if connack is not None:
+                self.connacks.setdefault(node, connack)
+        return Contact(handshake, attempt.session, connack)
+
+    def _speak_mqtt(self, stream: mqtt.ByteStream,
+                    version: str) -> tuple[MqttResult, mqtt.Connack | None]:
+        deadline = Deadline(self.settings.deadline_s, self.stop)
+        begun = time.monotonic()
+        try:
+            connack = mqtt.connect(stream, self.settings.credentials, version=version,
+                                   deadline=deadline)
+        except mqtt.UnsupportedVersionError as error:
+            if self.settings.mqtt_version == "auto" and version == "5":
+                raise
+            return MqttResult(version, error.cause, str(error)), None
+        except mqtt.MqttError as error:
+            return MqttResult(version, error.cause, str(error)), None
+        connect_ms = round((time.monotonic() - begun) * 1000, 3)
+        try:
+            mqtt.disconnect(stream, deadline)
+        except WireError as error:
+            return MqttResult(version, "mqtt_closed", error.failure.detail), connack
+        return MqttResult(version, "", "CONNACK accepted", connect_ms), connack
+
+    def fresh_session(self, issuer: str) -> Contact:
+        """Make a full handshake with a node and remember the session it issued."""
+        contact = self.contact(issuer)
+        if contact.session is not None:
+            with self._lock:
+                self.sessions[issuer] = contact.session
+        return contact
+
+    def offer(self, issuer: str, redeemer: str) -> Contact:
+        """Offer the issuer's remembered session to the redeemer.
+
+        OpenSSL forbids a session for good when a peer answers its ClientHello with a fatal
+        alert. A session spoilt that way by *another* redeemer was never offered to this
+        one, so a new one is made at home, and resumed there first.
+        """
+        contact = self.contact(redeemer, self.sessions[issuer])
+        failure = contact.handshake.failure
+        if failure is None or failure.cause != "not_offered":
+            return contact
+        if self.fresh_session(issuer).session is None:
+            return contact
+        self.contact(issuer, self.sessions[issuer])
+        return self.contact(redeemer, self.sessions[issuer])
+
+    def record_cell(self, issuer: str, redeemer: str, handshake: Handshake) -> None:
+        """Put a handshake into the matrix."""
+        with self._lock:
+            self.cells[issuer, redeemer] = handshake

@@ -1,0 +1,12 @@
+"""The catalogue: every family's checks, in the order in which they run."""
+from __future__ import annotations
+
+from . import core
+from .registry import Registry
+
+
+def catalogue() -> Registry:
+    """Return all checks."""
+    registry = Registry()
+    core.register(registry)
+    return registry

@@ -1,0 +1,164 @@
+"""CORE: does resumption work, where it should and only there."""
+from __future__ import annotations
+
+from ..model import Outcome, Session
+from .bench import Bench, Contact
+from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Subject, Verdict
+from .verdicts import failed, passed, trouble
+
+REPETITIONS = 10
+"""How often CORE-05 resumes one session."""
+MAX_SESSION_ID = 32
+"""RFC 5246 7.4.1.3: opaque SessionID<0..32>."""
+
+
+def issues_session_id(bench: Bench, subject: Subject) -> Verdict:
+    """CORE-01: the ID of a full handshake is there to be offered next time."""
+    (node,) = subject
+    contact = bench.fresh_session(node)
+    if verdict := trouble(contact, first=True):
+        return verdict
+    handshake = contact.handshake
+    length = len(handshake.server_id)
+    if length == 0:
+        return failed("no_session_id", f"{node} issued no session ID, so there is nothing to "
+                                       "resume", handshake)
+    # The reader refuses longer ones already; the bound is stated where the clause is judged.
+    if length > MAX_SESSION_ID:
+        return failed("session_id_too_long", f"{node} issued a session ID of {length} bytes",
+                      handshake)
+    return passed(f"{node} issued a session ID of {length} bytes", handshake)
+
+
+def _flaw(contact: Contact, session: Session) -> tuple[str, str] | None:
+    """Return what is wrong with a resumed handshake that must keep its session's parameters."""
+    handshake = contact.handshake
+    if handshake.cipher != session.cipher:
+        return "other_cipher", (f"resumed with {handshake.cipher}, while the session was made "
+                                f"with {session.cipher}")
+    if handshake.server_random == session.server_random:
+        return "random_reused", "answered the resumption with the random of the first handshake"
+    return None
+
+
+def same_node_resumes(bench: Bench, subject: Subject) -> Verdict:
+    """CORE-02: the session comes back on the node that issued it."""
+    (node,) = subject
+    session = bench.sessions[node]
+    contact = bench.contact(node, session)
+    handshake = contact.handshake
+    bench.record_cell(node, node, handshake)
+    if verdict := trouble(contact):
+        return verdict
+    if bench.settings.expected(node, node) is Outcome.FULL:
+        if handshake.outcome is Outcome.RESUMED:
+            return failed("resumed", f"{node} resumed its session although "
+                                     "resumption_cache_scope is none", handshake)
+        return passed(f"{node} does not resume, as resumption_cache_scope none declares", handshake)
+    if handshake.outcome is not Outcome.RESUMED:
+        return failed("not_resumed",
+                      f"{node} issued a session ID and yet answered its own session with a full "
+                      "handshake: its cache is off (reuse_sessions = false) or forgets, or this "
+                      "address leads to several nodes", handshake)
+    if flaw := _flaw(contact, session):
+        return failed(flaw[0], f"{node} {flaw[1]}", handshake)
+    return passed(f"{node} resumed its session in an abbreviated handshake", handshake)
+
+
+def other_node_as_expected(bench: Bench, subject: Subject) -> Verdict:
+    """CORE-03: a foreign session leads quietly to a full handshake."""
+    issuer, redeemer = subject
+    contact = bench.offer(issuer, redeemer)
+    handshake = contact.handshake
+    bench.record_cell(issuer, redeemer, handshake)
+    if verdict := trouble(contact):
+        return verdict
+    expected = bench.settings.expected(issuer, redeemer)
+    if handshake.outcome is not expected:
+        if expected is Outcome.FULL:
+            return failed("resumed_elsewhere", f"{redeemer} resumed a session that {issuer} "
+                                               "issued", handshake)
+        return failed("not_resumed", f"{redeemer} did not resume {issuer}'s session although "
+                                     "resumption_cache_scope is cluster", handshake)
+    if handshake.alerts:
+        alert = handshake.alerts[0]
+        return failed("alert", f"{redeemer} raised the {alert.level} alert {alert.description} on "
+                               f"a session of {issuer}", handshake)
+    how = "fell back to a full handshake on" if expected is Outcome.FULL else "resumed"
+    return passed(f"{redeemer} {how} {issuer}'s session, and MQTT works", handshake)
+
+
+def still_resumes_at_home(bench: Bench, subject: Subject) -> Verdict:
+    """CORE-04: being declined elsewhere has not cost the session its home."""
+    issuer, redeemer = subject
+    contact = bench.offer(issuer, issuer)
+    if verdict := trouble(contact):
+        return verdict
+    if contact.handshake.outcome is not Outcome.RESUMED:
+        return failed("not_resumed", f"{issuer} no longer resumes its session after it was "
+                                     f"offered to {redeemer}", contact.handshake)
+    return passed(f"{issuer} still resumes its session after it was offered to {redeemer}",
+                  contact.handshake)
+
+
+def resumes_again_and_again(bench: Bench, subject: Subject) -> Verdict:
+    """CORE-05: a resumption does not use the session up."""
+    (node,) = subject
+    handshakes = []
+    for attempt in range(1, REPETITIONS + 1):
+        contact = bench.contact(node, bench.sessions[node])
+        handshakes.append(contact.handshake)
+        if verdict := trouble(contact):
+            return Verdict(verdict.status, verdict.reason,
+                           f"{verdict.message} (resumption {attempt} of {REPETITIONS})",
+                           tuple(handshakes))
+    resumed = sum(handshake.outcome is Outcome.RESUMED for handshake in handshakes)
+    if resumed < REPETITIONS:
+        return failed("not_resumed", f"{node} resumed one session {resumed} of {REPETITIONS} "
+                                     "times", *handshakes)
+    return passed(f"{node} resumed one session {REPETITIONS} times in sequence", *handshakes)
+
+
+def _two_nodes(bench: Bench) -> str | None:
+    return None if len(bench.nodes) > 1 else "one node: there is no other node to ask"
+
+
+def _two_nodes_that_resume(bench: Bench) -> str | None:
+    return _two_nodes(bench) or _resumes(bench)
+
+
+def _resumes(bench: Bench) -> str | None:
+    if bench.settings.cache_scope == "none":
+        return "resumption_cache_scope none declares that nothing resumes"
+    return None
+
+
+def register(registry: Registry) -> None:
+    """Add the family."""
+    registry.add(Check(
+        "CORE-01", "A full handshake issues a session ID",
+        "A full TLS 1.2 handshake issues a session ID of 1 to 32 bytes.",
+        "RFC 5246 7.4.1.3", Level.MUST, Impact.SAFE, Per.NODE, Cost(full=1), issues_session_id))
+    registry.add(Check(
+        "CORE-02", "The same node resumes",
+        "A node resumes the session it issued: abbreviated flight, same ID, version, cipher "
+        "suite and master secret, fresh randoms.",
+        "RFC 5246 7.3, 7.4.1.3", Level.MUST, Impact.SAFE, Per.NODE, Cost(resumed=1),
+        same_node_resumes, (Need("CORE-01"),)))
+    registry.add(Check(
+        "CORE-03", "Every other node falls back to a full handshake",
+        "Offered to any other node, a session that resumes at home leads to a full handshake "
+        "without an alert, and MQTT works.",
+        "RFC 5246 7.4.1.2", Level.MUST, Impact.SAFE, Per.PAIR, Cost(full=1),
+        other_node_as_expected, (Need("CORE-02", "issuer"), Need("CORE-01", "redeemer")),
+        _two_nodes))
+    registry.add(Check(
+        "CORE-04", "A session declined elsewhere still resumes at home",
+        "After another node declined it, a session still resumes on the node that issued it.",
+        "RFC 5246 7.3", Level.MUST, Impact.SAFE, Per.PAIR, Cost(resumed=1, at="issuer"),
+        still_resumes_at_home, (Need("CORE-03"),), _two_nodes_that_resume))
+    registry.add(Check(
+        "CORE-05", "A session resumes again and again",
+        f"One session resumes {REPETITIONS} times in sequence.",
+        "RFC 5246 7.3", Level.MUST, Impact.SAFE, Per.NODE, Cost(resumed=REPETITIONS),
+        resumes_again_and_again, (Need("CORE-02"),), _resumes))

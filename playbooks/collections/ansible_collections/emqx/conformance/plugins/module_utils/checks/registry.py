@@ -1,0 +1,169 @@
+"""What a check is, and the list of all of them.
+
+A check is one requirement sentence and one function that measures it on one subject: a
+node, or an ordered pair of nodes (issuer, redeemer).
+"""
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Callable
+
+from ..model import Handshake
+
+if TYPE_CHECKING:
+    from .bench import Bench
+
+
+class Level(str, enum.Enum):
+    """RFC 2119's level, for the target."""
+
+    MUST = "MUST"
+    SHOULD = "SHOULD"
+    INFO = "INFO"
+
+
+class Impact(enum.IntEnum):
+    """What a check does to its target."""
+
+    SAFE = 0
+    """A handful of ordinary connections."""
+    NOISY = 1
+    """Many connections or malformed hellos; fills logs."""
+    DISRUPTIVE = 2
+    """Stops or restarts a node, or fills its cache."""
+
+    @property
+    def label(self) -> str:
+        """The name users write."""
+        return self.name.lower()
+
+    @property
+    def cache_share(self) -> float:
+        """The share of a node's session cache that checks of this impact may fill."""
+        return (0.01, 0.25, 1.0)[self.value]
+
+
+class Status(str, enum.Enum):
+    """The status of a finding."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    KNOWN = "known"
+    """A failure that a known deviation or a waiver covers."""
+    WARNED = "warned"
+    """A SHOULD that failed."""
+    INFO = "info"
+    SKIPPED = "skipped"
+    """A declared precondition is absent, or a check it needs failed."""
+    ERROR = "error"
+    """Selected but not measured, or the harness broke."""
+
+
+class Per(str, enum.Enum):
+    """What a check has one finding for."""
+
+    NODE = "node"
+    PAIR = "pair"
+
+
+Subject = tuple[str, ...]
+"""``(node,)`` or ``(issuer, redeemer)``."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Handshakes one subject costs. ``full`` ones each fill a place in a session cache."""
+
+    full: int = 0
+    resumed: int = 0
+    at: str = "redeemer"
+    """Which end of a pair pays: ``issuer`` or ``redeemer``. A node pays for itself."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """A check that must have passed before this one means anything."""
+
+    check: str
+    of: str = "same"
+    """``same`` subject, or this pair's ``issuer`` or ``redeemer``."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check's function says about its subject."""
+
+    status: Status
+    reason: str
+    """Stable token, for machines; empty when passed."""
+    message: str
+    """One plain sentence."""
+    handshakes: tuple[Handshake, ...] = ()
+
+
+Measure = Callable[["Bench", Subject], Verdict]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row of the catalogue."""
+
+    id: str
+    title: str
+    requirement: str
+    """What must hold, in one sentence."""
+    clause: str
+    level: Level
+    impact: Impact
+    per: Per
+    cost: Cost
+    measure: Measure
+    needs: tuple[Need, ...] = ()
+    precondition: Callable[[Bench], str | None] = field(default=lambda _: None)
+    """Returns why the check cannot apply to this target at all, or None."""
+
+    @property
+    def family(self) -> str:
+        """``CORE`` of ``CORE-01``."""
+        return self.id.partition("-")[0]
+
+
+class Registry:
+    """All checks, in the order in which they run."""
+
+    def __init__(self) -> None:
+        self._checks: dict[str, Check] = {}
+
+    def __iter__(self) -> Iterator[Check]:
+        return iter(self._checks.values())
+
+    def add(self, check: Check) -> None:
+        """Add a check whose needs are already there.
+
+        Raises:
+            ValueError: the id is taken, or a need is unknown.
+        """
+        if check.id in self._checks:
+            raise ValueError(f"{check.id} is registered twice")
+        for need in check.needs:
+            if need.check not in self._checks:
+                raise ValueError(f"{check.id} needs {need.check}, which does not run before it")
+        self._checks[check.id] = check
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One verdict of one check on one subject."""
+
+    check: Check
+    subject: Subject
+    verdict: Verdict
+    waiver: str | None = None
+    """Why a failure is ``known``."""
+
+    @property
+    def subject_name(self) -> str:
+        """``emqx1``, ``emqx1->emqx2``, or ``cluster`` for a check without subjects."""
+        return "->".join(self.subject) or "cluster"

@@ -1,0 +1,38 @@
+"""What a node is, and how that was learnt."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .mqtt.client import Connack
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Product and release of a node. A verdict always names what was verified."""
+
+    product: str
+    version: str | None
+    otp_release: str | None
+    how_identified: str
+
+    @classmethod
+    def unknown(cls, why: str) -> Identity:
+        """Return the identity of a node that did not tell."""
+        return cls("unknown", None, None, why)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"product": self.product, "version": self.version,
+                "otp_release": self.otp_release, "how_identified": self.how_identified}
+
+
+def from_connack(connack: Connack) -> Identity:
+    """Return what a node says of itself in its CONNACK (User Property, MQTT 5 3.2.2.3.10)."""
+    if connack.version != "5":
+        return Identity.unknown(f"MQTT {connack.version} gives a target no way to name itself")
+    told = dict(connack.user_properties)
+    if "product" not in told:
+        return Identity.unknown("the target does not name itself in its MQTT 5 CONNACK")
+    return Identity(told["product"], told.get("version"), told.get("otp_release"),
+                    "told by the user properties of its MQTT 5 CONNACK")

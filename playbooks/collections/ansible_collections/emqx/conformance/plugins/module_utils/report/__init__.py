@@ -1,0 +1,1 @@
+"""results.json, junit.xml and the terminal, all from one result object."""

@@ -1,0 +1,232 @@
+"""The one result object, from which every report is made (schemas/results.schema.json)."""
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..checks.bench import Bench
+from ..checks.plan import Plan
+from ..checks.registry import Check, Finding, Status
+from ..identity import Identity
+from ..model import Handshake, Outcome
+
+SCHEMA_VERSION = "1.0"
+
+_NOT_MEASURED = "not_measured"
+
+
+@dataclass
+class RunRecord:
+    """What the report knows of a run, at any moment of it."""
+
+    bench: Bench
+    plan: Plan
+    driver: str
+    started_at: str
+    identities: dict[str, Identity] = field(default_factory=dict)
+    """By node."""
+    findings: list[Finding] = field(default_factory=list)
+    duration_s: float = 0.0
+    complete: bool = False
+
+
+def build(record: RunRecord) -> dict[str, Any]:
+    """Return the result object. Planned but unmeasured subjects are in it as errors."""
+    findings = _in_order(record)
+    numbers = {id(handshake): f"h{number:05d}"
+               for number, handshake in enumerate(record.bench.handshakes, 1)}
+    checks = [_finding(finding, numbers) for finding in findings]
+    matrix = _matrix(record, findings, numbers)
+    counts = Counter(row["status"] for row in checks)
+    verdict, headline = judge(checks, matrix, complete=record.complete)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "started_at": record.started_at,
+        "duration_s": round(record.duration_s, 3),
+        "complete": record.complete,
+        "verdict": verdict,
+        "headline": headline,
+        "target": _target(record),
+        "nodes": [_node(record, name) for name in record.bench.nodes],
+        "matrix": matrix,
+        "checks": checks,
+        "latency": {
+            "full": _latency(record.bench.handshakes, Outcome.FULL),
+            "resumed": _latency(record.bench.handshakes, Outcome.RESUMED),
+        },
+        "counts": {status.value: counts.get(status.value, 0) for status in Status},
+        "budget": _budget(record),
+        "handshakes": {numbers[id(handshake)]: handshake.as_dict()
+                       for handshake in record.bench.handshakes},
+    }
+
+
+def _in_order(record: RunRecord) -> list[tuple[Check, str, Finding | None]]:
+    found = {(finding.check.id, finding.subject): finding for finding in record.findings}
+    rows: list[tuple[Check, str, Finding | None]] = []
+    for planned in record.plan.checks:
+        for subject in planned.subjects or ((),):
+            finding = found.get((planned.check.id, subject))
+            name = finding.subject_name if finding else "->".join(subject) or "cluster"
+            rows.append((planned.check, name, finding))
+    return rows
+
+
+def _finding(row: tuple[Check, str, Finding | None], numbers: dict[int, str]) -> dict[str, Any]:
+    check, subject, finding = row
+    head = {"id": check.id, "title": check.title, "clause": check.clause,
+            "level": check.level.value, "impact": check.impact.label, "subject": subject}
+    if finding is None:
+        return {**head, "status": Status.ERROR.value, "reason": _NOT_MEASURED,
+                "message": "not measured yet", "evidence": {"handshakes": []}}
+    verdict = finding.verdict
+    evidence: dict[str, Any] = {
+        "handshakes": [numbers[id(handshake)] for handshake in verdict.handshakes
+                       if id(handshake) in numbers]}
+    if finding.waiver:
+        evidence["waiver"] = finding.waiver
+    return {**head, "status": verdict.status.value, "reason": verdict.reason,
+            "message": verdict.message, "evidence": evidence}
+
+
+def _matrix(record: RunRecord, rows: Iterable[tuple[Check, str, Finding | None]],
+            numbers: dict[int, str]) -> list[dict[str, Any]]:
+    bench = record.bench
+    judged: dict[tuple[str, str], Finding] = {}
+    for check, _, finding in rows:
+        if finding is not None and check.id in ("CORE-02", "CORE-03") and finding.subject:
+            judged[finding.subject[0], finding.subject[-1]] = finding
+    cells = []
+    for issuer in bench.nodes:
+        for redeemer in bench.nodes:
+            handshake = bench.cells.get((issuer, redeemer))
+            finding = judged.get((issuer, redeemer))
+            cell: dict[str, Any] = {
+                "issuer": issuer, "redeemer": redeemer, "outcome": _NOT_MEASURED,
+                "expected": bench.settings.expected(issuer, redeemer).value,
+                "passed": finding is not None and finding.verdict.status is Status.PASSED,
+                "reason": "", "offered_id": "", "server_id": "", "evidence": {}}
+            if finding is not None and not cell["passed"]:
+                cell["reason"] = finding.verdict.reason
+            elif finding is None:
+                cell["reason"] = "not_sampled" if record.complete else _NOT_MEASURED
+            if handshake is not None:
+                cell.update(
+                    outcome=handshake.outcome.value, offered_id=handshake.offered_id.hex(),
+                    server_id=handshake.server_id.hex(), evidence=_evidence(handshake, numbers))
+            cells.append(cell)
+    return cells
+
+
+def _evidence(handshake: Handshake, numbers: dict[int, str]) -> dict[str, Any]:
+    whole = handshake.as_dict()
+    return {"handshake": numbers.get(id(handshake), ""), "why": whole["why"],
+            "witnesses": whole["witnesses"], "handshake_ms": whole["handshake_ms"],
+            "bytes_in": whole["bytes_in"], "bytes_out": whole["bytes_out"]}
+
+
+def judge(checks: list[dict[str, Any]], matrix: list[dict[str, Any]], *,
+          complete: bool) -> tuple[str, str]:
+    """Return the verdict (``passed``, ``failed`` or ``error``) and its headline.
+
+    A failure outranks an error, an error outranks a pass, and a run that measured no
+    same-node pair, or with several nodes no cross-node pair, has proved nothing.
+    """
+    failures = [row for row in checks if row["status"] == "failed"]
+    errors = [row for row in checks if row["status"] == "error"]
+    measured = [cell for cell in matrix if cell["outcome"] not in (_NOT_MEASURED, "failed")]
+    same = any(cell["issuer"] == cell["redeemer"] for cell in measured)
+    across = any(cell["issuer"] != cell["redeemer"] for cell in measured)
+    several = len({cell["issuer"] for cell in matrix}) > 1
+    as_expected = sum(cell["passed"] for cell in matrix)
+    pairs = f"{as_expected} of {len(matrix)} pairs as expected"
+    if failures:
+        verdict, what = "failed", summarise(failures)
+    elif not complete:
+        verdict, what = "error", "the run was interrupted before it was done"
+    elif errors:
+        verdict, what = "error", summarise(errors)
+    elif not same:
+        verdict, what = "error", "no same-node pair was measured"
+    elif several and not across:
+        verdict, what = "error", "no cross-node pair was measured"
+    else:
+        verdict, what = "passed", ""
+    return verdict, f"{pairs}; {what}" if what else pairs
+
+
+def summarise(rows: list[dict[str, Any]]) -> str:
+    """Name each check and reason once, with the subjects it hit and one of its sentences."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["id"], row["reason"]), []).append(row)
+    parts = []
+    for (check, reason), members in list(groups.items())[:3]:
+        subjects = ", ".join(row["subject"] for row in members[:5])
+        if len(members) > 5:
+            subjects += f" and {len(members) - 5} more"
+        parts.append(f"{check} {reason} on {subjects}: {members[0]['message']}")
+    if len(groups) > 3:
+        parts.append(f"and {len(groups) - 3} more kinds of findings, see the report")
+    return "; ".join(parts)
+
+
+def _target(record: RunRecord) -> dict[str, Any]:
+    told = [record.identities[name] for name in record.bench.nodes if name in record.identities]
+    known = [identity for identity in told if identity.product != "unknown"]
+    first = (known or told or [Identity.unknown("no node was reached")])[0]
+    how = first.how_identified
+    if any(identity != first for identity in told):
+        how += "; the nodes differ, see nodes"
+    return {"driver": record.driver, "product": first.product, "version": first.version,
+            "otp_release": first.otp_release, "how_identified": how}
+
+
+def _node(record: RunRecord, name: str) -> dict[str, Any]:
+    endpoint = record.bench.nodes[name]
+    identity = record.identities.get(name, Identity.unknown("the node was not reached"))
+    return {"name": name, "host": endpoint.host, "port": endpoint.port,
+            "server_name": endpoint.server_name, "product": identity.product,
+            "version": identity.version, "otp_release": identity.otp_release}
+
+
+def _latency(handshakes: list[Handshake], outcome: Outcome) -> dict[str, Any]:
+    chosen = [handshake for handshake in handshakes
+              if handshake.outcome is outcome and handshake.handshake_ms is not None]
+    times = sorted(handshake.handshake_ms or 0.0 for handshake in chosen)
+    return {
+        "count": len(chosen),
+        "p50_ms": percentile(times, 50), "p95_ms": percentile(times, 95),
+        "p99_ms": percentile(times, 99),
+        "bytes_in": _median([handshake.bytes_in for handshake in chosen]),
+        "bytes_out": _median([handshake.bytes_out for handshake in chosen]),
+    }
+
+
+def percentile(ordered: list[float], percent: int) -> float | None:
+    """Return the nearest-rank percentile of an ascending list, None of an empty one."""
+    if not ordered:
+        return None
+    rank = max(1, -(-len(ordered) * percent // 100))
+    return round(ordered[rank - 1], 3)
+
+
+def _median(numbers: list[int]) -> int | None:
+    return int(statistics.median(numbers)) if numbers else None
+
+
+def _budget(record: RunRecord) -> dict[str, Any]:
+    done = Counter(handshake.endpoint.name for handshake in record.bench.handshakes
+                   if handshake.failure is None or handshake.failure.stage != "connect")
+    full = Counter(handshake.endpoint.name for handshake in record.bench.handshakes
+                   if handshake.outcome is Outcome.FULL)
+    return {
+        "session_limit": record.plan.session_limit,
+        "nodes": {name: {"handshakes_announced": record.plan.handshakes[name],
+                         "handshakes_done": done[name],
+                         "sessions_announced": record.plan.sessions[name],
+                         "sessions_made": full[name]} for name in record.bench.nodes},
+    }

@@ -1,0 +1,136 @@
+"""One verification from request to report: plan, measure, judge, write."""
+from __future__ import annotations
+
+import datetime
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .checks.bench import Bench, Settings
+from .checks.catalogue import catalogue
+from .checks.plan import Plan, make_plan
+from .checks.registry import Finding, Impact
+from .checks.runner import Runner, Waiver
+from .identity import from_connack
+from .model import Endpoint
+from .mqtt.client import Credentials
+from .report import files
+from .report.results import RunRecord
+from .tls.engine import OrdinaryEngine, Trust, utc_now
+
+
+class RequestError(Exception):
+    """The request makes no sense; the sentence says what to change."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to verify and how; see the module ``resumption_verify`` for the fields."""
+
+    nodes: tuple[Endpoint, ...]
+    driver: str
+    trust: Trust
+    settings: Settings
+    max_impact: Impact
+    reports_dir: Path
+    waivers: tuple[Waiver, ...] = ()
+    parallel: int = 4
+
+
+def request(params: dict[str, Any]) -> Request:
+    """Build a request from the module's parameters.
+
+    Raises:
+        RequestError: a waiver is incomplete or has no such check, or there is no node.
+    """
+    if not params["nodes"]:
+        raise RequestError("there is no node to verify: the group emqx is empty")
+    return Request(
+        nodes=tuple(Endpoint(node["name"], node["host"], int(node["port"]),
+                             node.get("server_name") or node["host"])
+                    for node in params["nodes"]),
+        driver=params["driver"],
+        trust=Trust(params["ca"], params["client_cert"], params["client_key"]),
+        settings=Settings(
+            cache_scope=params["cache_scope"], session_cache_max=params["session_cache_max"],
+            rate_limit=params["rate_limit"], deadline_s=params["timeout"],
+            mqtt_version=params["mqtt_version"],
+            credentials=Credentials(params["mqtt_username"], params["mqtt_password"],
+                                    params["mqtt_client_id_prefix"])),
+        max_impact=Impact[params["max_impact"].upper()],
+        reports_dir=Path(params["reports_dir"]),
+        waivers=tuple(_waiver(row) for row in params["waivers"]),
+        parallel=params["parallel"])
+
+
+def _waiver(row: dict[str, Any]) -> Waiver:
+    missing = [key for key in ("id", "why", "expires") if not row.get(key)]
+    if missing:
+        raise RequestError(
+            f"resumption_waivers: the waiver {row} has no {' and no '.join(missing)}")
+    if row["id"] not in {check.id for check in catalogue()}:
+        raise RequestError(f"resumption_waivers: there is no check {row['id']}")
+    try:
+        expires = datetime.date.fromisoformat(str(row["expires"]))
+    except ValueError:
+        raise RequestError(f"resumption_waivers: {row['expires']} is no date like 2027-01-31") \
+            from None
+    return Waiver(row["id"], row.get("subject") or "*", row["why"], expires)
+
+
+def plan_of(wanted: Request) -> Plan:
+    """Return the plan without opening any connection.
+
+    Raises:
+        EngineError: a certificate file is missing or unusable.
+    """
+    engine = OrdinaryEngine(wanted.trust)
+    try:
+        bench = Bench(engine, list(wanted.nodes), wanted.settings, threading.Event())
+        return make_plan(bench, catalogue(), wanted.max_impact)
+    finally:
+        engine.close()
+
+
+@dataclass
+class _Progress:
+    record: RunRecord
+    folder: files.ReportFolder
+    seen: set[str] = field(default_factory=set)
+
+    def found(self, finding: Finding) -> None:
+        self.record.findings.append(finding)
+        for name, connack in list(self.record.bench.connacks.items()):
+            if name not in self.seen:
+                self.seen.add(name)
+                self.record.identities[name] = from_connack(connack)
+        self.folder.save_sometimes()
+
+
+def verify(wanted: Request, stop: threading.Event) -> tuple[dict[str, Any], Path]:
+    """Run everything and return the result object and the report's folder.
+
+    Setting ``stop`` ends the run within a second with a complete report in which
+    everything not measured is an error.
+
+    Raises:
+        EngineError: a certificate file is missing or unusable.
+        OSError: the report cannot be written.
+    """
+    engine = OrdinaryEngine(wanted.trust, stop=stop)
+    bench = Bench(engine, list(wanted.nodes), wanted.settings, stop)
+    plan = make_plan(bench, catalogue(), wanted.max_impact)
+    record = RunRecord(bench, plan, wanted.driver, utc_now())
+    folder = files.ReportFolder(files.new_folder(wanted.reports_dir), record)
+    folder.save()
+    folder.link_latest()
+    progress = _Progress(record, folder)
+    runner = Runner(bench, plan, waivers=wanted.waivers, parallel=wanted.parallel,
+                    on_finding=progress.found)
+    try:
+        record.complete = runner.run()
+    finally:
+        results = folder.save()
+        engine.close()
+    return results, folder.folder

@@ -1,0 +1,203 @@
+#!/usr/bin/python
+"""Ansible module: verify TLS 1.2 session-ID resumption."""
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: resumption_verify
+short_description: Verify TLS 1.2 session-ID resumption on the nodes of an MQTT cluster
+description:
+  - Connects to every node, establishes a TLS 1.2 session, offers it again to the same node and
+    to every other one, and speaks MQTT each time.
+  - A handshake counts as resumed only when the TLS library, the bytes on the wire and the
+    master secret agree.
+  - Writes C(results.json) and C(junit.xml) as it goes. When it is interrupted the report is
+    complete all the same, and says what was not measured.
+  - Changes nothing on any node. With C(--check) it opens no connection and returns the plan.
+author: EMQX conformance maintainers (@emqx)
+options:
+  nodes:
+    description: The nodes, each reached under one address.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name: {description: Name in the report., type: str, required: true}
+      host: {description: Name or address., type: str, required: true}
+      port: {description: Port of the TLS listener., type: int, default: 8883}
+      server_name:
+        description: Name asked for (SNI) and expected in the certificate. Default is C(host).
+        type: str
+  driver: {description: How the nodes were deployed; for the report., type: str, default: external}
+  ca: {description: PEM file of trusted CAs. Default is the system's store., type: path}
+  client_cert: {description: PEM file of the client certificate., type: path}
+  client_key: {description: PEM file of its private key., type: path}
+  cache_scope:
+    description: Where a session is expected to resume.
+    type: str
+    choices: [node, cluster, none]
+    default: node
+  session_cache_max:
+    description: Sessions that a node remembers. The handshake budget is a share of it.
+    type: int
+    default: 1000
+  max_impact:
+    description: The most a check may do to the target.
+    type: str
+    choices: [safe, noisy, disruptive]
+    default: safe
+  rate_limit: {description: Handshakes a second and node. Default is no limit., type: float}
+  timeout:
+    description: Seconds for TCP connect and handshake, and again for CONNECT to CONNACK.
+    type: float
+    default: 5
+  parallel: {description: Connections at a time., type: int, default: 4}
+  mqtt_version:
+    description: V(auto) tries 5, then 3.1.1.
+    type: str
+    choices: [auto, 3.1.1, '5']
+    default: auto
+  mqtt_username: {description: User name for CONNECT., type: str}
+  mqtt_password: {description: Password for CONNECT., type: str}
+  mqtt_client_id_prefix:
+    description: What client ids begin with.
+    type: str
+    default: tls-resumption-
+  waivers:
+    description:
+      - Failures to live with until a day. Each has C(id) of a check, C(subject) (a finding's, or
+        C(*)), C(why), and C(expires) as YYYY-MM-DD.
+    type: list
+    elements: dict
+    default: []
+  reports_dir:
+    description: Where the folder of this run's report, named by UTC time, and C(latest) go.
+    type: path
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: Returns the plan and the handshake budget without opening a connection.
+  diff_mode:
+    support: none
+    description: Nothing is changed.
+"""
+
+EXAMPLES = r"""
+- name: Verify a staging cluster
+  emqx.conformance.resumption_verify:
+    nodes:
+      - {name: emqx1, host: emqx1.staging.example, port: 8883}
+      - {name: emqx2, host: emqx2.staging.example, port: 8883}
+    ca: ca.pem
+    rate_limit: 50
+    reports_dir: reports
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+verdict:
+  description: The run's verdict.
+  type: str
+  returned: when something was measured
+  sample: passed
+headline:
+  description: The verdict in one sentence.
+  type: str
+  returned: when something was measured
+counts:
+  description: Findings by status.
+  type: dict
+  returned: when something was measured
+report:
+  description: Folder of the report.
+  type: str
+  returned: when something was measured
+plan:
+  description: What would be done, with the handshake budget of every node.
+  type: list
+  elements: str
+  returned: in check mode
+"""
+
+import os
+import signal
+import threading
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import EngineError
+from ansible_collections.emqx.conformance.plugins.module_utils.verify import (
+    RequestError,
+    plan_of,
+    request,
+    verify,
+)
+
+ARGUMENT_SPEC = {
+    "nodes": {"type": "list", "elements": "dict", "required": True, "options": {
+        "name": {"type": "str", "required": True},
+        "host": {"type": "str", "required": True},
+        "port": {"type": "int", "default": 8883},
+        "server_name": {"type": "str"}}},
+    "driver": {"type": "str", "default": "external"},
+    "ca": {"type": "path"},
+    "client_cert": {"type": "path"},
+    "client_key": {"type": "path"},
+    "cache_scope": {"type": "str", "choices": ["node", "cluster", "none"], "default": "node"},
+    "session_cache_max": {"type": "int", "default": 1000},
+    "max_impact": {"type": "str", "choices": ["safe", "noisy", "disruptive"], "default": "safe"},
+    "rate_limit": {"type": "float"},
+    "timeout": {"type": "float", "default": 5},
+    "parallel": {"type": "int", "default": 4},
+    "mqtt_version": {"type": "str", "choices": ["auto", "3.1.1", "5"], "default": "auto"},
+    "mqtt_username": {"type": "str"},
+    "mqtt_password": {"type": "str", "no_log": True},
+    "mqtt_client_id_prefix": {"type": "str", "default": "tls-resumption-"},
+    "waivers": {"type": "list", "elements": "dict", "default": []},
+    "reports_dir": {"type": "path", "required": True},
+}
+
+
+def _stop_when_asked() -> threading.Event:
+    """Return an event that a signal, or the end of whoever started this process, sets.
+
+    ansible-playbook ends at once on Ctrl-C and leaves its modules behind; a module that
+    only listened to signals might never hear of it.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    parent = os.getppid()
+
+    def watch() -> None:
+        while not stop.wait(0.25):
+            if os.getppid() != parent:
+                stop.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    return stop
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec=ARGUMENT_SPEC, supports_check_mode=True,
+        required_together=[("client_cert", "client_key")])
+    try:
+        wanted = request(module.params)
+        if module.check_mode:
+            module.exit_json(changed=False, plan=plan_of(wanted).lines())
+        results, folder = verify(wanted, _stop_when_asked())
+    except (EngineError, RequestError) as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"the report cannot be written: {error}")
+    summary = {key: results[key] for key in ("verdict", "headline", "counts")}
+    summary["report"] = str(folder)
+    if results["verdict"] == "passed":
+        module.exit_json(changed=False, **summary)
+    module.fail_json(msg=f"{results['verdict']}: {results['headline']}", **summary)
+
+
+if __name__ == "__main__":
+    main()
