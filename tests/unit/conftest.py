@@ -1,0 +1,30 @@
+"""Fixtures that several families of unit tests share."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.openssl_broker import Broker, make_certificate
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate for localhost, and its key."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture
+def brokers(certificate: tuple[Path, Path]) -> Iterator[Callable[..., Broker]]:
+    """Start brokers that end with the test."""
+    started: list[Broker] = []
+
+    def start(**options: object) -> Broker:
+        broker = Broker(*certificate, **options)  # type: ignore[arg-type]
+        started.append(broker)
+        return broker
+
+    yield start
+    for broker in started:
+        broker.stop()
