@@ -44,12 +44,13 @@ class Broker:
     """Listens on a free loopback port until :meth:`stop`."""
 
     def __init__(self, cert_file: Path, key_file: Path, *, cache: bool = True,
-                 connack: bytes = b"\x20\x03\x00\x00\x00") -> None:
+                 connack: bytes = b"\x20\x03\x00\x00\x00", speaks_v5: bool = True) -> None:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(cert_file, key_file)
         self.context.options |= ssl.OP_NO_TICKET
         self.handshakes = 0
         self._connack = connack
+        self._speaks_v5 = speaks_v5
         self._cache = cache
         self._cert = (cert_file, key_file)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -79,10 +80,16 @@ class Broker:
             connection.settimeout(5)
             with self._context_for_one().wrap_socket(connection, server_side=True) as tls:
                 self.handshakes += 1
-                if tls.recv(4096):
-                    tls.sendall(self._connack)
+                if packet := tls.recv(4096):
+                    tls.sendall(self._answer(packet))
                     tls.recv(4096)
                 tls.unwrap()
+
+    def _answer(self, packet: bytes) -> bytes:
+        if self._speaks_v5:
+            return self._connack
+        level = packet[packet.index(b"MQTT") + 4]
+        return b"\x20\x02\x00\x00" if level == 4 else b"\x20\x02\x00\x01"
 
     def stop(self) -> None:
         """Stop listening; a later connection is refused."""

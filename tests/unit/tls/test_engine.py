@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
     Attempt,
@@ -21,6 +20,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import
     Trust,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Interrupted
+
 from tests.support.openssl_broker import Broker
 
 Brokers = Callable[..., Broker]

@@ -5,14 +5,13 @@ import struct
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from ansible_collections.emqx.conformance.plugins.module_utils.tls import transcript as t
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.transcript import (
     Transcript,
     TranscriptError,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 ID = bytes(range(32))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 import itertools
 
 import pytest
-
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.transcript import (
     Hello,

@@ -1,0 +1,112 @@
+"""The plan keeps every node's session budget and says what it leaves out."""
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Bench, Settings
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import (
+    Plan,
+    make_plan,
+    session_limit,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
+    Check,
+    Cost,
+    Impact,
+    Level,
+    Need,
+    Per,
+    Registry,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.verdicts import passed
+from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
+    OrdinaryEngine,
+    Trust,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def plan_for(count: int, impact: Impact = Impact.NOISY, cache: int = 1000,
+             scope: str = "node") -> Plan:
+    engine = OrdinaryEngine(Trust())
+    nodes = [Endpoint(f"n{number}", "127.0.0.1", number, "x") for number in range(1, count + 1)]
+    bench = Bench(engine, nodes, Settings(cache_scope=scope, session_cache_max=cache),
+                  threading.Event())
+    plan = make_plan(bench, catalogue(), impact)
+    engine.close()
+    return plan
+
+
+def test_three_nodes_are_measured_whole() -> None:
+    plan = plan_for(3)
+    sizes = {planned.check.id: len(planned.subjects) for planned in plan.checks}
+    assert sizes == {"CORE-01": 3, "CORE-02": 3, "CORE-03": 6, "CORE-04": 6, "CORE-05": 3}
+    # 1 first, 1 resumed, 2 foreign, 2 back home, 10 again and again
+    assert plan.handshakes == {"n1": 16, "n2": 16, "n3": 16}
+    assert plan.sessions == {"n1": 3, "n2": 3, "n3": 3}
+
+
+def test_one_node_skips_what_needs_another_and_says_so() -> None:
+    plan = plan_for(1)
+    why = {planned.check.id: planned.skipped.message for planned in plan.checks if planned.skipped}
+    assert set(why) == {"CORE-03", "CORE-04"}
+    assert "one node" in why["CORE-03"]
+
+
+def test_a_target_that_declares_no_resumption_is_not_asked_to_resume() -> None:
+    plan = plan_for(3, scope="none")
+    assert [planned.check.id for planned in plan.checks if planned.skipped] == [
+        "CORE-04", "CORE-05"]
+
+
+@given(st.integers(2, 40), st.sampled_from(list(Impact)), st.integers(50, 3000))
+def test_no_node_gets_more_sessions_than_its_budget(
+        count: int, impact: Impact, cache: int) -> None:
+    plan = plan_for(count, impact, cache)
+    assert max(plan.sessions.values()) <= session_limit(cache, impact)
+    cross = next(planned for planned in plan.checks if planned.check.id == "CORE-03")
+    assert len(cross.subjects) + cross.left_out == count * (count - 1)
+    assert len(set(cross.subjects)) == len(cross.subjects)
+    # However small the sample, every node issues and every node redeems, equally often.
+    issued = Counter(issuer for issuer, _ in cross.subjects)
+    redeemed = Counter(redeemer for _, redeemer in cross.subjects)
+    assert len(issued) == len(redeemed) == count
+    assert len(set(issued.values()) | set(redeemed.values())) == 1
+    back_home = next(planned for planned in plan.checks if planned.check.id == "CORE-04")
+    assert set(back_home.subjects) == set(cross.subjects)
+
+
+def test_a_check_above_the_allowed_impact_is_skipped_by_name() -> None:
+    engine = OrdinaryEngine(Trust())
+    bench = Bench(engine, [Endpoint("n1", "127.0.0.1", 1, "x")], Settings(), threading.Event())
+    loud = Check("LOUD-01", "Loud", "Is loud.", "none", Level.MUST, Impact.DISRUPTIVE, Per.NODE,
+                 Cost(full=500), lambda *_: passed("never run"))
+    (planned,) = make_plan(bench, [loud], Impact.NOISY).checks
+    assert planned.subjects == ()
+    assert planned.skipped is not None
+    assert planned.skipped.reason == "impact_not_allowed"
+    assert "disruptive" in planned.skipped.message
+
+
+def test_the_registry_refuses_a_second_owner_and_a_need_that_runs_later() -> None:
+    registry = Registry()
+    check = Check("X-01", "X", "X.", "none", Level.MUST, Impact.SAFE, Per.NODE, Cost(),
+                  lambda *_: passed("x"))
+    registry.add(check)
+    with pytest.raises(ValueError, match="registered twice"):
+        registry.add(check)
+    with pytest.raises(ValueError, match="X-02 needs X-03, which does not run before it"):
+        registry.add(Check("X-02", "X", "X.", "none", Level.MUST, Impact.SAFE, Per.NODE, Cost(),
+                           lambda *_: passed("x"), (Need("X-03"),)))
+
+
+def test_every_check_of_the_catalogue_says_what_it_judges() -> None:
+    for check in catalogue():
+        assert check.requirement.endswith(".")
+        assert check.clause
+        assert check.cost.full + check.cost.resumed > 0

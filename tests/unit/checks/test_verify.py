@@ -1,0 +1,260 @@
+"""Whole verifications against brokers on OpenSSL's server side: what is reported is true."""
+from __future__ import annotations
+
+import datetime
+import json
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import junitparser
+import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils import verify as v
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.report import terminal
+
+from tests.support.openssl_broker import Broker
+
+Brokers = Callable[..., Broker]
+SCHEMA = json.loads((Path(__file__).parents[3] / "schemas/results.schema.json").read_text())
+
+
+@pytest.fixture
+def run(certificate: tuple[Path, Path], tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Verify the given ports and return the results, checked against schema and JUnit."""
+
+    def go(ports: list[int], *, stop: threading.Event | None = None,
+           **changed: Any) -> dict[str, Any]:
+        params: dict[str, Any] = {
+            "nodes": [{"name": f"n{number}", "host": "127.0.0.1", "port": port,
+                       "server_name": "localhost"} for number, port in enumerate(ports, 1)],
+            "driver": "external", "ca": str(certificate[0]), "client_cert": None,
+            "client_key": None, "cache_scope": "node", "session_cache_max": 1000,
+            "rate_limit": None, "timeout": 2.0, "mqtt_version": "auto", "mqtt_username": None,
+            "mqtt_password": None, "mqtt_client_id_prefix": "x-", "max_impact": "noisy",
+            "reports_dir": str(tmp_path / "reports"), "waivers": [], "parallel": 4, **changed}
+        results, folder = v.verify(v.request(params), stop or threading.Event())
+        written = json.loads((folder / "results.json").read_text())
+        assert written == json.loads(json.dumps(results))
+        jsonschema.validate(written, SCHEMA)
+        assert (tmp_path / "reports/latest").resolve() == folder.resolve()
+        suites = junitparser.JUnitXml.fromfile(str(folder / "junit.xml"))
+        cases = [case for suite in suites for case in suite]
+        assert len(cases) == len(results["checks"]) + 1
+        red = [case for case in cases if not case.is_passed and not case.is_skipped]
+        assert bool(red) == (results["verdict"] != "passed")
+        return results
+
+    return go
+
+
+def by_status(results: dict[str, Any]) -> dict[str, Counter[str]]:
+    found: dict[str, Counter[str]] = {}
+    for row in results["checks"]:
+        found.setdefault(row["id"], Counter())[row["status"]] += 1
+    return found
+
+
+def test_three_healthy_nodes(run: Callable[..., Any], brokers: Brokers) -> None:
+    nodes = [brokers() for _ in range(3)]
+    results = run([node.port for node in nodes])
+    assert results["verdict"] == "passed"
+    assert results["counts"]["passed"] == 21 == sum(results["counts"].values())
+    assert [cell["outcome"] for cell in results["matrix"]] == [
+        "resumed", "full", "full", "full", "resumed", "full", "full", "full", "resumed"]
+    assert all(cell["passed"] for cell in results["matrix"])
+    # What was announced is what the nodes themselves counted.
+    for name, node in zip(("n1", "n2", "n3"), nodes):
+        announced = results["budget"]["nodes"][name]
+        assert node.handshakes == announced["handshakes_announced"] == announced["handshakes_done"]
+        assert announced["sessions_announced"] == announced["sessions_made"] == 3
+    assert results["latency"]["full"]["count"] == 9
+    assert results["latency"]["resumed"]["count"] == 39
+    assert results["latency"]["resumed"]["bytes_in"] < results["latency"]["full"]["bytes_in"]
+    assert results["target"]["product"] == "unknown"
+    assert "does not name itself" in results["target"]["how_identified"]
+
+
+def test_a_target_that_names_itself_is_named(run: Callable[..., Any], brokers: Brokers) -> None:
+    text = b"".join(b"\x26" + len(k).to_bytes(2, "big") + k + len(w).to_bytes(2, "big") + w
+                    for k, w in ((b"product", b"thing"), (b"version", b"9.1")))
+    connack = b"\x20" + bytes((3 + len(text), 0, 0, len(text))) + text
+    target = run([brokers(connack=connack).port])["target"]
+    assert (target["product"], target["version"]) == ("thing", "9.1")
+
+
+def test_one_node_alone_passes_and_skips_the_pairs(
+        run: Callable[..., Any], brokers: Brokers) -> None:
+    results = run([brokers().port])
+    assert results["verdict"] == "passed"
+    assert by_status(results)["CORE-03"] == {"skipped": 1}
+    assert "one node" in next(row for row in results["checks"] if row["id"] == "CORE-03")["message"]
+
+
+def test_no_cache_fails_on_core_02_alone(run: Callable[..., Any], brokers: Brokers) -> None:
+    results = run([brokers(cache=False).port for _ in range(2)])
+    assert results["verdict"] == "failed"
+    assert by_status(results) == {
+        "CORE-01": {"passed": 2}, "CORE-02": {"failed": 2}, "CORE-03": {"skipped": 2},
+        "CORE-04": {"skipped": 2}, "CORE-05": {"skipped": 2}}
+    assert {row["reason"] for row in results["checks"] if row["status"] == "failed"} == {
+        "not_resumed"}
+    assert not any(cell["passed"] for cell in results["matrix"])
+
+
+def test_no_cache_is_fine_where_it_is_declared(run: Callable[..., Any], brokers: Brokers) -> None:
+    results = run([brokers(cache=False).port for _ in range(2)], cache_scope="none")
+    assert results["verdict"] == "passed"
+    assert {cell["expected"] for cell in results["matrix"]} == {"full"}
+
+
+def test_resuming_where_none_is_declared_fails(run: Callable[..., Any], brokers: Brokers) -> None:
+    results = run([brokers().port], cache_scope="none")
+    assert results["verdict"] == "failed"
+    assert [row["reason"] for row in results["checks"] if row["status"] == "failed"] == ["resumed"]
+
+
+def test_two_names_for_one_node_are_a_cache_shared_across_nodes(
+        run: Callable[..., Any], brokers: Brokers) -> None:
+    port = brokers().port
+    shared = run([port, port])
+    assert shared["verdict"] == "failed"
+    assert by_status(shared)["CORE-03"] == {"failed": 2}
+    assert "resumed_elsewhere" in shared["headline"]
+    assert run([port, port], cache_scope="cluster")["verdict"] == "passed"
+
+
+def test_cluster_scope_on_separate_caches_fails(
+        run: Callable[..., Any], brokers: Brokers) -> None:
+    results = run([brokers().port, brokers().port], cache_scope="cluster")
+    assert results["verdict"] == "failed"
+    assert {row["reason"] for row in results["checks"] if row["status"] == "failed"} == {
+        "not_resumed"}
+
+
+def test_a_dead_node_is_named_and_all_else_is_measured(
+        run: Callable[..., Any], brokers: Brokers) -> None:
+    nodes = [brokers() for _ in range(3)]
+    nodes[1].stop()
+    results = run([node.port for node in nodes])
+    assert results["verdict"] == "error"
+    assert "n2" in results["headline"]
+    assert "connection refused" in results["headline"]
+    cells = {(cell["issuer"], cell["redeemer"]): cell for cell in results["matrix"]}
+    assert {pair for pair, cell in cells.items() if cell["passed"]} == {
+        ("n1", "n1"), ("n3", "n3"), ("n1", "n3"), ("n3", "n1")}
+    assert all(cell["reason"] for cell in results["matrix"] if not cell["passed"])
+    assert [row["subject"] for row in results["checks"] if row["status"] == "error"] == ["n2"]
+
+
+def test_a_refused_connect_is_an_error_and_names_the_password(
+        run: Callable[..., Any], brokers: Brokers) -> None:
+    results = run([brokers(connack=b"\x20\x03\x00\x86\x00").port])
+    assert results["verdict"] == "error"
+    assert "bad user name or password" in results["headline"]
+    assert "resumption_mqtt_password" in results["headline"]
+
+
+def test_a_broker_of_mqtt_3_1_1_costs_one_more_connection(
+        run: Callable[..., Any], brokers: Brokers) -> None:
+    broker = brokers(speaks_v5=False)
+    results = run([broker.port])
+    assert results["verdict"] == "passed"
+    assert {h["mqtt"]["version"] for h in results["handshakes"].values()} == {"3.1.1"}
+    assert broker.handshakes == results["budget"]["nodes"]["n1"]["handshakes_announced"] + 1
+
+
+def test_a_broker_that_does_not_speak_the_declared_version_is_an_error(
+        run: Callable[..., Any], brokers: Brokers) -> None:
+    results = run([brokers(speaks_v5=False).port], mqtt_version="5")
+    assert results["verdict"] == "error"
+    assert "does not speak MQTT 5" in results["headline"]
+
+
+def test_a_wrong_ca_is_our_error_and_not_the_targets_failure(
+        run: Callable[..., Any], brokers: Brokers) -> None:
+    results = run([brokers().port], ca=None)
+    assert results["verdict"] == "error"
+    assert "certificate_not_trusted" in results["headline"]
+    assert "resumption_ca" in results["headline"]
+
+
+def test_a_waived_failure_is_known_until_its_day(
+        run: Callable[..., Any], brokers: Brokers) -> None:
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    port = brokers().port
+    waiver = {"id": "CORE-03", "subject": "n1->n2", "why": "one box, two names"}
+    results = run([port, port], waivers=[{**waiver, "expires": str(today)}])
+    assert by_status(results)["CORE-03"] == {"known": 1, "failed": 1}
+    known = next(row for row in results["checks"] if row["status"] == "known")
+    assert "one box, two names" in known["evidence"]["waiver"]
+    late = run([port, port], waivers=[
+        {**waiver, "expires": str(today - datetime.timedelta(days=1))}])
+    assert by_status(late)["CORE-03"] == {"failed": 2}
+
+
+def test_an_interrupted_run_is_complete_on_paper_and_never_passed(
+        run: Callable[..., Any], brokers: Brokers) -> None:
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, never answers
+        threading.Timer(0.5, stop.set).start()
+        begun = time.monotonic()
+        results = run([brokers().port, silent.getsockname()[1]], stop=stop, timeout=30.0)
+    assert time.monotonic() - begun < 2.5
+    assert results["verdict"] == "error"
+    assert results["complete"] is False
+    assert "interrupted" in results["headline"]
+    assert by_status(results)["CORE-02"] == {"error": 2}
+    assert len(results["matrix"]) == 4
+
+
+def test_a_broken_check_is_an_error_that_names_itself(
+        run: Callable[..., Any], brokers: Brokers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bench, "record_cell", lambda *_: 1 / 0)
+    results = run([brokers().port])
+    assert results["verdict"] == "error"
+    assert "harness_error" in results["headline"]
+    assert "ZeroDivisionError" in results["headline"]
+
+
+def test_a_rate_limit_is_kept(run: Callable[..., Any], brokers: Brokers) -> None:
+    begun = time.monotonic()
+    results = run([brokers().port], rate_limit=20.0)
+    count = results["budget"]["nodes"]["n1"]["handshakes_done"]
+    assert time.monotonic() - begun >= (count - 1) / 20
+
+
+@pytest.mark.parametrize(("changed", "says"), [
+    ({"nodes": []}, "the group emqx is empty"),
+    ({"waivers": [{"id": "CORE-02"}]}, "no why and no expires"),
+    ({"waivers": [{"id": "CORE-99", "why": "x", "expires": "2030-01-01"}]}, "no check CORE-99"),
+    ({"waivers": [{"id": "CORE-02", "why": "x", "expires": "soon"}]}, "soon is no date"),
+])
+def test_a_request_that_makes_no_sense_is_refused(
+        run: Callable[..., Any], changed: dict[str, Any], says: str) -> None:
+    with pytest.raises(v.RequestError, match=says):
+        run([1], **changed)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_terminal_keeps_its_width_and_shows_the_matrix(
+        run: Callable[..., Any], brokers: Brokers, width: int) -> None:
+    port = brokers().port
+    results = run([port, port])
+    lines = [line.text for line in terminal.render(results, "reports/x", width)]
+    assert max(map(len, lines)) <= width
+    row = next(line for line in lines if line.startswith("n1 "))
+    assert row.split() == ["n1", "resumed", "resumed", "!"]
+    assert any(line.startswith("Verdict   FAILED: 2 of 4 pairs as expected") for line in lines)
+
+
+def test_a_wide_matrix_becomes_letters(run: Callable[..., Any], brokers: Brokers) -> None:
+    results = run([brokers().port for _ in range(8)])
+    lines = [line.text for line in terminal.render(results, "reports/x", 80)]
+    assert max(map(len, lines)) <= 80
+    assert next(line for line in lines if line.startswith("n3 ")).split() == ["n3", "FFRFFFFF"]

@@ -1,0 +1,77 @@
+"""The verdict's rules, apart from any run."""
+from __future__ import annotations
+
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.report import junit
+from ansible_collections.emqx.conformance.plugins.module_utils.report.results import (
+    judge,
+    percentile,
+    summarise,
+)
+
+
+def row(status: str, check: str = "CORE-01", subject: str = "n1") -> dict[str, Any]:
+    return {"id": check, "status": status, "reason": f"r_{status}", "subject": subject,
+            "message": f"{subject} is {status}"}
+
+
+def cell(issuer: str, redeemer: str, outcome: str, passed: bool = True) -> dict[str, Any]:
+    return {"issuer": issuer, "redeemer": redeemer, "outcome": outcome, "passed": passed}
+
+
+GOOD = [cell("a", "a", "resumed"), cell("a", "b", "full"), cell("b", "a", "full"),
+        cell("b", "b", "resumed")]
+NO_PAIR = [cell("a", "a", "resumed"), cell("a", "b", "not_measured", False),
+           cell("b", "a", "failed", False), cell("b", "b", "resumed")]
+NO_NODE = [cell("a", "a", "not_measured", False)]
+
+
+@pytest.mark.parametrize(("statuses", "matrix", "complete", "verdict"), [
+    (["passed", "info", "skipped", "known", "warned"], GOOD, True, "passed"),
+    (["passed", "failed"], GOOD, True, "failed"),
+    (["passed", "error"], GOOD, True, "error"),
+    (["error", "failed"], GOOD, True, "failed"),
+    (["failed"], GOOD, False, "failed"),
+    (["passed"], GOOD, False, "error"),
+    (["passed"], NO_PAIR, True, "error"),
+    (["skipped"], NO_NODE, True, "error"),
+    ([], [], True, "error"),
+    (["passed"], [cell("a", "a", "resumed")], True, "passed"),
+])
+def test_verdict(statuses: list[str], matrix: list[dict[str, Any]], complete: bool,
+                 verdict: str) -> None:
+    got, headline = judge([row(status) for status in statuses], matrix, complete=complete)
+    assert got == verdict
+    assert headline.startswith(f"{sum(c['passed'] for c in matrix)} of {len(matrix)} pairs")
+
+
+def test_the_headline_names_each_reason_once_with_its_subjects() -> None:
+    rows = [row("failed", subject=f"n{number}") for number in range(1, 9)]
+    text = summarise(rows)
+    assert text == ("CORE-01 r_failed on n1, n2, n3, n4, n5 and 3 more: n1 is failed")
+
+
+@pytest.mark.parametrize(("numbers", "percent", "value"), [
+    ([], 50, None), ([4.0], 99, 4.0), ([1.0, 2.0, 3.0, 4.0], 50, 2.0),
+    ([float(number) for number in range(1, 101)], 95, 95.0),
+    ([float(number) for number in range(1, 101)], 99, 99.0)])
+def test_percentile_is_the_nearest_rank(
+        numbers: list[float], percent: int, value: float | None) -> None:
+    assert percentile(numbers, percent) == value
+
+
+def test_junit_survives_what_xml_forbids() -> None:
+    results = {"started_at": "2026-01-01T00:00:00.000Z", "duration_s": 1.0, "verdict": "error",
+               "headline": "bad \x00 byte", "checks": [{
+                   "id": "CORE-01", "title": "t", "clause": "c", "level": "MUST",
+                   "status": "error", "reason": "not_tls", "subject": "n1",
+                   "message": "said b'\x01\ud800<&>'", "evidence": {"handshakes": []}}]}
+    root = ET.fromstring(junit.render(results))
+    error = root.find("./testsuite/testcase/error")
+    assert error is not None
+    assert error.get("type") == "not_tls"
+    assert error.get("message") == "said b'\ufffd\ufffd<&>'"
+    assert root.find("./testsuite[@name='verdict']/testcase/error") is not None
