@@ -1,0 +1,78 @@
+# make verify   deploy a cluster, verify it, write the report
+# make test     every test this machine can run
+# make destroy  stop every node of this checkout
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+INVENTORY ?= inventory/local
+EXTRA ?=
+VENV := .venv
+PYTHON ?= python3
+
+# Named outright: Ansible ignores an ansible.cfg that lies in a world-writable folder.
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# Tools that the playbooks and molecule start by name.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+# What the embedded node runs on; what its tests and cross-checks need on top.
+NODE_PACKAGES := erlang-base erlang-asn1 erlang-crypto erlang-public-key erlang-ssl
+TEST_PACKAGES := $(NODE_PACKAGES) erlang-eunit erlang-tools git gnutls-bin openssl procps ruby-hocon
+
+# Only an inventory of embedded nodes needs Erlang here.
+EMBEDDED = $(shell grep -rqsE '^ *emqx_driver: *embedded' $(INVENTORY) && echo yes)
+PLAYBOOK = ansible-playbook -i $(INVENTORY)
+
+.PHONY: help verify deploy check test lint destroy clean
+
+help:
+	@echo "make verify [INVENTORY=inventory/local] [EXTRA='-e name=value']"
+	@echo "             deploy the inventory's cluster, verify it, write the report"
+	@echo "make check   show what verify would do: plan, handshake budget, config diff"
+	@echo "make deploy  deploy only"
+	@echo "make test    every test this machine can run"
+	@echo "make lint    ansible-lint, yamllint, ruff, mypy"
+	@echo "make destroy stop every node of this checkout"
+	@echo "make clean   destroy, and remove everything generated but the reports"
+
+verify: $(VENV)/.installed node-packages
+	@$(PLAYBOOK) playbooks/site.yml $(EXTRA)
+
+check: $(VENV)/.installed
+	@$(PLAYBOOK) playbooks/site.yml --check --diff $(EXTRA)
+
+deploy: $(VENV)/.installed node-packages
+	@$(PLAYBOOK) playbooks/deploy.yml $(EXTRA)
+
+# With an INVENTORY on the command line only its cluster; otherwise all of this checkout's.
+destroy: $(VENV)/.installed
+	@$(PLAYBOOK) playbooks/destroy.yml \
+	  $(if $(filter command,$(origin INVENTORY)),,-e emqx_destroy_scope=checkout) $(EXTRA)
+
+test: $(VENV)/.installed-dev
+	@scripts/debian-packages $(TEST_PACKAGES)
+	@pytest -v $(EXTRA)
+
+lint: $(VENV)/.installed-dev
+	@pytest -q tests/quality $(EXTRA)
+
+clean:
+	@if [ -d $(VENV) ]; then $(MAKE) --no-print-directory destroy; fi
+	rm -rf $(VENV) .ansible .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis embedded_node/ebin
+	find certs config -mindepth 1 ! -name README.md -delete
+
+.PHONY: node-packages
+node-packages:
+	@$(if $(EMBEDDED),scripts/debian-packages $(NODE_PACKAGES),true)
+
+$(VENV)/bin/python:
+	@scripts/new-venv $(PYTHON) $(VENV)
+
+$(VENV)/.installed: requirements.txt | $(VENV)/bin/python
+	@echo "Installing requirements.txt into $(VENV) ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
+	@echo "Installing requirements-dev.txt into $(VENV) ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $(VENV)/.installed $@
