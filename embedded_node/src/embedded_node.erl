@@ -1,0 +1,97 @@
+%% @doc The embedded node: boots from node.config in its working directory.
+%%
+%% A small MQTT broker that opens its TLS listeners the way EMQX does, on the same
+%% Erlang/OTP library. It is not EMQX and says so in CONNACK and in its status.
+-module(embedded_node).
+-behaviour(application).
+
+-export([boot/0]).
+-export([start/2, stop/1]).
+
+%% @doc Entry point for `erl -s embedded_node boot'. Ends the VM with status 1 and one
+%% sentence on standard error when the node cannot boot.
+-spec boot() -> ok.
+boot() ->
+    try
+        Config = embedded_node_config:read("node.config"),
+        ok = log_to_file(),
+        ok = configure_ssl(Config),
+        ok = start_distribution(Config),
+        ok = start_application(Config)
+    catch
+        throw:{cannot_boot, Sentence} -> refuse(Sentence);
+        Class:Reason:Stack ->
+            logger:error("boot failed: ~p", [{Class, Reason, Stack}]),
+            refuse(io_lib:format("unexpected ~ts: ~0p", [Class, Reason]))
+    end.
+
+start(_Type, _Arguments) ->
+    {ok, Config} = application:get_env(embedded_node, config),
+    embedded_node_sup:start_link(Config).
+
+stop(_State) ->
+    ok.
+
+-spec refuse(iodata()) -> no_return().
+refuse(Sentence) ->
+    io:format(standard_error, "cannot boot: ~ts~n", [Sentence]),
+    %% The log is written by another process: give it its turn, or the reason is lost.
+    _ = logger_std_h:filesync(node_log),
+    erlang:halt(1, [{flush, true}]).
+
+log_to_file() ->
+    _ = logger:remove_handler(default),
+    logger:add_handler(node_log, logger_std_h, #{
+        config => #{file => "node.log", max_no_bytes => 5_000_000, max_no_files => 2},
+        formatter => {logger_formatter, #{time_offset => "Z"}}
+    }).
+
+%% Both are read when ssl starts, hence before it.
+configure_ssl(Config) ->
+    ok = application:load(ssl),
+    set_unless_default(session_lifetime, maps:get(session_lifetime, Config)),
+    set_unless_default(session_cache_server_max, maps:get(session_cache_max, Config)).
+
+set_unless_default(_Variable, default) -> ok;
+set_unless_default(Variable, Value) -> application:set_env(ssl, Variable, Value).
+
+%% The cookie is .erlang.cookie in $HOME, which the driver points at the cluster's
+%% directory; so it is on no command line, and kernel checks its mode.
+start_distribution(#{node := Node}) ->
+    case net_kernel:start(Node, #{name_domain => longnames, net_ticktime => 8}) of
+        {ok, _Pid} -> ok;
+        {error, Reason} ->
+            logger:error("no distribution: ~p", [Reason]),
+            throw({cannot_boot,
+                   io_lib:format("Erlang distribution as ~ts did not start; is epmd running on "
+                                 "127.0.0.1:~ts, and is the name free?",
+                                 [Node, os:getenv("ERL_EPMD_PORT", "4369")])})
+    end.
+
+start_application(Config) ->
+    ok = application:load(embedded_node),
+    ok = application:set_env(embedded_node, config, Config),
+    case application:ensure_all_started(embedded_node, permanent) of
+        {ok, _Started} -> ok;
+        {error, Reason} ->
+            logger:error("the application did not start: ~p", [Reason]),
+            throw({cannot_boot, sentence(Reason)})
+    end.
+
+sentence(Reason) ->
+    case find_refusal(Reason) of
+        {ok, Sentence} -> Sentence;
+        none -> io_lib:format("the application did not start: ~0p", [Reason])
+    end.
+
+%% Supervisors wrap a child's reason in theirs, layer by layer.
+find_refusal({refused, Sentence}) -> {ok, Sentence};
+find_refusal(Tuple) when is_tuple(Tuple) -> find_refusal_in(tuple_to_list(Tuple));
+find_refusal(_Other) -> none.
+
+find_refusal_in([]) -> none;
+find_refusal_in([Term | Rest]) ->
+    case find_refusal(Term) of
+        none -> find_refusal_in(Rest);
+        Found -> Found
+    end.

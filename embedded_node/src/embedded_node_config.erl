@@ -1,0 +1,44 @@
+%% @doc Reads node.config, the term file the driver makes from listeners.hocon.
+-module(embedded_node_config).
+
+-export([read/1, bind_text/1]).
+-export_type([config/0, listener/0]).
+
+-type listener() :: #{
+    name := binary(),
+    type := ssl,
+    bind := {binary(), inet:port_number()},
+    acceptors := pos_integer(),
+    max_connections := pos_integer() | infinity,
+    ssl_options := #{atom() => term()}
+}.
+-type config() :: #{
+    node := node(),
+    peers := [node()],
+    session_lifetime := non_neg_integer() | default,
+    session_cache_max := pos_integer() | default,
+    connect_timeout := timeout(),
+    max_packet_size := pos_integer(),
+    listeners := [listener()]
+}.
+
+%% @doc Read the configuration; throws `{cannot_boot, Sentence}'.
+-spec read(file:filename()) -> config().
+read(File) ->
+    case file:consult(File) of
+        {ok, [#{node := _, peers := _, session_lifetime := _, session_cache_max := _,
+                connect_timeout := _, max_packet_size := _, listeners := _} = Config]} ->
+            Config;
+        {ok, _Other} ->
+            throw({cannot_boot, [File, " is not a map with all the keys a node needs"]});
+        {error, Reason} ->
+            throw({cannot_boot, [File, ": ", file:format_error(Reason)]})
+    end.
+
+%% @doc The bind as EMQX spells it.
+-spec bind_text({binary(), inet:port_number()}) -> iodata().
+bind_text({Address, Port}) ->
+    case binary:match(Address, <<":">>) of
+        nomatch -> [Address, $:, integer_to_list(Port)];
+        _ -> [$[, Address, $], $:, integer_to_list(Port)]
+    end.

@@ -1,0 +1,25 @@
+%% @doc Top supervisor: the router before the listeners that use it, the control socket
+%% last, so that its being there means that the node serves.
+-module(embedded_node_sup).
+-behaviour(supervisor).
+
+-export([start_link/1, init/1]).
+
+-spec start_link(embedded_node_config:config()) -> supervisor:startlink_ret().
+start_link(Config) ->
+    supervisor:start_link({local, ?MODULE}, ?MODULE, Config).
+
+init(#{listeners := Listeners, peers := Peers} = Config) ->
+    ok = embedded_node_stats:new(),
+    Limits = maps:with([connect_timeout, max_packet_size], Config),
+    Children =
+        [#{id => pg, start => {pg, start_link, [embedded_node]}},
+         #{id => router, start => {embedded_node_router, start_link, []}},
+         #{id => peers, start => {embedded_node_peers, start_link, [Peers]}}]
+        ++ [listener(Listener, Limits) || Listener <- Listeners]
+        ++ [#{id => control, start => {embedded_node_control, start_link, [Listeners]}}],
+    {ok, {#{strategy => rest_for_one, intensity => 5, period => 10}, Children}}.
+
+listener(#{type := Type, name := Name} = Listener, Limits) ->
+    #{id => {Type, Name}, type => supervisor,
+      start => {embedded_node_listener_sup, start_link, [Listener, Limits]}}.
