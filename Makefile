@@ -16,13 +16,14 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 # What the embedded node runs on; what its tests and cross-checks need on top.
 NODE_PACKAGES := erlang-base erlang-asn1 erlang-crypto erlang-public-key erlang-ssl
-TEST_PACKAGES := $(NODE_PACKAGES) erlang-eunit erlang-tools git gnutls-bin openssl procps ruby-hocon
+TEST_PACKAGES := $(NODE_PACKAGES) erlang-eunit erlang-tools git gnutls-bin iproute2 openssl \
+  procps ruby-hocon
 
 # Only an inventory of embedded nodes needs Erlang here.
 EMBEDDED = $(shell grep -rqsE '^ *emqx_driver: *embedded' $(INVENTORY) && echo yes)
 PLAYBOOK = ansible-playbook -i $(INVENTORY)
 
-.PHONY: help verify deploy check test lint destroy clean
+.PHONY: help verify deploy check test lint docs destroy clean
 
 help:
 	@echo "make verify [INVENTORY=inventory/local] [EXTRA='-e name=value']"
@@ -31,6 +32,7 @@ help:
 	@echo "make deploy  deploy only"
 	@echo "make test    every test this machine can run"
 	@echo "make lint    ansible-lint, yamllint, ruff, mypy"
+	@echo "make docs    write docs/conformance.md from the registry of checks"
 	@echo "make destroy stop every node of this checkout"
 	@echo "make clean   destroy, and remove everything generated but the reports"
 
@@ -54,6 +56,11 @@ test: $(VENV)/.installed-dev
 
 lint: $(VENV)/.installed-dev
 	@pytest -q tests/quality $(EXTRA)
+
+docs: $(VENV)/.installed
+	@PYTHONPATH=playbooks/collections $(VENV)/bin/python -c \
+	  'from ansible_collections.emqx.conformance.plugins.module_utils.checks import document; \
+	   print(document.render(), end="")' > docs/conformance.md
 
 clean:
 	@if [ -d $(VENV) ]; then $(MAKE) --no-print-directory destroy; fi

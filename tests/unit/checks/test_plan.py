@@ -85,7 +85,7 @@ def test_a_check_above_the_allowed_impact_is_skipped_by_name() -> None:
     engine = OrdinaryEngine(Trust())
     bench = Bench(engine, [Endpoint("n1", "127.0.0.1", 1, "x")], Settings(), threading.Event())
     loud = Check("LOUD-01", "Loud", "Is loud.", "none", Level.MUST, Impact.DISRUPTIVE, Per.NODE,
-                 Cost(full=500), lambda *_: passed("never run"))
+                 Cost(full=500), lambda *_: passed("never run"), "Nothing.")
     (planned,) = make_plan(bench, [loud], Impact.NOISY).checks
     assert planned.subjects == ()
     assert planned.skipped is not None
@@ -96,17 +96,18 @@ def test_a_check_above_the_allowed_impact_is_skipped_by_name() -> None:
 def test_the_registry_refuses_a_second_owner_and_a_need_that_runs_later() -> None:
     registry = Registry()
     check = Check("X-01", "X", "X.", "none", Level.MUST, Impact.SAFE, Per.NODE, Cost(),
-                  lambda *_: passed("x"))
+                  lambda *_: passed("x"), "Nothing.")
     registry.add(check)
     with pytest.raises(ValueError, match="registered twice"):
         registry.add(check)
     with pytest.raises(ValueError, match="X-02 needs X-03, which does not run before it"):
         registry.add(Check("X-02", "X", "X.", "none", Level.MUST, Impact.SAFE, Per.NODE, Cost(),
-                           lambda *_: passed("x"), (Need("X-03"),)))
+                           lambda *_: passed("x"), "Nothing.", (Need("X-03"),)))
 
 
 def test_every_check_of_the_catalogue_says_what_it_judges() -> None:
     for check in catalogue():
         assert check.requirement.endswith(".")
+        assert check.meaning.endswith(".")
         assert check.clause
         assert check.cost.full + check.cost.resumed > 0

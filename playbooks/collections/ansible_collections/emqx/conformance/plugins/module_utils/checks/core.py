@@ -138,27 +138,37 @@ def register(registry: Registry) -> None:
     registry.add(Check(
         "CORE-01", "A full handshake issues a session ID",
         "A full TLS 1.2 handshake issues a session ID of 1 to 32 bytes.",
-        "RFC 5246 7.4.1.3", Level.MUST, Impact.SAFE, Per.NODE, Cost(full=1), issues_session_id))
+        "RFC 5246 7.4.1.3", Level.MUST, Impact.SAFE, Per.NODE, Cost(full=1), issues_session_id,
+        "The node never lets anybody resume by session ID; every reconnect is a full handshake."))
     registry.add(Check(
         "CORE-02", "The same node resumes",
         "A node resumes the session it issued: abbreviated flight, same ID, version, cipher "
         "suite and master secret, fresh randoms.",
         "RFC 5246 7.3, 7.4.1.3", Level.MUST, Impact.SAFE, Per.NODE, Cost(resumed=1),
-        same_node_resumes, (Need("CORE-01"),)))
+        same_node_resumes,
+        "Devices pay for a full handshake on every reconnect: reuse_sessions is false or ignored "
+        "by this release, the cache is too small or too short-lived, or the address leads to "
+        "several nodes.", (Need("CORE-01"),)))
     registry.add(Check(
         "CORE-03", "Every other node falls back to a full handshake",
         "Offered to any other node, a session that resumes at home leads to a full handshake "
         "without an alert, and MQTT works.",
         "RFC 5246 7.4.1.2", Level.MUST, Impact.SAFE, Per.PAIR, Cost(full=1),
-        other_node_as_expected, (Need("CORE-02", "issuer"), Need("CORE-01", "redeemer")),
+        other_node_as_expected,
+        "A device that lands on another node is locked out or fails noisily, or nodes share "
+        "sessions that nobody declared as shared.", (Need("CORE-02", "issuer"), Need("CORE-01", "redeemer")),
         _two_nodes))
     registry.add(Check(
         "CORE-04", "A session declined elsewhere still resumes at home",
         "After another node declined it, a session still resumes on the node that issued it.",
         "RFC 5246 7.3", Level.MUST, Impact.SAFE, Per.PAIR, Cost(resumed=1, at="issuer"),
-        still_resumes_at_home, (Need("CORE-03"),), _two_nodes_that_resume))
+        still_resumes_at_home,
+        "One detour through another node, as behind any load balancer, costs a device its "
+        "session.", (Need("CORE-03"),), _two_nodes_that_resume))
     registry.add(Check(
         "CORE-05", "A session resumes again and again",
         f"One session resumes {REPETITIONS} times in sequence.",
         "RFC 5246 7.3", Level.MUST, Impact.SAFE, Per.NODE, Cost(resumed=REPETITIONS),
-        resumes_again_and_again, (Need("CORE-02"),), _resumes))
+        resumes_again_and_again,
+        "The node forgets a session after some use, so devices that reconnect often gain little.",
+        (Need("CORE-02"),), _resumes))

@@ -120,6 +120,8 @@ class Check:
     per: Per
     cost: Cost
     measure: Measure
+    meaning: str
+    """What a failure means for an operator."""
     needs: tuple[Need, ...] = ()
     precondition: Callable[[Bench], str | None] = field(default=lambda _: None)
     """Returns why the check cannot apply to this target at all, or None."""

@@ -1,0 +1,36 @@
+"""Caches off: the shipped verify.yml must fail, on CORE-02, because nothing resumed."""
+from __future__ import annotations
+
+import outside
+
+
+def test_verify_fails_on_core_02_and_for_no_other_reason() -> None:
+    verification = outside.run_verify()
+    assert verification.exit_code == 2, verification.output
+    results = verification.results
+    assert results["verdict"] == "failed"
+    assert results["complete"] is True
+    found = {(row["id"], row["subject"], row["status"], row["reason"])
+             for row in results["checks"] if row["status"] not in ("passed", "skipped")}
+    assert found == {("CORE-02", "emqx1", "failed", "not_resumed"),
+                     ("CORE-02", "emqx2", "failed", "not_resumed")}
+    assert "CORE-02 not_resumed on emqx1, emqx2" in verification.output.replace("\n", " ")
+
+
+def test_the_ids_are_issued_all_the_same() -> None:
+    """A non-empty session ID proves nothing: this node issues one and forgets it."""
+    results = outside.run_verify().results
+    issued = [cell["server_id"] for cell in results["matrix"] if cell["issuer"] == cell["redeemer"]]
+    assert [len(session_id) for session_id in issued] == [64, 64]
+
+
+def test_openssl_agrees() -> None:
+    assert outside.openssl_reconnects("127.0.0.1", 18894) == ["New"] * 6
+    assert outside.openssl_reconnects("127.0.0.1", 18895) == ["New"] * 6
+
+
+def test_declared_as_off_it_passes() -> None:
+    """The same cluster is as expected once the inventory says that nothing resumes."""
+    verification = outside.run_verify("-e", "resumption_cache_scope=none")
+    assert verification.exit_code == 0, verification.output
+    assert verification.results["verdict"] == "passed"

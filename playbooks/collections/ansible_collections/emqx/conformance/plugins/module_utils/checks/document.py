@@ -1,0 +1,55 @@
+"""docs/conformance.md, generated from the registry so that code and document cannot drift."""
+from __future__ import annotations
+
+from .catalogue import catalogue
+from .registry import Check, Per
+
+_HEAD = """\
+# What is verified
+
+Generated from the registry of checks by `make docs`; a test fails when it is stale.
+
+Level is RFC 2119's, for the target. Impact is what a check does to it: *safe* is a handful of
+ordinary connections, *noisy* many connections or malformed hellos, *disruptive* stops a node or
+fills its cache; `resumption_max_impact` says how far a run may go. A check's cost is in
+handshakes for each subject; each full one takes a place in a session cache, and a run keeps
+within its share of it (safe 1 %, noisy 25 %): beyond that, pairs are sampled.
+
+A handshake counts as *resumed* only if three witnesses agree: the TLS library says the session
+was reused; the wire shows TLS 1.2, the offered session ID echoed and no Certificate,
+ServerKeyExchange or ServerHelloDone before ChangeCipherSpec; and the connection is keyed by the
+same master secret. *Full* likewise. When they disagree the outcome is *inconsistent*, and fails.
+Nothing is tried twice until it works. Tickets are not offered, so none can be mistaken for
+session IDs. Every connection ends in a real CONNECT, CONNACK and DISCONNECT.
+"""
+
+
+def render() -> str:
+    """Return the document."""
+    rows = ["| id | what must hold | clause | level | impact | one finding per |",
+            "|---|---|---|---|---|---|"]
+    checks = list(catalogue())
+    rows += [f"| [{check.id}](#{check.id.lower()}) | {check.title} | {check.clause} | "
+             f"{check.level.value} | {check.impact.label} | {_subject(check)} |"
+             for check in checks]
+    return "\n".join([_HEAD, *rows, "", *(_section(check) for check in checks)])
+
+
+def _subject(check: Check) -> str:
+    return "node" if check.per is Per.NODE else "ordered pair (issuer, redeemer)"
+
+
+def _section(check: Check) -> str:
+    cost = " and ".join(part for part in (
+        f"{check.cost.full} full" if check.cost.full else "",
+        f"{check.cost.resumed} resumed" if check.cost.resumed else "") if part)
+    payer = "" if check.per is Per.NODE else f" at the {check.cost.at}"
+    needs = ", ".join(f"{need.check} of the {need.of}" if need.of != "same" else need.check
+                      for need in check.needs)
+    lines = [f"## {check.id}", "", check.requirement, "",
+             f"- Clause: {check.clause} ({check.level.value})",
+             f"- Cost for each {check.per.value}: {cost} handshakes{payer}",
+             f"- What a failure means: {check.meaning}"]
+    if needs:
+        lines.append(f"- Skipped unless passed: {needs}")
+    return "\n".join([*lines, ""])
