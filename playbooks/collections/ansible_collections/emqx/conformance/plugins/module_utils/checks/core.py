@@ -139,7 +139,7 @@ def register(registry: Registry) -> None:
         "CORE-01", "A full handshake issues a session ID",
         "A full TLS 1.2 handshake issues a session ID of 1 to 32 bytes.",
         "RFC 5246 7.4.1.3", Level.MUST, Impact.SAFE, Per.NODE, Cost(full=1), issues_session_id,
-        "The node never lets anybody resume by session ID; every reconnect is a full handshake."))
+        "The node lets nobody resume by session ID: every reconnect is a full handshake."))
     registry.add(Check(
         "CORE-02", "The same node resumes",
         "A node resumes the session it issued: abbreviated flight, same ID, version, cipher "
@@ -156,8 +156,8 @@ def register(registry: Registry) -> None:
         "RFC 5246 7.4.1.2", Level.MUST, Impact.SAFE, Per.PAIR, Cost(full=1),
         other_node_as_expected,
         "A device that lands on another node is locked out or fails noisily, or nodes share "
-        "sessions that nobody declared as shared.", (Need("CORE-02", "issuer"), Need("CORE-01", "redeemer")),
-        _two_nodes))
+        "sessions that nobody declared as shared.",
+        (Need("CORE-02", "issuer"), Need("CORE-01", "redeemer")), _two_nodes))
     registry.add(Check(
         "CORE-04", "A session declined elsewhere still resumes at home",
         "After another node declined it, a session still resumes on the node that issued it.",

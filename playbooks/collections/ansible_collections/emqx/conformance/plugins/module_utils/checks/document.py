@@ -43,12 +43,13 @@ def _section(check: Check) -> str:
     cost = " and ".join(part for part in (
         f"{check.cost.full} full" if check.cost.full else "",
         f"{check.cost.resumed} resumed" if check.cost.resumed else "") if part)
+    plural = "" if check.cost.full + check.cost.resumed == 1 else "s"
     payer = "" if check.per is Per.NODE else f" at the {check.cost.at}"
     needs = ", ".join(f"{need.check} of the {need.of}" if need.of != "same" else need.check
                       for need in check.needs)
     lines = [f"## {check.id}", "", check.requirement, "",
              f"- Clause: {check.clause} ({check.level.value})",
-             f"- Cost for each {check.per.value}: {cost} handshakes{payer}",
+             f"- Cost for each {check.per.value}: {cost} handshake{plural}{payer}",
              f"- What a failure means: {check.meaning}"]
     if needs:
         lines.append(f"- Skipped unless passed: {needs}")

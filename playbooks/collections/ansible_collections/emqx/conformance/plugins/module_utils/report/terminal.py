@@ -81,8 +81,8 @@ def _matrix_in_words(names: list[str], cells: dict[tuple[str, str], dict[str, An
     return lines
 
 
-def _matrix_in_letters(names: list[str], cells: dict[tuple[str, str], dict[str, Any]], first: int,
-                       width: int) -> list[Line]:
+def _matrix_in_letters(names: list[str], cells: dict[tuple[str, str], dict[str, Any]],
+                       first: int, width: int) -> list[Line]:
     legend = ", ".join(f"{letter} {outcome.replace('_', ' ')}" for outcome, letter in _LETTERS.items())
     lines = [*_wrapped(f"Session of (row) offered to (column, in the same order): {legend}; "
                        "lower case or # marks what was not expected", width, 2)]
@@ -130,7 +130,8 @@ def _findings(results: dict[str, Any], width: int) -> list[Line]:
     return lines
 
 
-def _details(status: str, members: list[dict[str, Any]], width: int, most: int = 4) -> list[Line]:
+def _details(status: str, members: list[dict[str, Any]], width: int,
+             most: int = 4) -> list[Line]:
     """Tell one reason once: the first subject's sentence, then whom else it hit."""
     first = members[0]
     text = first["message"]
