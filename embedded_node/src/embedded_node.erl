@@ -13,8 +13,8 @@
 -spec boot() -> ok.
 boot() ->
     try
-        Config = embedded_node_config:read("node.config"),
         ok = log_to_file(),
+        Config = embedded_node_config:read("node.config"),
         ok = configure_ssl(Config),
         ok = start_distribution(Config),
         ok = start_application(Config)
@@ -25,9 +25,14 @@ boot() ->
             refuse(io_lib:format("unexpected ~ts: ~0p", [Class, Reason]))
     end.
 
+%% Refuses here: a permanent application that returned the error would end the VM with a
+%% report of its own before anybody could say why.
 start(_Type, _Arguments) ->
     {ok, Config} = application:get_env(embedded_node, config),
-    embedded_node_sup:start_link(Config).
+    case embedded_node_sup:start_link(Config) of
+        {ok, Supervisor} -> {ok, Supervisor};
+        {error, Reason} -> refuse(sentence(Reason))
+    end.
 
 stop(_State) ->
     ok.
@@ -71,12 +76,8 @@ start_distribution(#{node := Node}) ->
 start_application(Config) ->
     ok = application:load(embedded_node),
     ok = application:set_env(embedded_node, config, Config),
-    case application:ensure_all_started(embedded_node, permanent) of
-        {ok, _Started} -> ok;
-        {error, Reason} ->
-            logger:error("the application did not start: ~p", [Reason]),
-            throw({cannot_boot, sentence(Reason)})
-    end.
+    {ok, _Started} = application:ensure_all_started(embedded_node, permanent),
+    ok.
 
 sentence(Reason) ->
     case find_refusal(Reason) of
