@@ -1,0 +1,1 @@
+"""EMQX's listener configuration: which keys a release knows, what it refuses, what is filled in."""

@@ -1,0 +1,200 @@
+"""The kinds of value EMQX's listener schema knows.
+
+A kind reads what a YAML inventory (or ``-e``) gives and returns what goes into the file, or
+raises :class:`WrongValueError` with the words that finish the sentence "<path> must be …".
+"""
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+# emqx/hocon's duration: digits and dots, then a unit, any number of times.
+_DURATION = re.compile(r"(?:[0-9.]+(?:ms|MS|[fwdhmsFWDHMS]))+")
+_SIZE = re.compile(r"[0-9]+(?:b|B|kb|KB|mb|MB|gb|GB)")
+_RATE = re.compile(r"[0-9.]+(?:b|B|kb|KB|mb|MB|gb|GB)?(?:/[0-9]*(?:ms|[smhd]))?")
+_INTEGER = re.compile(r"-?[0-9]+")
+MAX_PORT = 65535
+
+
+class WrongValueError(ValueError):
+    """The value is not of its key's kind; the text is what it must be instead."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of value: a name for people and the function that reads it."""
+
+    name: str
+    read: Callable[[Any], Any]
+
+
+def boolean(value: Any) -> bool:
+    """Read a boolean; EMQX takes the strings ``true`` and ``false`` too, and no others."""
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return bool(value == "true")
+    raise WrongValueError("true or false")
+
+
+def integer(low: int | None = None, high: int | None = None) -> Kind:
+    """Make the kind of integers within bounds."""
+    bounds = ""
+    if low is not None:
+        bounds = f" of {low} or more" if high is None else f" from {low} to {high}"
+
+    def read(value: Any) -> int:
+        text = value if isinstance(value, str) else repr(value)
+        if isinstance(value, bool) or not _INTEGER.fullmatch(text):
+            raise WrongValueError(f"an integer{bounds}")
+        number = int(text)
+        if (low is not None and number < low) or (high is not None and number > high):
+            raise WrongValueError(f"an integer{bounds}")
+        return number
+
+    return Kind("integer", read)
+
+
+def or_infinity(kind: Kind) -> Kind:
+    """Make the kind that also takes ``infinity``."""
+
+    def read(value: Any) -> Any:
+        if value == "infinity":
+            return value
+        try:
+            return kind.read(value)
+        except WrongValueError as wrong:
+            raise WrongValueError(f"{wrong} or infinity") from None
+
+    return Kind(f"{kind.name} or infinity", read)
+
+
+def one_of(*choices: Any) -> Kind:
+    """Make the kind of a fixed set of words."""
+    words = ", ".join("true" if choice is True else "false" if choice is False else str(choice)
+                      for choice in choices)
+
+    def read(value: Any) -> Any:
+        for choice in choices:
+            if value == choice and isinstance(value, bool) == isinstance(choice, bool):
+                return choice
+        if value in ("true", "false") and (value == "true") in choices:
+            return value == "true"
+        raise WrongValueError(f"one of {words}")
+
+    return Kind("word", read)
+
+
+def text(value: Any) -> str:
+    """Read a string, within what EMQX's HOCON scanner can read back."""
+    if not isinstance(value, str):
+        raise WrongValueError("a string (quote it)")
+    # EMQX's scanner has no \\uXXXX and ends a string at U+2028 and U+2029.
+    if any(ord(char) < 0x20 or char in "\x7f\u2028\u2029" for char in value):
+        raise WrongValueError("a string without line breaks and control characters")
+    return str(value)
+
+
+def filled_text(value: Any) -> str:
+    """Read a string that says something."""
+    result = text(value)
+    if not result:
+        raise WrongValueError("a string that is not empty")
+    return result
+
+
+def duration(value: Any) -> Any:
+    """Read a duration: ``15s``, ``1h30m``, ``500ms``, or milliseconds as an integer."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return int(value)
+    if isinstance(value, str) and (_DURATION.fullmatch(value) or (value.isascii()
+                                   and value.isdigit())):
+        return str(value)
+    raise WrongValueError("a duration such as 15s, 500ms or 1h30m")
+
+
+def size(value: Any) -> Any:
+    """Read a size in bytes: ``4KB``, ``1MB``, or an integer."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return int(value)
+    if isinstance(value, str) and (_SIZE.fullmatch(value) or (value.isascii() and value.isdigit())):
+        return str(value)
+    raise WrongValueError("a size such as 4096, 4KB or 1MB")
+
+
+def rate(value: Any) -> Any:
+    """Read a rate of a limiter: ``1000/s``, ``10MB/10s``."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return int(value)
+    if isinstance(value, str) and _RATE.fullmatch(value):
+        return str(value)
+    raise WrongValueError("a rate such as 1000/s or 1MB/10s")
+
+
+def split_bind(value: Any) -> tuple[str, int]:
+    """Return address ('' for all) and port of a ``bind`` as EMQX reads it."""
+    wrong = WrongValueError("a port or address:port such as 8883, 127.0.0.1:8883 or [::1]:8883")
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise wrong
+    address, _, port = str(value).replace(" ", "").rpartition(":")
+    if not (port.isascii() and port.isdigit()) or not 1 <= int(port) <= MAX_PORT:
+        raise wrong
+    if address.startswith("[") and address.endswith("]"):
+        address = address[1:-1]
+    if address:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise wrong from None
+    return address, int(port)
+
+
+def bind(value: Any) -> Any:
+    """Read a ``bind``; EMQX takes a bare port or an IP address with one, never a host name."""
+    split_bind(value)
+    return value if isinstance(value, int) else str(value)
+
+
+def anything(value: Any) -> Any:
+    """Pass through a value whose schema is not known here, as far as it can be rendered."""
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, (list, tuple)):
+        return [anything(item) for item in value]
+    if isinstance(value, dict):
+        return {text(key): anything(item) for key, item in value.items()}
+    raise WrongValueError("a string, an integer, true, false, a list or a mapping")
+
+
+def list_of(kind: Kind, *, comma_separated: bool = False) -> Kind:
+    """Make the kind of lists; EMQX also splits some strings at commas."""
+
+    def read(value: Any) -> list[Any]:
+        if comma_separated and isinstance(value, str):
+            value = [item.strip() for item in value.split(",") if item.strip()]
+        if not isinstance(value, (list, tuple)):
+            raise WrongValueError("a list")
+        try:
+            return [kind.read(item) for item in value]
+        except WrongValueError as wrong:
+            raise WrongValueError(f"a list whose every item is {wrong}") from None
+
+    return Kind(f"list of {kind.name}", read)
+
+
+BOOLEAN = Kind("boolean", boolean)
+TEXT = Kind("string", text)
+FILLED_TEXT = Kind("string", filled_text)
+DURATION = Kind("duration", duration)
+SIZE = Kind("size", size)
+RATE = Kind("rate", rate)
+BIND = Kind("bind", bind)
+PATH = Kind("path", filled_text)
+ANYTHING = Kind("anything", anything)

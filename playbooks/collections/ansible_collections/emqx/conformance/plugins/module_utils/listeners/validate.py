@@ -1,0 +1,310 @@
+"""What EMQX refuses at boot is refused here, with the path of the key.
+
+:func:`read` turns the user's mapping into typed values and finds what is wrong with single
+keys; :func:`check` looks at a completed mapping for what only shows when keys meet.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import kinds, schema
+from .ciphers import CIPHERS, cipher_hint
+from .complete import Node, complete, is_enabled
+from .kinds import Kind, WrongValueError
+from .nearest import did_you_mean
+from .release import Release, ignores_reuse_sessions
+from .schema import Key
+
+# EMQX's HOCON scanner starts an unquoted key with a letter; a dot in it would nest.
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_RESERVED = frozenset({"true", "false", "null", "include"})
+_ACCESS_RULES = re.compile(r"\s*(?:allow|deny) +[^\s,]+(?:\s*,\s*(?:allow|deny) +[^\s,]+)*\s*")
+_FILES = ("cacertfile", "certfile", "keyfile", "dhfile")
+
+
+@dataclass
+class Problems:
+    """What was found: sentences that begin with the path of the key."""
+
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def error(self, path: str, sentence: str) -> None:
+        """Add an error."""
+        self.errors.append(f"{path}: {sentence}")
+
+    def warn(self, path: str, sentence: str) -> None:
+        """Add a warning."""
+        self.warnings.append(f"{path}: {sentence}")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One node's completed listeners and what there is to say about them."""
+
+    listeners: dict[str, Any]
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def check_node(node: Node, release: Release, *, check_files: bool) -> Checked:
+    """Read, complete and check one node's listeners.
+
+    ``check_files`` says whether the certificate paths are meant for this machine and must exist.
+    """
+    problems = Problems()
+    typed = read(node.listeners, release, problems)
+    if problems.errors:
+        return Checked({}, tuple(problems.errors), tuple(problems.warnings))
+    whole = complete(Node(node.name, node.host, node.port, typed, node.certificates))
+    check(whole, release, problems, check_files=check_files)
+    return Checked(whole, tuple(problems.errors), tuple(problems.warnings))
+
+
+def read(listeners: Mapping[str, Any], release: Release, problems: Problems) -> dict[str, Any]:
+    """Return the mapping with every value of its key's kind; nulls stay (they remove keys)."""
+    result: dict[str, Any] = {}
+    for listener_type, names in listeners.items():
+        path = f"listeners.{listener_type}"
+        if listener_type == "quic":
+            problems.error(path, "QUIC has TLS 1.3 only, which has no session IDs to resume; "
+                                 "configure it in EMQX itself")
+        elif listener_type not in schema.LISTENER_TYPES:
+            problems.error(path, f"EMQX has no such listener type (it has "
+                                 f"{', '.join(schema.LISTENER_TYPES)})"
+                                 f"{did_you_mean(str(listener_type), schema.LISTENER_TYPES)}")
+        elif names is None:
+            result[listener_type] = None
+        elif not isinstance(names, Mapping):
+            problems.error(path, "must be a mapping from listener names to their keys")
+        else:
+            reader = _Reader(listener_type, release, problems)
+            result[listener_type] = {name: reader.listener(f"{path}.{name}", name, keys)
+                                     for name, keys in names.items()}
+    return result
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the listeners of one type for one release."""
+
+    listener_type: str
+    release: Release
+    problems: Problems
+
+    def listener(self, path: str, name: Any, keys: Any) -> dict[str, Any] | None:
+        """Read one listener, its keys spelled EMQX's first way."""
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _RESERVED:
+            self.problems.error(path, "a listener's name begins with a letter and has letters, "
+                                      "digits, _ and - only")
+            return None
+        if keys is None:
+            return None
+        if not isinstance(keys, Mapping):
+            self.problems.error(path, "must be a mapping of EMQX's keys")
+            return None
+        spelled: dict[str, Any] = {}
+        for key, value in keys.items():
+            proper = schema.LISTENER_ALIASES.get(str(key), str(key))
+            if proper in spelled:
+                self.problems.error(f"{path}.{key}",
+                                    f'is another name of "{proper}": give one of them')
+            spelled[proper] = value
+        return self._section(path, spelled, schema.LISTENER)
+
+    def _section(self, path: str, values: Mapping[str, Any],
+                 table: Mapping[str, Key]) -> dict[str, Any]:
+        known = [name for name, key in table.items()
+                 if key.known_to(self.release, self.listener_type)]
+        result: dict[str, Any] = {}
+        for name, value in values.items():
+            below = f"{path}.{name}"
+            if name not in known:
+                self.problems.error(below, self._unknown(str(name), table.get(name), known))
+            elif value is None:
+                if name == "reuse_sessions":
+                    self.problems.error(below, "cannot be removed, because EMQX's releases differ "
+                                               "in its default: set true or false")
+                result[name] = None
+            else:
+                result[name] = self._value(below, value, table[name].holds)
+        return result
+
+    def _unknown(self, name: str, key: Key | None, known: Iterable[str]) -> str:
+        if key is None:
+            return f"unknown to EMQX {self.release}{did_you_mean(name, known)}"
+        if self.listener_type not in key.types:
+            return (f"unknown to EMQX in a {self.listener_type} listener (known in "
+                    f"{' and '.join(key.types)})")
+        windows = ", ".join(
+            f"from {window.since}" + (f" until before {window.before}" if window.before else "")
+            for window in key.releases)
+        return f"unknown to EMQX {self.release}, which would not boot (known {windows})"
+
+    def _value(self, path: str, value: Any, holds: Kind | Mapping[str, Key]) -> Any:
+        if not isinstance(holds, Kind):
+            if isinstance(value, Mapping):
+                return self._section(path, value, holds)
+            self.problems.error(path, "must be a mapping of EMQX's keys")
+            return None
+        try:
+            return holds.read(value)
+        except WrongValueError as wrong:
+            self.problems.error(path, f"must be {wrong}{_got(path, value)}")
+            return None
+
+
+def _got(path: str, value: Any) -> str:
+    """Show the wrong value, unless it could be a secret or is too long to help."""
+    if path.endswith(".password"):
+        return ""
+    shown = str(value).lower() if isinstance(value, bool) else repr(value)
+    return f", not {shown}" if len(shown) <= 60 else ""
+
+
+def check(whole: Mapping[str, Any], release: Release, problems: Problems, *,
+          check_files: bool) -> None:
+    """Find what is wrong between the keys of a completed mapping."""
+    taken: list[tuple[str, int, str]] = []
+    for listener_type, name, listener in listeners_of(whole):
+        path = f"listeners.{listener_type}.{name}"
+        # EMQX checks the keys of a listener that is switched off too.
+        _check_access_rules(f"{path}.access_rules", listener.get("access_rules", []), problems)
+        options = listener.get("ssl_options", {})
+        _check_ssl(f"{path}.ssl_options", options, release, problems)
+        if not is_enabled(listener):
+            continue
+        address, port = kinds.split_bind(
+            listener.get("bind", schema.EMQX_DEFAULT_PORT[listener_type]))
+        for other_address, other_port, other_path in taken:
+            if port == other_port and _overlap(address, other_address):
+                problems.error(f"{path}.bind", f"port {port} is already taken by {other_path}")
+        taken.append((address, port, path))
+        if listener_type in schema.TLS_TYPES:
+            _check_usable(f"{path}.ssl_options", options, release, problems)
+            if check_files:
+                _check_files(f"{path}.ssl_options", options, problems)
+    for listener_type in schema.LISTENER_TYPES:
+        if "default" not in whole.get(listener_type, {}):
+            problems.warn(f"listeners.{listener_type}.default",
+                          f"is removed, so EMQX opens its own on port "
+                          f"{schema.EMQX_DEFAULT_PORT[listener_type]}; set enable: false to "
+                          f"switch it off")
+
+
+def listeners_of(whole: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yield (type, name, keys) of every listener, in a fixed order."""
+    for listener_type in schema.LISTENER_TYPES:
+        for name, listener in sorted(whole.get(listener_type, {}).items()):
+            yield listener_type, name, listener
+
+
+def _overlap(one: str, other: str) -> bool:
+    everywhere = {"", "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+    return one == other or one in everywhere or other in everywhere
+
+
+def _check_access_rules(path: str, rules: list[str], problems: Problems) -> None:
+    for rule in rules:
+        if not _ACCESS_RULES.fullmatch(rule):
+            problems.error(path, f'"{rule}" is not "allow" or "deny" with an address, a network '
+                                 f'or "all"')
+
+
+def _check_ssl(path: str, options: Mapping[str, Any], release: Release,
+               problems: Problems) -> None:
+    """Check what stops a node from booting, and what must not be written."""
+    _check_versions(f"{path}.versions", options.get("versions", []), problems)
+    for cipher in options.get("ciphers", []):
+        if cipher not in CIPHERS:
+            problems.error(f"{path}.ciphers",
+                           f'unknown cipher suite "{cipher}"{cipher_hint(cipher)}')
+    for key in ("fail_if_no_peer_cert", "enable_crl_check"):
+        if options.get(key) and options.get("verify") != "verify_peer":
+            problems.error(f"{path}.{key}",
+                           "needs verify: verify_peer; EMQX does not boot with verify_none")
+    ocsp = options.get("ocsp", {})
+    if ocsp.get("enable_ocsp_stapling"):
+        for needed in ("responder_url", "issuer_pem"):
+            if needed not in ocsp:
+                problems.error(f"{path}.ocsp.{needed}", "is missing; OCSP stapling needs it")
+    password = options.get("password", "")
+    if password and not password.startswith("file://"):
+        problems.error(f"{path}.password", "would stand in clear text in listeners.hocon: put it "
+                                           "into a file and give file:///its/path")
+    if ignores_reuse_sessions(release) and options.get("reuse_sessions") is False:
+        problems.warn(f"{path}.reuse_sessions", f"EMQX {release} ignores false and reuses "
+                                                f"sessions all the same (emqx/emqx#16456)")
+
+
+def _check_versions(path: str, versions: list[str], problems: Problems) -> None:
+    for version in versions:
+        if version not in schema.TLS_VERSIONS:
+            problems.error(path, f'unknown TLS version "{version}" (EMQX has '
+                                 f"{', '.join(schema.TLS_VERSIONS)})"
+                                 f"{did_you_mean(version, schema.TLS_VERSIONS)}")
+    if "tlsv1.3" in versions and len(versions) > 1 and "tlsv1.2" not in versions:
+        problems.error(path, "EMQX refuses tlsv1.3 with an older version but without tlsv1.2")
+
+
+def _check_usable(path: str, options: Mapping[str, Any], release: Release,
+                  problems: Problems) -> None:
+    """Check what lets a node boot and every handshake fail, or makes sessions impossible."""
+    for needed in ("certfile", "keyfile"):
+        if needed not in options:
+            problems.error(f"{path}.{needed}", "cannot be removed: a TLS listener needs it")
+    if not re.search(r"[1-9]", str(options.get("handshake_timeout", "15s"))):
+        problems.error(f"{path}.handshake_timeout",
+                       f"must be more than 0: EMQX {release} boots, but every handshake fails")
+    if "tlsv1.2" not in options.get("versions", ["tlsv1.2"]):
+        problems.warn(f"{path}.versions", "without tlsv1.2 there are no session IDs to resume")
+
+
+def _check_files(path: str, options: Mapping[str, Any], problems: Problems) -> None:
+    files = [(name, options[name]) for name in _FILES if name in options]
+    if "issuer_pem" in options.get("ocsp", {}):
+        files.append(("ocsp.issuer_pem", options["ocsp"]["issuer_pem"]))
+    for name, file in files:
+        if not Path(file).is_absolute():
+            problems.error(f"{path}.{name}", f'"{file}" must be an absolute path: a node does not '
+                                             f"run in this directory")
+            continue
+        try:
+            with Path(file).open("rb"):
+                pass
+        except FileNotFoundError:
+            problems.error(f"{path}.{name}", f'"{file}" does not exist; EMQX boots without it, but '
+                                             f"every handshake fails")
+        except OSError as error:
+            problems.error(f"{path}.{name}", f'"{file}" cannot be read ({error.strerror})')
+
+
+@dataclass(frozen=True)
+class CheckedNodes:
+    """All nodes' completed listeners; every sentence once, however many nodes share it."""
+
+    listeners: dict[str, dict[str, Any]]
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def check_nodes(nodes: Iterable[Node], release: Release, *, check_files: bool) -> CheckedNodes:
+    """Check every node and name the nodes only where they differ."""
+    results = {node.name: check_node(node, release, check_files=check_files) for node in nodes}
+    return CheckedNodes(
+        listeners={name: result.listeners for name, result in results.items()},
+        errors=_shared({name: result.errors for name, result in results.items()}),
+        warnings=_shared({name: result.warnings for name, result in results.items()}))
+
+
+def _shared(sentences: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    said_by: dict[str, list[str]] = {}
+    for node, own in sentences.items():
+        for sentence in dict.fromkeys(own):
+            said_by.setdefault(sentence, []).append(node)
+    return tuple(sentence if len(nodes) == len(sentences) else f"{sentence} (on {', '.join(nodes)})"
+                 for sentence, nodes in said_by.items())
