@@ -63,7 +63,8 @@ SCALARS = st.one_of(TEXTS, st.booleans(), st.integers(-2**31, 2**31),
                                      "back\\slash", "include", "null", "dépôt", "日本"]))
 # pyhocon drops empty strings from lists; no list that EMQX knows may hold one.
 VALUES = st.recursive(SCALARS, lambda below: st.one_of(
-    st.lists(below.filter(lambda item: item != ""), max_size=4), st.dictionaries(KEYS, below, max_size=4)), max_leaves=12)
+    st.lists(below.filter(lambda item: item != ""), max_size=4),
+    st.dictionaries(KEYS, below, max_size=4)), max_leaves=12)
 MAPPINGS = st.dictionaries(KEYS, VALUES, max_size=4)
 
 

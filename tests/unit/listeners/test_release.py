@@ -49,7 +49,8 @@ def test_releases_that_ignore_reuse_sessions(release: str, ignored: bool) -> Non
     ("emqx/emqx:5.8.6", Release(5, 8, 6)), ("emqx/emqx:5.8.6-elixir", Release(5, 8, 6)),
     ("registry.example:5000/emqx/emqx:v5.10.0", Release(5, 10, 0)),
     ("emqx/emqx:5.8.6@sha256:00ff", Release(5, 8, 6)),
-    ("emqx/emqx", None), ("emqx/emqx:latest", None), ("embedded:25", None), ("old/emqx:4.4.1", None),
+    ("emqx/emqx", None), ("emqx/emqx:latest", None), ("embedded:25", None),
+    ("old/emqx:4.4.1", None),
     ("registry.example:5000/emqx", None),
 ])
 def test_release_of_image(image: str, release: Release | None) -> None:

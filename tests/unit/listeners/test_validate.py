@@ -131,33 +131,33 @@ def test_complete_fills_in_a_listener_given_as_nothing_but_its_port() -> None:
     ({"tcp": {"default": {"ssl_options": {}}}},
      "listeners.tcp.default.ssl_options: unknown to EMQX in a tcp listener (known in ssl and wss)"),
     ({"wss": {"default": {"ssl_options": {"enable_crl_check": True}}}},
-     "listeners.wss.default.ssl_options.enable_crl_check: unknown to EMQX in a wss listener "
-     "(known in ssl)"),
+     ("listeners.wss.default.ssl_options.enable_crl_check: unknown to EMQX in a wss listener "
+     "(known in ssl)")),
     (tls(session_tickets="stateless"),
-     "listeners.ssl.default.ssl_options.session_tickets: unknown to EMQX 5.8.6, which would not "
-     "boot (known from 5.10.3 until before 6.0.0, from 6.0.2 until before 6.1.0, from 6.1.1)"),
+     ("listeners.ssl.default.ssl_options.session_tickets: unknown to EMQX 5.8.6, which would not "
+     "boot (known from 5.10.3 until before 6.0.0, from 6.0.2 until before 6.1.0, from 6.1.1)")),
     (tls(versions=["tlsv1.2", "sslv3"]),
-     'listeners.ssl.default.ssl_options.versions: unknown TLS version "sslv3" (EMQX has tlsv1, '
-     'tlsv1.1, tlsv1.2, tlsv1.3)'),
+     ('listeners.ssl.default.ssl_options.versions: unknown TLS version "sslv3" (EMQX has tlsv1, '
+     'tlsv1.1, tlsv1.2, tlsv1.3)')),
     (tls(versions=["tls1.2"]),
-     'listeners.ssl.default.ssl_options.versions: unknown TLS version "tls1.2" (EMQX has tlsv1, '
-     'tlsv1.1, tlsv1.2, tlsv1.3); did you mean "tlsv1.2"?'),
+     ('listeners.ssl.default.ssl_options.versions: unknown TLS version "tls1.2" (EMQX has tlsv1, '
+     'tlsv1.1, tlsv1.2, tlsv1.3); did you mean "tlsv1.2"?')),
     (tls(versions=["tlsv1.3", "tlsv1.1"]),
-     "listeners.ssl.default.ssl_options.versions: EMQX refuses tlsv1.3 with an older version but "
-     "without tlsv1.2"),
+     ("listeners.ssl.default.ssl_options.versions: EMQX refuses tlsv1.3 with an older version but "
+     "without tlsv1.2")),
     (tls(versions="tlsv1.2"),
      "listeners.ssl.default.ssl_options.versions: must be a list, not 'tlsv1.2'"),
     (tls(ciphers=["AES128-SHA257"]),
-     'listeners.ssl.default.ssl_options.ciphers: unknown cipher suite "AES128-SHA257"; did you '
-     'mean "AES128-SHA256"?'),
+     ('listeners.ssl.default.ssl_options.ciphers: unknown cipher suite "AES128-SHA257"; did you '
+     'mean "AES128-SHA256"?')),
     (tls(ciphers="AES128-SHA256, NULL"),
      'listeners.ssl.default.ssl_options.ciphers: unknown cipher suite "NULL"'),
     (tls(fail_if_no_peer_cert=True),
-     "listeners.ssl.default.ssl_options.fail_if_no_peer_cert: needs verify: verify_peer; EMQX "
-     "does not boot with verify_none"),
+     ("listeners.ssl.default.ssl_options.fail_if_no_peer_cert: needs verify: verify_peer; EMQX "
+     "does not boot with verify_none")),
     (tls(enable_crl_check=True),
-     "listeners.ssl.default.ssl_options.enable_crl_check: needs verify: verify_peer; EMQX does "
-     "not boot with verify_none"),
+     ("listeners.ssl.default.ssl_options.enable_crl_check: needs verify: verify_peer; EMQX does "
+     "not boot with verify_none")),
     (tls(ocsp={"enable_ocsp_stapling": True, "issuer_pem": "/ca.pem"}),
      "listeners.ssl.default.ssl_options.ocsp.responder_url: is missing; OCSP stapling needs it"),
     (tls(depth=-1),
@@ -167,50 +167,50 @@ def test_complete_fills_in_a_listener_given_as_nothing_but_its_port() -> None:
     (tls(depth=1.5),
      "listeners.ssl.default.ssl_options.depth: must be an integer of 0 or more, not 1.5"),
     (tls(log_level="bogus"),
-     "listeners.ssl.default.ssl_options.log_level: must be one of emergency, alert, critical, "
-     "error, warning, notice, info, debug, none, all, not 'bogus'"),
+     ("listeners.ssl.default.ssl_options.log_level: must be one of emergency, alert, critical, "
+     "error, warning, notice, info, debug, none, all, not 'bogus'")),
     (tls(hibernate_after="infinity"),
-     "listeners.ssl.default.ssl_options.hibernate_after: must be a duration such as 15s, 500ms "
-     "or 1h30m, not 'infinity'"),
+     ("listeners.ssl.default.ssl_options.hibernate_after: must be a duration such as 15s, 500ms "
+     "or 1h30m, not 'infinity'")),
     (tls(handshake_timeout="0s"),
-     "listeners.ssl.default.ssl_options.handshake_timeout: must be more than 0: EMQX 5.8.6 "
-     "boots, but every handshake fails"),
+     ("listeners.ssl.default.ssl_options.handshake_timeout: must be more than 0: EMQX 5.8.6 "
+     "boots, but every handshake fails")),
     (tls(keyfile=""),
      "listeners.ssl.default.ssl_options.keyfile: must be a string that is not empty, not ''"),
     (tls(reuse_sessions="yes"),
      "listeners.ssl.default.ssl_options.reuse_sessions: must be true or false, not 'yes'"),
     (tls(reuse_sessions=None),
-     "listeners.ssl.default.ssl_options.reuse_sessions: cannot be removed, because EMQX's "
-     "releases differ in its default: set true or false"),
+     ("listeners.ssl.default.ssl_options.reuse_sessions: cannot be removed, because EMQX's "
+     "releases differ in its default: set true or false")),
     (tls(certfile=None),
      "listeners.ssl.default.ssl_options.certfile: cannot be removed: a TLS listener needs it"),
     (tls(password=" hunter2"),
-     "listeners.ssl.default.ssl_options.password: would stand in clear text in listeners.hocon: "
-     "put it into a file and give file:///its/path"),
+     ("listeners.ssl.default.ssl_options.password: would stand in clear text in listeners.hocon: "
+     "put it into a file and give file:///its/path")),
     (tls(verify=True),
      "listeners.ssl.default.ssl_options.verify: must be one of verify_peer, verify_none, not true"),
     ({"ssl": {"default": {"bind": "localhost:8883"}}},
-     "listeners.ssl.default.bind: must be a port or address:port such as 8883, 127.0.0.1:8883 or "
-     "[::1]:8883, not 'localhost:8883'"),
+     ("listeners.ssl.default.bind: must be a port or address:port such as 8883, 127.0.0.1:8883 or "
+     "[::1]:8883, not 'localhost:8883'")),
     ({"ssl": {"default": {"bind": 70000}}},
-     "listeners.ssl.default.bind: must be a port or address:port such as 8883, 127.0.0.1:8883 or "
-     "[::1]:8883, not 70000"),
+     ("listeners.ssl.default.bind: must be a port or address:port such as 8883, 127.0.0.1:8883 or "
+     "[::1]:8883, not 70000")),
     ({"ssl": {"default": {"max_connections": 0}}},
      "listeners.ssl.default.max_connections: must be an integer of 1 or more or infinity, not 0"),
     ({"ssl": {"default": {"tcp_options": {"recbuf": "2 kilobytes"}}}},
-     "listeners.ssl.default.tcp_options.recbuf: must be a size such as 4096, 4KB or 1MB, not "
-     "'2 kilobytes'"),
+     ("listeners.ssl.default.tcp_options.recbuf: must be a size such as 4096, 4KB or 1MB, not "
+     "'2 kilobytes'")),
     ({"ssl": {"default": {"tcp_options": True}}},
      "listeners.ssl.default.tcp_options: must be a mapping of EMQX's keys"),
     ({"ssl": {"default": {"access_rules": ["permit all"]}}},
-     'listeners.ssl.default.access_rules: "permit all" is not "allow" or "deny" with an address, '
-     'a network or "all"'),
+     ('listeners.ssl.default.access_rules: "permit all" is not "allow" or "deny" with an address, '
+     'a network or "all"')),
     ({"ssl": {"a.b": {"bind": 8884}}},
-     "listeners.ssl.a.b: a listener's name begins with a letter and has letters, digits, _ and - "
-     "only"),
+     ("listeners.ssl.a.b: a listener's name begins with a letter and has letters, digits, _ and - "
+     "only")),
     ({"ssl": {"include": {"bind": 8884}}},
-     "listeners.ssl.include: a listener's name begins with a letter and has letters, digits, _ "
-     "and - only"),
+     ("listeners.ssl.include: a listener's name begins with a letter and has letters, digits, _ "
+     "and - only")),
     ({"ssl": {"second": {"bind": 8883}}},
      "listeners.ssl.second.bind: port 8883 is already taken by listeners.ssl.default"),
     ({"ssl": {"second": {}}},
@@ -218,17 +218,17 @@ def test_complete_fills_in_a_listener_given_as_nothing_but_its_port() -> None:
     ({"ssl": {"default": {"enable": True, "enabled": True}}},
      'listeners.ssl.default.enabled: is another name of "enable": give one of them'),
     ({"ssl": {"default": {"mountpoint": "a\nb"}}},
-     "listeners.ssl.default.mountpoint: must be a string without line breaks and control "
-     "characters, not 'a\\nb'"),
+     ("listeners.ssl.default.mountpoint: must be a string without line breaks and control "
+     "characters, not 'a\\nb'")),
     ({"ssl": {"default": {"mountpoint": "a\u2028b"}}},
-     "listeners.ssl.default.mountpoint: must be a string without line breaks and control "
-     "characters, not 'a\\u2028b'"),
+     ("listeners.ssl.default.mountpoint: must be a string without line breaks and control "
+     "characters, not 'a\\u2028b'")),
     ({"ssl": {"default": {"max_conn_rate": "fast"}}},
-     "listeners.ssl.default.max_conn_rate: must be a rate such as 1000/s or 1MB/10s or infinity, "
-     "not 'fast'"),
+     ("listeners.ssl.default.max_conn_rate: must be a rate such as 1000/s or 1MB/10s or infinity, "
+     "not 'fast'")),
     ({"quic": {"default": {}}},
-     "listeners.quic: QUIC has TLS 1.3 only, which has no session IDs to resume; configure it in "
-     "EMQX itself"),
+     ("listeners.quic: QUIC has TLS 1.3 only, which has no session IDs to resume; configure it in "
+     "EMQX itself")),
     ({"ssl": []}, "listeners.ssl: must be a mapping from listener names to their keys"),
 ])
 def test_what_emqx_refuses_is_refused_with_the_path_of_the_key(
@@ -264,7 +264,7 @@ def test_newer_keys_pass_on_newer_releases(listeners: dict[str, Any]) -> None:
     tls(verify="verify_peer", fail_if_no_peer_cert=True, enable_crl_check=True),
     tls(ciphers=["ECDHE-RSA-AES128-GCM-SHA256", "TLS_AES_128_GCM_SHA256"], depth="3",
         handshake_timeout=15000, hibernate_after="1h30m"),
-    tls(password="file:///run/secrets/key"),
+    tls(**{"password": "file:///run/secrets/key"}),
     {"ssl": {"default": {"bind": ":8883", "max_connections": "infinity",
                          "limiter": {"client": {"rate": "10/s"}},
                          "tcp_options": {"recbuf": "2KB", "buffer": 4096}}}},
@@ -287,22 +287,22 @@ def test_all_errors_come_in_one_run() -> None:
 
 def test_releases_that_ignore_reuse_sessions_are_named() -> None:
     assert warnings(tls(reuse_sessions=False), "5.9.0") == (
-        "listeners.ssl.default.ssl_options.reuse_sessions: EMQX 5.9.0 ignores false and reuses "
-        "sessions all the same (emqx/emqx#16456)",)
+        ("listeners.ssl.default.ssl_options.reuse_sessions: EMQX 5.9.0 ignores false and reuses "
+        "sessions all the same (emqx/emqx#16456)"),)
     assert warnings(tls(reuse_sessions=False), "5.10.3") == ()
     assert warnings(tls(reuse_sessions=True), "5.9.0") == ()
 
 
 def test_a_removed_default_listener_is_named_because_emqx_opens_it_itself() -> None:
     assert warnings({"tcp": None}) == (
-        "listeners.tcp.default: is removed, so EMQX opens its own on port 1883; set enable: "
-        "false to switch it off",)
+        ("listeners.tcp.default: is removed, so EMQX opens its own on port 1883; set enable: "
+        "false to switch it off"),)
 
 
 def test_versions_without_session_ids_are_named() -> None:
     assert warnings(tls(versions=["tlsv1.3"])) == (
-        "listeners.ssl.default.ssl_options.versions: without tlsv1.2 there are no session IDs "
-        "to resume",)
+        ("listeners.ssl.default.ssl_options.versions: without tlsv1.2 there are no session IDs "
+        "to resume"),)
 
 
 def test_missing_certificate_files_are_refused(tmp_path: Path) -> None:
@@ -312,10 +312,10 @@ def test_missing_certificate_files_are_refused(tmp_path: Path) -> None:
     result = check_node(node({}, certificates=certificates), parse_release("5.8.6"),
                         check_files=True)
     assert result.errors == (
-        f'listeners.ssl.default.ssl_options.certfile: "{tmp_path}/none.pem" does not exist; EMQX '
-        f'boots without it, but every handshake fails',
-        'listeners.ssl.default.ssl_options.keyfile: "relative.pem" must be an absolute path: a '
-        'node does not run in this directory')
+        (f'listeners.ssl.default.ssl_options.certfile: "{tmp_path}/none.pem" does not exist; EMQX '
+        f'boots without it, but every handshake fails'),
+        ('listeners.ssl.default.ssl_options.keyfile: "relative.pem" must be an absolute path: a '
+        'node does not run in this directory'))
 
 
 def test_a_directory_is_not_a_certificate_file(tmp_path: Path) -> None:
@@ -337,6 +337,6 @@ def test_a_sentence_about_some_nodes_names_them() -> None:
     result = check_nodes([node({}, "emqx1"), node(tls(depth=-1), "emqx2", 8884)],
                          parse_release("5.8.6"), check_files=False)
     assert result.errors == (
-        "listeners.ssl.default.ssl_options.depth: must be an integer of 0 or more, not -1 "
-        "(on emqx2)",)
+        ("listeners.ssl.default.ssl_options.depth: must be an integer of 0 or more, not -1 "
+        "(on emqx2)"),)
     assert set(result.listeners) == {"emqx1", "emqx2"}
