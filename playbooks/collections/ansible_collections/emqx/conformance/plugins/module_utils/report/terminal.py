@@ -69,8 +69,8 @@ def _mark(cell: dict[str, Any]) -> str:
     return "" if cell["passed"] or cell["outcome"] == "not_measured" else " !"
 
 
-def _matrix_in_words(names: list[str], cells: dict[tuple[str, str], dict[str, Any]], first: int,
-                     column: int) -> list[Line]:
+def _matrix_in_words(names: list[str], cells: dict[tuple[str, str], dict[str, Any]],
+                     first: int, column: int) -> list[Line]:
     lines = [Line("Session of (row) offered to (column); ! marks what was not expected"),
              Line(" " * first + "".join(name.ljust(column) for name in names).rstrip())]
     for issuer in names:
@@ -83,7 +83,8 @@ def _matrix_in_words(names: list[str], cells: dict[tuple[str, str], dict[str, An
 
 def _matrix_in_letters(names: list[str], cells: dict[tuple[str, str], dict[str, Any]],
                        first: int, width: int) -> list[Line]:
-    legend = ", ".join(f"{letter} {outcome.replace('_', ' ')}" for outcome, letter in _LETTERS.items())
+    legend = ", ".join(f"{letter} {outcome.replace('_', ' ')}"
+                       for outcome, letter in _LETTERS.items())
     lines = [*_wrapped(f"Session of (row) offered to (column, in the same order): {legend}; "
                        "lower case or # marks what was not expected", width, 2)]
     for issuer in names:
