@@ -184,7 +184,7 @@ def test_complete_fills_in_a_listener_given_as_nothing_but_its_port() -> None:
      "releases differ in its default: set true or false")),
     (tls(certfile=None),
      "listeners.ssl.default.ssl_options.certfile: cannot be removed: a TLS listener needs it"),
-    (tls(password=" hunter2"),
+    ({"ssl": {"default": {"ssl_options": {"password": "hunter2"}}}},
      ("listeners.ssl.default.ssl_options.password: would stand in clear text in listeners.hocon: "
      "put it into a file and give file:///its/path")),
     (tls(verify=True),
@@ -264,7 +264,7 @@ def test_newer_keys_pass_on_newer_releases(listeners: dict[str, Any]) -> None:
     tls(verify="verify_peer", fail_if_no_peer_cert=True, enable_crl_check=True),
     tls(ciphers=["ECDHE-RSA-AES128-GCM-SHA256", "TLS_AES_128_GCM_SHA256"], depth="3",
         handshake_timeout=15000, hibernate_after="1h30m"),
-    tls(**{"password": "file:///run/secrets/key"}),
+    {"ssl": {"default": {"ssl_options": {"password": "file:///run/secrets/key"}}}},
     {"ssl": {"default": {"bind": ":8883", "max_connections": "infinity",
                          "limiter": {"client": {"rate": "10/s"}},
                          "tcp_options": {"recbuf": "2KB", "buffer": 4096}}}},
