@@ -6,13 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.openssl_broker import Broker, make_certificate
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost, and its key."""
-    return make_certificate(tmp_path_factory.mktemp("certificate"))
+from tests.support.openssl_broker import Broker
 
 
 @pytest.fixture

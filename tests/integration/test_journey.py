@@ -1,0 +1,160 @@
+"""Deploy, verify, break, mend: what a user does with the shipped playbooks, in order."""
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.playbooks import ROOT, Cluster, free_ports, write_inventory
+
+
+def test_verify_passes_with_nine_of_nine(cluster: Cluster) -> None:
+    done = cluster.play("verify.yml")
+    assert done.code == 0, done.output
+    results = cluster.results()
+    assert results["verdict"] == "passed"
+    assert [cell["passed"] for cell in results["matrix"]] == [True] * 9
+    assert results["target"]["product"] == "embedded OTP node"
+    assert results["target"]["otp_release"].isdigit()
+    assert {row["status"] for row in results["checks"]} == {"passed"}
+    assert "Verdict PASSED: 9 of 9 pairs as expected" in done.flat
+    assert (cluster.reports / "latest" / "junit.xml").exists()
+
+
+def test_a_second_deploy_changes_nothing(cluster: Cluster) -> None:
+    before = cluster.pids()
+    assert len(before) == 3
+    done = cluster.play("playbooks/deploy.yml")
+    assert done.code == 0, done.output
+    recap = done.output.partition("PLAY RECAP")[2]
+    assert recap.count("changed=0") == recap.count("changed=") > 0, done.output
+    assert cluster.pids() == before
+
+
+def test_check_mode_prints_the_plan_and_opens_no_connection(cluster: Cluster) -> None:
+    done = cluster.play("playbooks/site.yml", "--check", "--diff")
+    assert done.code == 0, done.output
+    assert "emqx1: 16 handshakes, of which 3 full" in done.flat
+    assert "changed=0" in done.output
+
+
+def test_limit_verifies_the_nodes_named(cluster: Cluster) -> None:
+    done = cluster.play("verify.yml", "--limit", "emqx1,emqx3")
+    assert done.code == 0, done.output
+    assert [node["name"] for node in cluster.results()["nodes"]] == ["emqx1", "emqx3"]
+
+
+def test_a_wrong_ca_is_one_clear_error(cluster: Cluster, certificate: tuple[Path, Path]) -> None:
+    done = cluster.play("verify.yml", "-e", f"resumption_ca={certificate[0]}")
+    assert done.code == 2
+    results = cluster.results()
+    assert results["verdict"] == "error"
+    assert "CORE-01 certificate_not_trusted on emqx1, emqx2, emqx3" in done.flat
+    assert not any(cell["passed"] for cell in results["matrix"])
+
+
+def test_ctrl_c_leaves_a_partial_report_and_no_process(cluster: Cluster) -> None:
+    # A fourth "node" that accepts and never answers keeps the run going.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        folder = cluster.inventory.parent / "interrupted"
+        folder.mkdir()
+        inventory = write_inventory(folder, cluster.name, [*cluster.ports, port])
+        interrupted = Cluster(cluster.name, cluster.ports, inventory, folder / "reports")
+        nodes = cluster.pids()
+        pid, terminal = pty.fork()
+        if pid == 0:  # pragma: no cover - the child is ansible-playbook
+            os.chdir(ROOT)
+            os.execvpe("ansible-playbook",  # noqa: S606 - the command under test
+                       interrupted.command("verify.yml"), interrupted.environment())
+        wait_for(folder / "reports" / "latest")
+        time.sleep(1.0)
+        os.write(terminal, b"\x03")
+        begun = time.monotonic()
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) != 0
+        while modules_running(str(folder)) and time.monotonic() - begun < 10:
+            time.sleep(0.1)
+        assert modules_running(str(folder)) == []
+        os.close(terminal)
+    results = interrupted.results()
+    assert results["complete"] is False
+    assert results["verdict"] == "error"
+    assert len(results["matrix"]) == 16
+    assert {row["status"] for row in results["checks"]} <= {"passed", "error", "skipped"}
+    assert "error" in {row["status"] for row in results["checks"]}
+    assert cluster.pids() == nodes
+
+
+def wait_for(path: Path) -> None:
+    end = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} did not appear"
+        time.sleep(0.05)
+
+
+def modules_running(marker: str) -> list[str]:
+    listing = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True,
+                             check=True).stdout
+    return [line for line in listing.splitlines()
+            if marker in line and ("ansible-playbook" in line or "AnsiballZ" in line)]
+
+
+def test_a_changed_config_restarts_and_reuse_off_fails_on_core_02(cluster: Cluster) -> None:
+    off = '{"emqx_listeners": {"ssl": {"default": {"ssl_options": {"reuse_sessions": false}}}}}'
+    before = cluster.pids()
+    done = cluster.play("playbooks/site.yml", "-e", off)
+    assert done.code == 2
+    assert cluster.pids().isdisjoint(before)
+    assert "CORE-02 not_resumed on emqx1, emqx2, emqx3" in done.flat
+    back = cluster.play("playbooks/site.yml")
+    assert back.code == 0, back.output
+
+
+def test_a_killed_node_is_named_the_rest_is_measured_and_deploy_mends_it(
+        cluster: Cluster) -> None:
+    listing = subprocess.run(["ss", "-Hltnp", f"sport = :{cluster.ports[1]}"],
+                             capture_output=True, text=True, check=True).stdout
+    os.kill(int(listing.split("pid=")[1].split(",")[0]), signal.SIGKILL)
+    done = cluster.play("verify.yml")
+    assert done.code == 2
+    results = cluster.results()
+    assert "CORE-01 connection_refused on emqx2" in done.flat
+    passed = {(cell["issuer"], cell["redeemer"]) for cell in results["matrix"] if cell["passed"]}
+    assert passed == {("emqx1", "emqx1"), ("emqx1", "emqx3"), ("emqx3", "emqx1"),
+                      ("emqx3", "emqx3")}
+    assert len(results["matrix"]) == 9
+    mended = cluster.play("playbooks/site.yml")
+    assert mended.code == 0, mended.output
+
+
+def test_a_taken_port_is_one_clear_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    ports = free_ports(2)
+    inventory = write_inventory(tmp_path, "test-taken", ports)
+    cluster = Cluster("test-taken", ports, inventory, tmp_path / "reports")
+    with socket.create_server(("127.0.0.1", ports[1])):
+        done = cluster.play("playbooks/site.yml")
+    assert done.code == 2
+    assert f"127.0.0.1:{ports[1]} is already in use" in done.flat
+    assert cluster.pids() == set()
+    assert not (tmp_path / "reports").exists()
+    assert cluster.play("playbooks/destroy.yml").code == 0
+
+
+@pytest.mark.parametrize("extra", [
+    ("-e", "resumption_ca=nowhere.pem"),
+    ("-e", "resumption_max_impct=safe"),
+])
+def test_a_mistake_in_a_variable_measures_nothing(
+        cluster: Cluster, extra: tuple[str, ...]) -> None:
+    latest = (cluster.reports / "latest").resolve()
+    done = cluster.play("verify.yml", *extra)
+    assert done.code != 0
+    assert extra[1].partition("=")[0] in done.flat
+    assert (cluster.reports / "latest").resolve() == latest

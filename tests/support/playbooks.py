@@ -1,0 +1,98 @@
+"""A checkout's playbooks, run as a user runs them."""
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports below the ephemeral range that nobody listens on now."""
+    found: list[int] = []
+    for port in range(21000 + os.getpid() % 5000, 30000):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise OSError("no free port between 21000 and 30000")
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished ansible-playbook."""
+
+    code: int
+    output: str
+
+    @property
+    def flat(self) -> str:
+        """The output with its line breaks folded away."""
+        return " ".join(self.output.split())
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """An inventory of embedded nodes of its own, and a reports folder of its own."""
+
+    name: str
+    ports: list[int]
+    inventory: Path
+    reports: Path
+
+    def environment(self) -> dict[str, str]:
+        """The environment a user has after activating the virtual environment."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+                "NO_COLOR": "1", "COLUMNS": "100"}
+
+    def command(self, playbook: str, *extra: str) -> list[str]:
+        """The command line for a playbook on this cluster."""
+        return ["ansible-playbook", "-i", str(self.inventory), playbook,
+                "-e", f"resumption_reports_dir={self.reports}", *extra]
+
+    def play(self, playbook: str, *extra: str) -> Done:
+        """Run a playbook to its end."""
+        done = subprocess.run(self.command(playbook, *extra), cwd=ROOT, capture_output=True,
+                              text=True, check=False, timeout=180, env=self.environment())
+        return Done(done.returncode, done.stdout + done.stderr)
+
+    def results(self) -> dict[str, Any]:
+        """The latest results.json."""
+        text = (self.reports / "latest" / "results.json").read_text()
+        results: dict[str, Any] = json.loads(text)
+        return results
+
+    def pids(self) -> set[int]:
+        """The processes that listen on this cluster's ports."""
+        listing = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True,
+                                 check=True).stdout
+        return {int(line.split("pid=")[1].split(",")[0]) for line in listing.splitlines()
+                if "pid=" in line and int(line.split()[3].rpartition(":")[2]) in self.ports}
+
+
+def write_inventory(folder: Path, name: str, ports: list[int],
+                    variables: Mapping[str, Any] | None = None) -> Path:
+    """Write an inventory of embedded nodes on loopback and return its path."""
+    path = folder / "hosts.yml"
+    path.write_text(yaml.safe_dump({"all": {"children": {"emqx": {
+        "hosts": {f"emqx{number}": {"emqx_tls_port": port}
+                  for number, port in enumerate(ports, 1)},
+        "vars": {"ansible_connection": "local", "ansible_host": "127.0.0.1",
+                 "emqx_driver": "embedded", "emqx_cluster_name": name, **(variables or {})},
+    }}}}))
+    return path
