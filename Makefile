@@ -48,7 +48,7 @@ deploy: $(VENV)/.installed node-packages
 # With an INVENTORY on the command line only its cluster; otherwise all of this checkout's.
 destroy: $(VENV)/.installed
 	@$(PLAYBOOK) playbooks/destroy.yml \
-	  $(if $(filter command,$(origin INVENTORY)),,-e emqx_destroy_scope=checkout) $(EXTRA)
+	  $(if $(filter command,$(origin INVENTORY)),,-e emqx_destroy_scope=all) $(EXTRA)
 
 test: $(VENV)/.installed-dev
 	@scripts/debian-packages $(TEST_PACKAGES)
