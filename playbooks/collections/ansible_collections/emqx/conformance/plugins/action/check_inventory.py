@@ -1,0 +1,108 @@
+"""Action plugin: evaluates the inventory's variables and hands them to the check."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
+from ansible_collections.emqx.conformance.plugins.module_utils.inventory import (
+    GROUP,
+    PREFIXES,
+    Inventory,
+    InventoryError,
+    check,
+)
+
+_ROLE = "check_inventory"
+
+
+class ActionModule(ActionBase):
+    """Runs on the controller only; no host is connected to."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the checked nodes and settings, or the refusal."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        specs = _specifications(Path(self._task.args["roles_dir"]))
+        contract = specs[_ROLE]["main"]
+        try:
+            inventory = _inventory(task_vars or {}, contract, Path(self._task.args["root"]),
+                                   frozenset(load_extra_vars(self._loader)))
+            known = frozenset(name for entry_points in specs.values()
+                              for options in entry_points.values() for name in options)
+            result.update(check(inventory, {
+                name: option for name, option in contract.items() if name.startswith(PREFIXES)},
+                known), changed=False)
+        except InventoryError as error:
+            result.update(failed=True, msg=str(error))
+        return result
+
+
+def _specifications(roles: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return role -> entry point -> options."""
+    return {
+        file.parts[-3]: {
+            entry_point: specification.get("options", {})
+            for entry_point, specification in
+            yaml.safe_load(file.read_text(encoding="utf-8"))["argument_specs"].items()}
+        for file in sorted(roles.glob("*/meta/argument_specs.yml"))}
+
+
+def _inventory(task_vars: Mapping[str, Any], contract: Mapping[str, Mapping[str, Any]],
+               root: Path, given: frozenset[str]) -> Inventory:
+    hostvars, groups = task_vars["hostvars"], task_vars["groups"]
+    members = tuple(groups[GROUP]) if GROUP in groups else None
+    hosts = dict.fromkeys([*groups["all"], "localhost"])
+    problems: list[str] = []
+    variables: dict[str, dict[str, Any]] = {}
+    for host in hosts:
+        names = [name for name in hostvars[host] if name.startswith(PREFIXES)]
+        # What no node is asked for need not have a value.
+        wanted = contract.keys() if host in (members or ()) else ()
+        variables[host] = {
+            name: _value(hostvars[host], host, name, contract, problems) if name in wanted else None
+            for name in names}
+    if problems:
+        raise InventoryError(problems)
+    return Inventory(
+        variables=variables,
+        addresses={host: str(hostvars[host]["ansible_host"]) for host in members or ()
+                   if "ansible_host" in hostvars[host]},
+        members=tuple(str(host) for host in members) if members is not None else None,
+        selected=frozenset(task_vars["ansible_play_hosts_all"]), given=given, root=root)
+
+
+def _value(variables: Mapping[str, Any], host: str, name: str,
+           contract: Mapping[str, Mapping[str, Any]], problems: list[str]) -> Any:
+    try:
+        return _plain(variables[name])
+    except AnsibleError as error:
+        # The text of a template error can quote the value.
+        reason = "" if contract[name].get("no_log") else f": {_first_line(error)}"
+        problems.append(f"{name} of {host} cannot be evaluated{reason}.")
+        return None
+
+
+def _first_line(error: AnsibleError) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")
+
+
+def _plain(value: Any) -> Any:
+    """Copy out of ansible's lazy, tagged containers: evaluates what is nested in them too."""
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    return [_plain(item) for item in value] if isinstance(value, Iterable) else str(value)

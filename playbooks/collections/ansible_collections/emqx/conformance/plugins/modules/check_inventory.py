@@ -1,0 +1,70 @@
+#!/usr/bin/python
+"""Documentation of the action plugin of the same name; there is nothing to run on a target."""
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: check_inventory
+short_description: Check every variable of the group emqx before anything is touched
+description:
+  - Checks the variables whose names begin with C(emqx_) or C(resumption_) of all hosts against the
+    roles' argument specifications, and what they say against each other and the files they name.
+  - Refuses names that no role knows, with the nearest one that some role does.
+  - Refuses a group C(emqx) that is missing, empty, or left out by C(--limit).
+  - Runs on the controller, whichever host the task is for, and connects to none.
+options:
+  roles_dir:
+    description: Where the roles are, each with C(meta/argument_specs.yml).
+    type: path
+    required: true
+  root:
+    description: Where relative paths in variables begin.
+    type: path
+    required: true
+author: EMQX conformance maintainers (@emqx)
+attributes:
+  check_mode:
+    description: Changes nothing, so it does the same.
+    support: full
+  diff_mode:
+    description: Changes nothing.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Check the inventory
+  emqx.conformance.check_inventory:
+    roles_dir: "{{ playbook_dir }}/../roles"
+    root: "{{ playbook_dir }}/.."
+  register: checked
+  run_once: true
+"""
+
+RETURN = r"""
+nodes:
+  description: The nodes that C(--limit) leaves, as C(resumption_verify) takes them.
+  type: list
+  elements: dict
+  returned: success
+  sample: [{name: emqx1, host: 127.0.0.1, port: 8883, server_name: 127.0.0.1}]
+all_nodes:
+  description: All nodes of the cluster, the same way.
+  type: list
+  elements: dict
+  returned: success
+rendering:
+  description: Node -> what its user wrote under C(emqx_listeners), and the paths of certificates.
+  type: dict
+  returned: success
+settings:
+  description:
+    - The cluster's settings by their names without C(emqx_) and C(resumption_), defaults applied,
+      paths absolute, without secrets; and C(licensed), C(bring_your_own_certificates).
+  type: dict
+  returned: success
+  sample: {driver: embedded, cluster_name: local, max_impact: noisy}
+listener_warnings:
+  description: What EMQX of this release will not do as the listeners say.
+  type: list
+  elements: str
+  returned: success
+"""
