@@ -1,0 +1,1 @@
+"""Drivers: what starts, stops and disturbs nodes, one file a driver."""

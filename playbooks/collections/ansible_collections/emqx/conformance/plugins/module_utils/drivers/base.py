@@ -1,0 +1,85 @@
+"""What a driver can be asked for, whatever runs the nodes."""
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..identity import Identity
+from ..model import Endpoint
+
+
+class DriverError(Exception):
+    """It did not work; the sentence says which node, and why."""
+
+
+class DriverUnsupported(DriverError):  # noqa: N818 - no fault of anybody's
+    """This driver cannot do this at all; the sentence says what it lacks."""
+
+
+class DriverInterrupted(DriverError):  # noqa: N818 - no fault of anybody's
+    """The run was asked to stop."""
+
+    def __init__(self) -> None:
+        super().__init__("interrupted")
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One node as the inventory describes it."""
+
+    name: str
+    host: str
+    port: int
+    server_name: str
+    config_path: Path | None = None
+    """The rendered ``listeners.hocon``; None where the driver renders nothing."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the node's clients connect."""
+        return Endpoint(self.name, self.host, self.port, self.server_name)
+
+
+class Driver(abc.ABC):
+    """Starts, stops and disturbs nodes. Every method raises DriverError."""
+
+    name: str
+
+    @abc.abstractmethod
+    def start(self, node: NodeSpec) -> None:
+        """Start a node that does not run; return before it is ready."""
+
+    @abc.abstractmethod
+    def stop(self, node: NodeSpec) -> None:
+        """Stop a node in order, and return when it is gone."""
+
+    def restart(self, node: NodeSpec) -> None:
+        """Stop a node in order and start it again; return before it is ready."""
+        self.stop(node)
+        self.start(node)
+
+    @abc.abstractmethod
+    def kill(self, node: NodeSpec) -> None:
+        """End a node without warning, and return when it is gone."""
+
+    @abc.abstractmethod
+    def pause(self, node: NodeSpec) -> None:
+        """Freeze a node: its sockets stay open and nothing answers."""
+
+    @abc.abstractmethod
+    def resume(self, node: NodeSpec) -> None:
+        """Let a paused node run on."""
+
+    @abc.abstractmethod
+    def disconnect(self, node: NodeSpec) -> None:
+        """Take a node off the network while it runs on."""
+
+    @abc.abstractmethod
+    def identify(self, node: NodeSpec) -> Identity:
+        """Return what the node is, and how that was learnt."""
+
+    @abc.abstractmethod
+    def wait_ready(self, nodes: Sequence[NodeSpec], timeout_s: float) -> None:
+        """Return when every node answers CONNECT over TLS and the cluster is whole."""

@@ -1,0 +1,380 @@
+"""From wanted nodes to running nodes, changing only what must change.
+
+A node is started from its converted configuration, the content of its certificate files, the
+compiled code and the settings of ssl. A digest of all of it is kept with the node: the same
+digest and a living process mean that there is nothing to do.
+"""
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import shutil
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..listeners.release import Release
+from . import build, hocon, ports
+from .base import DriverError, DriverInterrupted, NodeSpec
+from .conversion import ConversionError, SslListener, convert
+from .embedded import EmbeddedDriver
+from .epmd import ClusterEpmd
+from .layout import ClusterFolder, NodeRecord, as_json, erlang_name, replace_file
+from .lock import exclusive
+from .processes import Process, working_under
+from .ready import Caller
+from .terms import Atom, Term, render_file
+
+# EMQX's own: mqtt.idle_timeout and mqtt.max_packet_size.
+_CONNECT_TIMEOUT_MS = 15_000
+_MAX_PACKET_SIZE = 1024 * 1024
+
+# One scheduler that sleeps when idle keeps a node small; the node starts distribution by
+# itself, and an epmd of its own making would outlive it on all addresses.
+_ERL_FLAGS = [
+    "-noinput", "+S", "1:1", "+SDcpu", "1:1", "+SDio", "1", "+A", "1", "+fnu",
+    "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none",
+    "-start_epmd", "false", "-connect_all", "false",
+    "-kernel", "inet_dist_use_interface", "{127,0,0,1}"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the inventory asks for."""
+
+    nodes: tuple[NodeSpec, ...]
+    """The nodes of this run."""
+    all_nodes: tuple[str, ...]
+    """Inventory names of the whole cluster; more than ``nodes`` under --limit."""
+    release: Release
+    """The EMQX release whose keys count as known."""
+    source_dir: Path
+    session_lifetime: int | None = None
+    """Seconds; None leaves OTP's default of 24 h."""
+    session_cache_max: int | None = None
+    """Sessions; None leaves OTP's default of 1,000."""
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One node, ready to be written down and started."""
+
+    node: NodeSpec
+    listeners: tuple[SslListener, ...]
+    config: str
+    fingerprint: str
+    command: list[str]
+
+
+@dataclass
+class Plan:
+    """Which node needs what. Names are inventory names."""
+
+    start: list[str] = field(default_factory=list)
+    restart: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    stop: list[str] = field(default_factory=list)
+    """Nodes that run and are in the inventory no more."""
+    concerns: dict[str, list[str]] = field(default_factory=dict)
+    """Warning -> the nodes it is about."""
+    prepared: dict[str, Prepared] = field(default_factory=dict)
+
+    def warn(self, warning: str, node: str) -> None:
+        """Note a warning about a node."""
+        self.concerns.setdefault(warning, []).append(node)
+
+    @property
+    def warnings(self) -> list[str]:
+        """One sentence a warning, with its nodes."""
+        return [f"{warning} ({', '.join(nodes)})" for warning, nodes in self.concerns.items()]
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.start or self.restart or self.stop)
+
+
+class Deployment:
+    """Plans and makes one change of one cluster."""
+
+    def __init__(self, folder: ClusterFolder, wanted: Wanted, caller: Caller,
+                 stop: threading.Event) -> None:
+        self._folder, self._wanted, self._stop = folder, wanted, stop
+        self.driver = EmbeddedDriver(folder, caller, members=self._members(), stop=stop)
+
+    def _members(self) -> list[str]:
+        """Return who belongs to the cluster once this run is done."""
+        wanted = {node.name for node in self._wanted.nodes}
+        running = {name for name, record in self._folder.nodes().items()
+                   if record.state() == "running"}
+        return [name for name in self._wanted.all_nodes if name in wanted or name in running]
+
+    # -- planning --------------------------------------------------------------------------
+
+    def plan(self, *, may_be_unrendered: bool = False, restart: bool = False) -> Plan:
+        """Find out what must be done; nothing is changed.
+
+        Args:
+            may_be_unrendered: a configuration that does not exist yet is no error (check
+                mode: what renders it changed nothing either).
+            restart: restart the nodes that run even when nothing changed.
+
+        Raises:
+            DriverError: a node cannot be made from its configuration, or a port is taken.
+        """
+        plan = Plan()
+        records = self._folder.nodes()
+        command = self._command()
+        for node in self._wanted.nodes:
+            record = records.get(node.name)
+            running = record is not None and record.state() == "running"
+            if may_be_unrendered and not (node.config_path and node.config_path.exists()):
+                (plan.restart if running else plan.start).append(node.name)
+                continue
+            prepared = self._prepare(node, command, plan)
+            plan.prepared[node.name] = prepared
+            if record is None or not running:
+                plan.start.append(node.name)
+            elif restart or not self._is_current(record, prepared):
+                plan.restart.append(node.name)
+            else:
+                plan.unchanged.append(node.name)
+        plan.stop = sorted(set(records) - set(self._wanted.all_nodes)
+                           - {node.name for node in self._wanted.nodes})
+        self._check_ports(plan)
+        return plan
+
+    def _is_current(self, record: NodeRecord, prepared: Prepared) -> bool:
+        epmd = self.driver.epmd.recorded()
+        return (record.fingerprint == prepared.fingerprint and epmd is not None
+                and epmd.port == record.epmd_port and self.driver.epmd.is_running())
+
+    def _command(self) -> list[str]:
+        version = build.code_version(self._wanted.source_dir)
+        code = self._wanted.source_dir.resolve() / "ebin" / version
+        return [build.program("erl"), *_ERL_FLAGS, "-pa", str(code), "-s", "embedded_node", "boot"]
+
+    def _prepare(self, node: NodeSpec, command: list[str], plan: Plan) -> Prepared:
+        if node.config_path is None:
+            raise DriverError(f"{node.name}: no rendered listeners.hocon to boot from")
+        try:
+            converted = convert(hocon.read(node.config_path), self._wanted.release)
+        except hocon.HoconError as error:
+            raise DriverError(f"{node.name}: {error}") from None
+        except ConversionError as error:
+            raise DriverError(f"{node.name}: {error} (in {node.config_path})") from None
+        for warning in converted.warnings:
+            plan.warn(warning, node.name)
+        listeners = tuple(converted.listeners)
+        _check_endpoint(node, listeners)
+        prepared = Prepared(node, listeners, "", "", command)
+        if not _speaks_1_2(prepared):
+            plan.warn("the listener for clients does not speak TLS 1.2: whether it answers CONNECT "
+                      "is not tried", node.name)
+        config = render_file(self._term(node, listeners))
+        files = {path: _digest(self._folder.run_dir(node.name) / path)
+                 for listener in listeners for path in listener.files}
+        fingerprint = hashlib.sha256(as_json([config, files, command]).encode()).hexdigest()
+        return replace(prepared, config=config, fingerprint=fingerprint)
+
+    def _term(self, node: NodeSpec, listeners: Sequence[SslListener]) -> Term:
+        wanted = self._wanted
+        return {
+            "node": Atom(erlang_name(node.name)),
+            "peers": [Atom(erlang_name(name)) for name in sorted(wanted.all_nodes)],
+            "session_lifetime": _or_default(wanted.session_lifetime),
+            "session_cache_max": _or_default(wanted.session_cache_max),
+            "connect_timeout": _CONNECT_TIMEOUT_MS,
+            "max_packet_size": _MAX_PACKET_SIZE,
+            "listeners": [listener.term() for listener in listeners],
+        }
+
+    def _check_ports(self, plan: Plan) -> None:
+        taken: dict[int, list[tuple[str, str]]] = {}
+        ours = self._processes([*plan.restart, *plan.stop])
+        for name, prepared in plan.prepared.items():
+            for listener in prepared.listeners:
+                self._refuse_double(name, listener, taken)
+                if name not in plan.unchanged:
+                    self._refuse_taken(name, listener, ours)
+
+    def _processes(self, names: Sequence[str]) -> set[Process]:
+        """Return what will have made room by the time the others start."""
+        records = self._folder.nodes()
+        return {process for name in names if (process := records[name].process) is not None}
+
+    @staticmethod
+    def _refuse_double(name: str, listener: SslListener,
+                       taken: dict[int, list[tuple[str, str]]]) -> None:
+        everywhere = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+        for address, whose in taken.setdefault(listener.port, []):
+            if address == listener.address or address in everywhere \
+                    or listener.address in everywhere:
+                raise DriverError(f"{whose} and {name} {listener.path} both want port "
+                                  f"{listener.port}; give each its own emqx_tls_port or bind")
+        taken[listener.port].append((listener.address, f"{name} {listener.path}"))
+
+    def _refuse_taken(self, name: str, listener: SslListener, ours: set[Process]) -> None:
+        where = f"{listener.address}:{listener.port}"
+        try:
+            if ports.is_free(listener.address, listener.port):
+                return
+        except OSError as error:
+            reason = {errno.EADDRNOTAVAIL: "is not an address of this machine",
+                      errno.EACCES: "needs more rights (ports below 1024)"}.get(
+                          error.errno or 0, f"cannot be opened: {error.strerror}")
+            raise DriverError(f"{name} {listener.path}: {where} {reason}") from None
+        holders = ports.holders(listener.port)
+        if holders and set(holders) <= ours | set(working_under(self._folder.path)):
+            return
+        by = ", ".join(self._whose(holder) for holder in holders) or "a process of another user"
+        raise DriverError(f"{name} {listener.path}: {where} is already taken by {by}")
+
+    def _whose(self, process: Process) -> str:
+        for cluster in self._folder.path.parent.glob("*"):
+            for name, record in ClusterFolder(cluster).nodes().items():
+                if record.process == process:
+                    return f"node {name} of cluster {cluster.name} (pid {process.pid})"
+        return process.describe()
+
+    # -- doing -----------------------------------------------------------------------------
+
+    def apply(self, plan: Plan) -> None:
+        """Make it so: return when every node of this run is ready.
+
+        When that fails, what this call started is ended; what ran before and was not
+        changed runs on.
+
+        Raises:
+            DriverError: with the node and the reason.
+            DriverInterrupted: the run was asked to stop.
+        """
+        started = [*plan.restart, *plan.start]
+        if started:
+            build.compiled(self._wanted.source_dir)
+        try:
+            self._end_strays()
+            self.driver.stop_all([*plan.stop, *plan.restart])
+            for name in plan.stop:
+                shutil.rmtree(self._folder.run_dir(name))
+            if started:
+                # A paused node is started anew: its peers have given it up long since.
+                self.driver.kill_all(plan.start)
+                self._folder.ensure_cookie()
+                port = self.driver.epmd.ensure()
+                for name in started:
+                    if self._stop.is_set():
+                        raise DriverInterrupted
+                    self._write(plan.prepared[name], port)
+                    self.driver.start(plan.prepared[name].node)
+            self.driver.wait_members([node.name for node in self._wanted.nodes],
+                                     self._wanted.timeout_s)
+            self.driver.wait_ready(
+                [prepared.node for prepared in plan.prepared.values() if _speaks_1_2(prepared)],
+                self._wanted.timeout_s)
+        except BaseException:
+            self._roll_back(started)
+            raise
+
+    def _write(self, prepared: Prepared, epmd_port: int) -> None:
+        run_dir = self._folder.run_dir(prepared.node.name)
+        run_dir.mkdir(mode=0o700, exist_ok=True)
+        replace_file(run_dir / "node.config", prepared.config, 0o600)
+        NodeRecord(prepared.fingerprint, prepared.command, epmd_port, None).save(run_dir)
+
+    def _end_strays(self) -> None:
+        """End what no record knows: the cluster would find its names and ports taken."""
+        known = {record.process for record in self._folder.nodes().values()}
+        epmd = self.driver.epmd.recorded()
+        _end([process for process in working_under(self._folder.path)
+              if process not in known and (epmd is None or process != epmd.process)])
+
+    def _roll_back(self, started: Sequence[str]) -> None:
+        self.driver.kill_all(started)
+        if all(record.state() == "gone" for record in self._folder.nodes().values()):
+            self.driver.epmd.stop()
+
+
+@dataclass
+class Destroyed:
+    """What a destruction ended or would end."""
+
+    stopped: list[str] = field(default_factory=list)
+    """``cluster/node`` for each node that ran."""
+    removed: list[str] = field(default_factory=list)
+    """Names of the clusters whose directory was there."""
+
+
+def destroy(state_dir: Path, cluster: str | None, caller: Caller, *,
+            pretend: bool = False) -> Destroyed:
+    """End and remove one cluster, or every one under the state directory.
+
+    Raises:
+        DriverError: one is being deployed right now, or does not end.
+    """
+    done = Destroyed()
+    names = [cluster] if cluster is not None else sorted(
+        path.name for path in state_dir.glob("*") if path.is_dir())
+    for name in names:
+        folder = ClusterFolder.of(state_dir, name)
+        done.stopped += [f"{name}/{node}" for node, record in folder.nodes().items()
+                         if record.state() != "gone"]
+        if folder.path.is_dir():
+            done.removed.append(name)
+            if not pretend:
+                with exclusive(folder.path, f"cluster {name}"):
+                    _destroy_one(folder, caller)
+    if not pretend:
+        # Also those whose directory somebody deleted.
+        root = state_dir.resolve()
+        _end(working_under(root / cluster if cluster is not None else root))
+        if state_dir.is_dir():
+            with contextlib.suppress(OSError):
+                state_dir.rmdir()
+    return done
+
+
+def _destroy_one(folder: ClusterFolder, caller: Caller) -> None:
+    EmbeddedDriver(folder, caller).stop_all(folder.nodes())
+    ClusterEpmd(folder.path).stop()
+    _end(working_under(folder.path))
+    shutil.rmtree(folder.path)
+
+
+def _end(processes: Sequence[Process]) -> None:
+    for process in processes:
+        process.signal(signal.SIGKILL)
+    for process in processes:
+        process.wait_gone(5.0)
+
+
+def _check_endpoint(node: NodeSpec, listeners: Sequence[SslListener]) -> None:
+    if not any(listener.port == node.port for listener in listeners):
+        have = ", ".join(f"{listener.path} on {listener.port}" for listener in listeners)
+        raise DriverError(f"{node.name}: no enabled ssl listener is on port {node.port}, where "
+                          f"its clients connect ({have or 'there is no enabled one at all'})")
+
+
+def _speaks_1_2(prepared: Prepared) -> bool:
+    return any("tlsv1.2" in listener.versions for listener in prepared.listeners
+               if listener.port == prepared.node.port)
+
+
+def _or_default(value: int | None) -> Term:
+    return Atom("default") if value is None else value
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return "missing"
+
+
+def diff_text(states: Mapping[str, str]) -> str:
+    """Return one line a node, for --diff."""
+    return "".join(f"{name}: {state}\n" for name, state in sorted(states.items()))

@@ -1,0 +1,254 @@
+"""Embedded nodes: Erlang processes on this machine, driven by signals and a control socket.
+
+They outlive the command that starts them; what is needed to find them again lies in their
+directory, so that every command (and every check) can drive them.
+"""
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from ..identity import Identity
+from . import control
+from .base import (
+    Driver,
+    DriverError,
+    DriverInterrupted,
+    DriverUnsupported,
+    NodeSpec,
+)
+from .epmd import LOOPBACK, ClusterEpmd
+from .launch import detached
+from .layout import ClusterFolder, NodeRecord, erlang_name
+from .processes import Process
+from .ready import Caller, NotReadyError
+
+_STOP_S = 8.0
+_POLL_S = 0.1
+_CONSOLE = "console.log"
+_NODE_LOG = "node.log"
+_REFUSAL = "cannot boot: "
+_LOG_LINES = 5
+
+
+class EmbeddedDriver(Driver):
+    """Drives the embedded nodes of one cluster."""
+
+    name = "embedded"
+
+    def __init__(self, folder: ClusterFolder, caller: Caller, *,
+                 members: Sequence[str] | None = None,
+                 stop: threading.Event | None = None) -> None:
+        """Look at a cluster; nothing is started.
+
+        Args:
+            folder: where the cluster keeps its state.
+            caller: makes the connections that show a node ready.
+            members: inventory names the cluster has when it is whole; by default every node
+                that was ever started in it.
+            stop: when set, every wait ends with DriverInterrupted.
+        """
+        self._folder = folder
+        self._caller = caller
+        self._members = members
+        self._stop = stop or threading.Event()
+        self.epmd = ClusterEpmd(folder.path)
+
+    # -- one node --------------------------------------------------------------------------
+
+    def start(self, node: NodeSpec) -> None:
+        """Start a node as it was last deployed."""
+        record = self._record(node.name)
+        if record.state() != "gone":
+            raise DriverError(f"{node.name} runs already")
+        run_dir = self._folder.run_dir(node.name)
+        port = self.epmd.ensure()
+        if port != record.epmd_port:
+            raise DriverError(f"the cluster's epmd cannot be opened on port {record.epmd_port} "
+                              "again; deploy again")
+        (run_dir / "control.sock").unlink(missing_ok=True)
+        # The console says why a boot failed, and only the last one's matters.
+        (run_dir / _CONSOLE).write_bytes(b"")
+        process = detached(
+            record.command, folder=run_dir, output=run_dir / _CONSOLE,
+            extra_environment={"HOME": str(self._folder.path), "ERL_EPMD_PORT": str(port),
+                               "ERL_EPMD_ADDRESS": LOOPBACK, "ERL_CRASH_DUMP_BYTES": "0"})
+        replace(record, process=process).save(run_dir)
+
+    def stop(self, node: NodeSpec) -> None:
+        """Stop a node in order; a paused or hanging one is killed."""
+        self.stop_all([node.name])
+
+    def kill(self, node: NodeSpec) -> None:
+        """End a node with SIGKILL."""
+        self.kill_all([node.name])
+
+    def pause(self, node: NodeSpec) -> None:
+        """Freeze a node with SIGSTOP."""
+        self._signal(node, signal.SIGSTOP)
+
+    def resume(self, node: NodeSpec) -> None:
+        """Let it run on with SIGCONT."""
+        self._signal(node, signal.SIGCONT)
+
+    def disconnect(self, node: NodeSpec) -> None:
+        """Not possible."""
+        raise DriverUnsupported(
+            f"the embedded driver cannot take {node.name} off the network: all embedded nodes "
+            "share this machine's network (pause freezes a node instead)")
+
+    def identify(self, node: NodeSpec) -> Identity:
+        """Return what the node's MQTT 5 CONNACK says of it."""
+        return self._caller.identity(node)
+
+    def state(self, name: str) -> str:
+        """Return ``running``, ``paused`` or ``gone``."""
+        record = NodeRecord.load(self._folder.run_dir(name))
+        return record.state() if record else "gone"
+
+    # -- several nodes ---------------------------------------------------------------------
+
+    def stop_all(self, names: Iterable[str]) -> None:
+        """Stop nodes in order, all at a time; kill what does not go."""
+        wanted = list(names)
+        if wanted:
+            with ThreadPoolExecutor(max_workers=min(len(wanted), 16)) as pool:
+                list(pool.map(self._stop_one, wanted))
+
+    def _stop_one(self, name: str) -> None:
+        run_dir = self._folder.run_dir(name)
+        record = NodeRecord.load(run_dir)
+        if record is None or record.process is None:
+            return
+        if record.process.state() == "running":
+            try:
+                control.ask(run_dir, "stop")
+            except control.ControlError:
+                record.process.signal(signal.SIGTERM)
+            self._await_end(record.process)
+        self._end(name, record)
+
+    def _await_end(self, process: Process) -> None:
+        end = time.monotonic() + _STOP_S
+        # Whoever is in a hurry does not wait for order.
+        while time.monotonic() < end and not self._stop.is_set():
+            if process.wait_gone(_POLL_S):
+                return
+
+    def kill_all(self, names: Iterable[str]) -> None:
+        """End nodes without warning."""
+        records = [(name, NodeRecord.load(self._folder.run_dir(name))) for name in names]
+        for _, record in records:
+            if record and record.process:
+                record.process.signal(signal.SIGKILL)
+        for name, record in records:
+            if record:
+                self._end(name, record)
+
+    def _end(self, name: str, record: NodeRecord) -> None:
+        if record.process is not None:
+            record.process.signal(signal.SIGKILL)
+            if not record.process.wait_gone(_STOP_S):
+                raise DriverError(f"{name} ({record.process.describe()}) does not end")
+        run_dir = self._folder.run_dir(name)
+        (run_dir / "control.sock").unlink(missing_ok=True)
+        replace(record, process=None).save(run_dir)
+
+    def wait_ready(self, nodes: Sequence[NodeSpec], timeout_s: float) -> None:
+        """Return when every node answers CONNECT over TLS and sees all members."""
+        self.wait_members([node.name for node in nodes], timeout_s)
+        end = time.monotonic() + timeout_s
+        for node in nodes:
+            self._wait_connack(node, end, timeout_s)
+
+    def wait_members(self, names: Sequence[str], timeout_s: float) -> None:
+        """Return when each of these nodes sees the whole cluster.
+
+        Raises:
+            DriverError: a node died, or did not see all in time.
+            DriverInterrupted: the run was asked to stop.
+        """
+        whole = sorted(erlang_name(name) for name in self._expected_members())
+        end = time.monotonic() + timeout_s
+        for name in names:
+            while (missing := self._missing(name, whole)) is not None:
+                self._still_there(name)
+                if time.monotonic() >= end:
+                    raise DriverError(f"{name} was not ready within {timeout_s:g} s: {missing}"
+                                      f"{self._log_tail(name)}")
+                self._pause_polling()
+
+    def _expected_members(self) -> list[str]:
+        if self._members is not None:
+            return list(self._members)
+        return [name for name, record in self._folder.nodes().items()
+                if record.state() != "gone"]
+
+    def _missing(self, name: str, whole: list[str]) -> str | None:
+        try:
+            told = control.status(self._folder.run_dir(name)).get("members")
+        except control.ControlError as error:
+            return f"its control socket does not answer ({error})"
+        seen = sorted(str(member) for member in told) if isinstance(told, list) else []
+        if set(whole) <= set(seen):
+            return None
+        return f"it sees {', '.join(seen) or 'nobody'} instead of {', '.join(whole)}"
+
+    def _wait_connack(self, node: NodeSpec, end: float, timeout_s: float) -> None:
+        while True:
+            try:
+                self._caller.connack(node)
+            except NotReadyError as error:
+                self._still_there(node.name)
+                if error.final or time.monotonic() >= end:
+                    within = "" if error.final else f" within {timeout_s:g} s"
+                    raise DriverError(f"{node.endpoint} did not answer CONNECT over TLS{within}: "
+                                      f"{error}{self._log_tail(node.name)}") from None
+                self._pause_polling()
+            else:
+                return
+
+    def _pause_polling(self) -> None:
+        if self._stop.wait(_POLL_S):
+            raise DriverInterrupted
+
+    def _still_there(self, name: str) -> None:
+        if self._stop.is_set():
+            raise DriverInterrupted
+        if self.state(name) != "gone":
+            return
+        refusal = next((line.removeprefix(_REFUSAL) for line in self._tail(name, _CONSOLE)
+                        if line.startswith(_REFUSAL)), None)
+        if refusal is not None:
+            raise DriverError(f"{name} did not boot: {refusal}")
+        raise DriverError(f"{name} ended unexpectedly{self._log_tail(name)}")
+
+    # -- helpers ---------------------------------------------------------------------------
+
+    def _record(self, name: str) -> NodeRecord:
+        record = NodeRecord.load(self._folder.run_dir(name))
+        if record is None:
+            raise DriverError(f"{name} was never deployed in {self._folder.path}")
+        return record
+
+    def _signal(self, node: NodeSpec, number: signal.Signals) -> None:
+        process = self._record(node.name).process
+        if process is None or not process.signal(number):
+            raise DriverError(f"{node.name} does not run")
+
+    def _tail(self, name: str, file: str) -> list[str]:
+        with contextlib.suppress(OSError):
+            text = (self._folder.run_dir(name) / file).read_text(errors="replace")
+            return [line for line in text.splitlines() if line.strip()][-_LOG_LINES:]
+        return []
+
+    def _log_tail(self, name: str) -> str:
+        lines = self._tail(name, _CONSOLE) + self._tail(name, _NODE_LOG)
+        where: Path = self._folder.run_dir(name) / _NODE_LOG
+        return f"; {where} ends: {' | '.join(lines[-_LOG_LINES:])}" if lines else ""

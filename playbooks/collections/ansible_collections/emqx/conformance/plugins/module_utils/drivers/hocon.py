@@ -1,0 +1,106 @@
+"""Reading HOCON with pyhocon, without its traps.
+
+pyhocon logs a missing include and goes on, fetches URLs, keeps the quotes of quoted keys,
+turns an unquoted ``15s`` into a timedelta and leaves ``\\uXXXX`` as it is. Here each is an
+error or mended.
+"""
+from __future__ import annotations
+
+import datetime
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+try:
+    import pyhocon
+    from pyhocon.exceptions import ConfigException
+    from pyparsing import ParseBaseException
+except ImportError:
+    pyhocon = None
+
+
+class HoconError(Exception):
+    """The file cannot be read; the sentence names it."""
+
+
+_INCLUDE = re.compile(r"^[ \t{,]*include\b[ \t]*(.*)$", re.MULTILINE)
+_FILE_INCLUDE = re.compile(r"""(?:required\(\s*)?(?:file\(\s*)?"([^"*?]+)"[\s)]*(?:(?:\#|//).*)?""")
+# What pyhocon leaves of an escape sequence it does not know.
+_LEFT_OVER = re.compile(r"\\[ubf/]")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the file's content as plain dicts, lists, strings, numbers and booleans.
+
+    Durations that HOCON lets stand without quotes come as integers, in milliseconds.
+
+    Raises:
+        HoconError: pyhocon is missing, or the file or one it includes cannot be read.
+    """
+    if pyhocon is None:
+        raise HoconError("the Python library pyhocon is missing; requirements.txt names it")
+    logger = logging.getLogger("pyhocon.config_parser")
+    # Whatever it would say is said here, in one sentence.
+    logger.disabled = True
+    try:
+        _check_includes(path, ())
+        tree = pyhocon.ConfigFactory.parse_file(str(path))
+    except OSError as error:
+        raise HoconError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except UnicodeDecodeError:
+        raise HoconError(f"{path} is not UTF-8") from None
+    except (ConfigException, ParseBaseException) as error:
+        reason = " ".join(str(error).split())
+        raise HoconError(f"{path} is not HOCON: {reason}") from None
+    except RecursionError:
+        raise HoconError(f"{path} is nested too deeply") from None
+    finally:
+        logger.disabled = False
+    if not isinstance(tree, Mapping):
+        raise HoconError(f"{path} must hold an object, not a list")
+    return {key: value for key, value in _plain(tree, str(path)).items() if value is not None}
+
+
+def _check_includes(path: Path, includers: tuple[Path, ...]) -> None:
+    if path in includers:
+        raise HoconError(f"{path} includes itself")
+    text = path.read_text(encoding="utf-8")
+    for target in _INCLUDE.findall(text):
+        match = _FILE_INCLUDE.fullmatch(target.strip())
+        if match is None or "://" in match.group(1):
+            raise HoconError(f"{path}: only files can be included, by their name in double "
+                             f"quotes, not {target.strip()}")
+        included = path.parent / match.group(1)
+        if not included.is_file():
+            raise HoconError(f"{path} includes {included}, which does not exist")
+        _check_includes(included, (*includers, path))
+
+
+def _plain(value: Any, where: str) -> Any:
+    if isinstance(value, Mapping):
+        plain: dict[str, Any] = {}
+        for key, item in value.items():
+            name = _key(key, where)
+            plain[name] = _plain(item, f"{where}: {name}")
+        return plain
+    if isinstance(value, list):
+        return [_plain(item, where) for item in value]
+    if isinstance(value, str):
+        if _LEFT_OVER.search(value):
+            raise HoconError(f"{where}: write the character itself instead of an escape sequence "
+                             f"in {value}")
+        return str(value)
+    if isinstance(value, datetime.timedelta):
+        return round(value / datetime.timedelta(milliseconds=1))
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    raise HoconError(f"{where}: put the value {value} in double quotes")
+
+
+def _key(key: str, where: str) -> str:
+    name = key[1:-1] if len(key) > 1 and key[0] == key[-1] == '"' else key
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise HoconError(f'{where}: the name "{name}" may have letters, digits, "_" and "-" only')
+    return name

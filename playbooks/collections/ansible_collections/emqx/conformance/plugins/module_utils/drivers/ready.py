@@ -1,0 +1,86 @@
+"""A node is ready when it answers CONNECT over TLS."""
+from __future__ import annotations
+
+import contextlib
+import threading
+
+from ..identity import Identity, from_connack
+from ..model import Outcome
+from ..mqtt import client as mqtt
+from ..mqtt.client import Connack, Credentials
+from ..tls.engine import EngineError, OrdinaryEngine, Stream, Trust
+from ..tls.wire import Deadline, Interrupted, WireError
+from .base import DriverError, DriverInterrupted, NodeSpec
+
+_TRY_S = 3.0
+
+
+class NotReadyError(DriverError):
+    """No CONNACK."""
+
+    def __init__(self, sentence: str, *, final: bool) -> None:
+        """``final``: trying again will not help."""
+        super().__init__(sentence)
+        self.final = final
+
+
+class Caller:
+    """Makes ordinary connections to find out whether nodes serve, and what they are."""
+
+    def __init__(self, trust: Trust, credentials: Credentials | None = None,
+                 stop: threading.Event | None = None) -> None:
+        """Load the certificates. Raises DriverError."""
+        self._credentials = credentials or Credentials()
+        self._stop = stop
+        try:
+            self._engine = OrdinaryEngine(trust, stop=stop)
+        except EngineError as error:
+            raise DriverError(str(error)) from None
+
+    def close(self) -> None:
+        """Release what the engine holds."""
+        self._engine.close()
+
+    def connack(self, node: NodeSpec) -> Connack:
+        """Connect, and return what CONNECT is answered; MQTT 5 first, then 3.1.1.
+
+        Raises:
+            NotReadyError: the node does not answer so.
+            DriverInterrupted: the run was asked to stop.
+        """
+        try:
+            try:
+                return self._ask(node, "5")
+            except mqtt.UnsupportedVersionError:
+                return self._ask(node, "3.1.1")
+        except mqtt.MqttError as error:
+            raise NotReadyError(str(error), final=error.cause == "mqtt_refused") from None
+        except Interrupted:
+            raise DriverInterrupted from None
+
+    def _ask(self, node: NodeSpec, version: str) -> Connack:
+        attempt = self._engine.connect(node.endpoint, deadline_s=_TRY_S)
+        if attempt.stream is None:
+            handshake = attempt.handshake
+            cause = handshake.failure.cause if handshake.failure else ""
+            raise NotReadyError(
+                handshake.why,
+                final=handshake.outcome is Outcome.REFUSED or cause.startswith("certificate_"))
+        try:
+            return self._talk(attempt.stream, version)
+        finally:
+            attempt.stream.close()
+
+    def _talk(self, stream: Stream, version: str) -> Connack:
+        deadline = Deadline(_TRY_S, self._stop)
+        connack = mqtt.connect(stream, self._credentials, version=version, deadline=deadline)
+        with contextlib.suppress(WireError):
+            mqtt.disconnect(stream, deadline)
+        return connack
+
+    def identity(self, node: NodeSpec) -> Identity:
+        """Return what the node says it is; unknown, with the reason, when it does not."""
+        try:
+            return from_connack(self.connack(node))
+        except NotReadyError as error:
+            return Identity.unknown(f"no CONNACK: {error}")

@@ -1,0 +1,165 @@
+"""What the module ``emqx_cluster`` is asked for, and what it answers."""
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..identity import Identity
+from ..listeners.release import DEFAULT_RELEASE, parse_release
+from ..tls.engine import Trust
+from .base import DriverError, NodeSpec
+from .deployment import Deployment, Plan, Wanted, destroy, diff_text
+from .external import ExternalDriver
+from .layout import ClusterFolder
+from .lock import exclusive
+from .ready import Caller
+
+
+@dataclass
+class Answer:
+    """What was done, or would be."""
+
+    changed: bool = False
+    started: list[str] = field(default_factory=list)
+    restarted: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    identities: dict[str, Identity] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the module's result; Ansible collects the warnings by itself."""
+        before = {**dict.fromkeys(self.started, "absent"),
+                  **dict.fromkeys([*self.restarted, *self.unchanged, *self.stopped], "running")}
+        after = {**dict.fromkeys([*self.started, *self.unchanged], "running"),
+                 **dict.fromkeys(self.restarted, "running, started anew"),
+                 **dict.fromkeys(self.stopped, "absent")}
+        return {
+            "changed": self.changed, "started": self.started, "restarted": self.restarted,
+            "unchanged": self.unchanged, "stopped": self.stopped,
+            "identities": {name: identity.as_dict()
+                           for name, identity in self.identities.items()},
+            "diff": {"before_header": "nodes", "after_header": "nodes",
+                     "before": diff_text(before), "after": diff_text(after)},
+        }
+
+
+def stop_when_asked() -> threading.Event:
+    """Return an event that a signal, or the end of whoever started this process, sets.
+
+    ansible-playbook ends at once on Ctrl-C and leaves its modules behind. Handlers only set
+    the event, so nothing is ever interrupted between starting a node and writing down its pid.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    parent = os.getppid()
+
+    def watch() -> None:
+        while not stop.wait(0.25):
+            if os.getppid() != parent:
+                stop.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    return stop
+
+
+def ask(params: Mapping[str, Any], *, pretend: bool, stop: threading.Event) -> Answer:
+    """Do, or pretend to do, what the module's parameters ask for.
+
+    Raises:
+        DriverError: one sentence for people.
+        OSError: a directory cannot be read or written.
+    """
+    caller = Caller(_trust(params), stop=stop)
+    try:
+        if params["state"] == "absent":
+            return _absent(params, caller, pretend=pretend)
+        if not params["nodes"]:
+            raise DriverError("there is no node to run: nodes is empty")
+        if params["driver"] == "external":
+            return _external(params, caller, pretend=pretend)
+        return _embedded(params, caller, pretend=pretend, stop=stop)
+    finally:
+        caller.close()
+
+
+def _trust(params: Mapping[str, Any]) -> Trust:
+    """Return the certificates; none where no connection will be made."""
+    if params["state"] == "absent":
+        return Trust()
+    return Trust(params["ca"] or None, params["client_cert"] or None,
+                 params["client_key"] or None)
+
+
+def _specs(params: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
+    return tuple(NodeSpec(
+        node["name"], node["host"], int(node["port"]), node.get("server_name") or node["host"],
+        Path(node["config"]) if node.get("config") else None) for node in params["nodes"])
+
+
+def _needed(params: Mapping[str, Any], name: str) -> str:
+    if not params[name]:
+        raise DriverError(f"{name} is needed for state {params['state']}")
+    return str(params[name])
+
+
+def _absent(params: Mapping[str, Any], caller: Caller, *, pretend: bool) -> Answer:
+    if params["driver"] == "external":
+        return Answer()
+    done = destroy(Path(_needed(params, "state_dir")), params["cluster_name"] or None, caller,
+                   pretend=pretend)
+    return Answer(changed=bool(done.stopped or done.removed), stopped=done.stopped)
+
+
+def _external(params: Mapping[str, Any], caller: Caller, *, pretend: bool) -> Answer:
+    if params["state"] == "restarted":
+        raise DriverError("the external driver cannot restart nodes: external nodes are run by "
+                          "somebody else")
+    nodes = _specs(params)
+    answer = Answer(unchanged=[node.name for node in nodes])
+    if not pretend:
+        driver = ExternalDriver(caller)
+        answer.identities = {node.name: driver.identify(node) for node in nodes}
+    return answer
+
+
+def _embedded(params: Mapping[str, Any], caller: Caller, *, pretend: bool,
+              stop: threading.Event) -> Answer:
+    name = _needed(params, "cluster_name")
+    folder = ClusterFolder.of(Path(_needed(params, "state_dir")), name)
+    nodes = _specs(params)
+    wanted = Wanted(
+        nodes=nodes, all_nodes=tuple(params["all_nodes"] or [node.name for node in nodes]),
+        release=_release(params["release"]), source_dir=Path(_needed(params, "source_dir")),
+        session_lifetime=params["session_lifetime"],
+        session_cache_max=params["session_cache_max"], timeout_s=params["timeout"])
+    restart = params["state"] == "restarted"
+    if pretend:
+        plan = Deployment(folder, wanted, caller, stop).plan(
+            may_be_unrendered=True, restart=restart)
+        return _of_plan(plan)
+    with exclusive(folder.path, f"cluster {name}"):
+        deployment = Deployment(folder, wanted, caller, stop)
+        plan = deployment.plan(restart=restart)
+        deployment.apply(plan)
+        answer = _of_plan(plan)
+        answer.identities = {node.name: deployment.driver.identify(node) for node in nodes}
+    return answer
+
+
+def _of_plan(plan: Plan) -> Answer:
+    return Answer(plan.changed, plan.start, plan.restart, plan.unchanged, plan.stop,
+                  warnings=plan.warnings)
+
+
+def _release(text: str | None) -> Any:
+    try:
+        return parse_release(text or DEFAULT_RELEASE)
+    except ValueError as error:
+        raise DriverError(f"release: {error}") from None
