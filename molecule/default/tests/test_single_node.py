@@ -54,7 +54,7 @@ def test_verify_passes_and_openssl_agrees() -> None:
     results = verification.results
     assert results["verdict"] == "passed"
     assert [cell["outcome"] for cell in results["matrix"]] == ["resumed"]
-    assert results["target"]["product"] == "embedded OTP node"
+    assert results["target"]["product"] == "embedded OTP node (not EMQX)"
     skipped = {row["id"] for row in results["checks"] if row["status"] == "skipped"}
     assert skipped >= {"CORE-03", "CORE-04"}
     assert outside.openssl_reconnects("127.0.0.1", PORT) == ["New", *["Reused"] * 5]

@@ -34,5 +34,7 @@ def from_connack(connack: Connack) -> Identity:
     told = dict(connack.user_properties)
     if "product" not in told:
         return Identity.unknown("the target does not name itself in its MQTT 5 CONNACK")
-    return Identity(told["product"], told.get("version"), told.get("otp_release"),
+    # What a stand-in says it is not belongs to its name, wherever that is shown.
+    product = f"{told['product']} ({told['note']})" if told.get("note") else told["product"]
+    return Identity(product, told.get("version"), told.get("otp_release"),
                     "told by the user properties of its MQTT 5 CONNACK")
