@@ -52,8 +52,13 @@ options:
         description: Name asked for (SNI) and expected in the certificate. Default is C(host).
         type: str
       config:
-        description: The rendered C(listeners.hocon) that the node boots from.
+        description:
+          - The rendered C(listeners.hocon) that the node boots from. Default is
+            C(<name>/listeners.hocon) under O(config_dir).
         type: path
+  config_dir:
+    description: Where the nodes' rendered configurations are.
+    type: path
   all_nodes:
     description:
       - Names of all nodes of the cluster, more than O(nodes) under C(--limit). A node that runs
@@ -97,11 +102,12 @@ EXAMPLES = r"""
     cluster_name: local
     state_dir: .cluster
     source_dir: embedded_node
+    config_dir: config/local
     ca: certs/ca.pem
     nodes:
-      - {name: emqx1, host: 127.0.0.1, port: 8883, config: config/local/emqx1/listeners.hocon}
-      - {name: emqx2, host: 127.0.0.1, port: 8884, config: config/local/emqx2/listeners.hocon}
-      - {name: emqx3, host: 127.0.0.1, port: 8885, config: config/local/emqx3/listeners.hocon}
+      - {name: emqx1, host: 127.0.0.1, port: 8883}
+      - {name: emqx2, host: 127.0.0.1, port: 8884}
+      - {name: emqx3, host: 127.0.0.1, port: 8885}
   delegate_to: localhost
   run_once: true
 
@@ -178,6 +184,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
         "port": {"type": "int", "default": 8883},
         "server_name": {"type": "str"},
         "config": {"type": "path"}}},
+    "config_dir": {"type": "path"},
     "all_nodes": {"type": "list", "elements": "str"},
     "release": {"type": "str"},
     "session_lifetime": {"type": "int"},

@@ -30,7 +30,10 @@ def exclusive(folder: Path, what: str) -> Iterator[None]:
             if _same_file(descriptor, path):
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-                yield
+                try:
+                    yield
+                finally:
+                    _leave_nothing_empty(path)
                 return
         finally:
             os.close(descriptor)
@@ -51,3 +54,11 @@ def _same_file(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
+
+
+def _leave_nothing_empty(path: Path) -> None:
+    """Remove a folder that holds nothing but the lock: nothing was deployed in it."""
+    with contextlib.suppress(OSError):
+        if [entry.name for entry in path.parent.iterdir()] == [path.name]:
+            path.unlink()
+            path.parent.rmdir()

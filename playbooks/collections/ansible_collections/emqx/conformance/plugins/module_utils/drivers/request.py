@@ -34,11 +34,11 @@ class Answer:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the module's result; Ansible collects the warnings by itself."""
-        before = {**dict.fromkeys(self.started, "absent"),
+        before = {**dict.fromkeys(self.started, "not running"),
                   **dict.fromkeys([*self.restarted, *self.unchanged, *self.stopped], "running")}
         after = {**dict.fromkeys([*self.started, *self.unchanged], "running"),
                  **dict.fromkeys(self.restarted, "running, started anew"),
-                 **dict.fromkeys(self.stopped, "absent")}
+                 **dict.fromkeys(self.stopped, "gone")}
         return {
             "changed": self.changed, "started": self.started, "restarted": self.restarted,
             "unchanged": self.unchanged, "stopped": self.stopped,
@@ -100,7 +100,15 @@ def _trust(params: Mapping[str, Any]) -> Trust:
 def _specs(params: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
     return tuple(NodeSpec(
         node["name"], node["host"], int(node["port"]), node.get("server_name") or node["host"],
-        Path(node["config"]) if node.get("config") else None) for node in params["nodes"])
+        _config(params, node)) for node in params["nodes"])
+
+
+def _config(params: Mapping[str, Any], node: Mapping[str, Any]) -> Path | None:
+    if node.get("config"):
+        return Path(node["config"])
+    if params["config_dir"]:
+        return Path(params["config_dir"], node["name"], "listeners.hocon")
+    return None
 
 
 def _needed(params: Mapping[str, Any], name: str) -> str:
