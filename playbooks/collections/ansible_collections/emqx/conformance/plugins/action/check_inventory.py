@@ -39,6 +39,8 @@ class ActionModule(ActionBase):
             result.update(check(inventory, {
                 name: option for name, option in contract.items() if name.startswith(PREFIXES)},
                 known), changed=False)
+            for warning in result["listener_warnings"]:
+                self._display.warning(warning)
         except InventoryError as error:
             result.update(failed=True, msg=str(error))
         return result

@@ -340,11 +340,10 @@ def _file_problems(settings: Mapping[str, Any], values: _Values, root: Path) -> 
 
 def _result(inventory: Inventory, values: _Values, settings: dict[str, Any],
             nodes: list[dict[str, Any]]) -> dict[str, Any]:
-    settings["bring_your_own_certificates"] = any(
-        values.of(host, _OWN_CERTIFICATES[0]) for host in values.members)
     result = {
         "nodes": [node for node in nodes if node["name"] in inventory.selected],
-        "all_nodes": nodes, "settings": settings, "rendering": {}, "listener_warnings": []}
+        "all_nodes": nodes, "settings": settings, "rendering": {}, "own_certificates": [],
+        "listener_warnings": []}
     if settings["driver"] == "external":
         if any(values.of(host, "emqx_listeners") for host in values.members):
             result["listener_warnings"] = [
@@ -366,6 +365,9 @@ def _result(inventory: Inventory, values: _Values, settings: dict[str, Any],
     result["listener_warnings"] = list(checked.warnings)
     result["rendering"] = {node.name: {"listeners": node.listeners, **asdict(node.certificates)}
                            for node in rendered}
+    result["own_certificates"] = [asdict(certificates) for certificates in dict.fromkeys(
+        node.certificates for node in rendered
+        if values.of(node.name, _OWN_CERTIFICATES[0]))]
     return result
 
 

@@ -55,10 +55,15 @@ rendering:
   description: Node -> what its user wrote under C(emqx_listeners), and the paths of certificates.
   type: dict
   returned: success
+own_certificates:
+  description: C(cacertfile), C(certfile), C(keyfile) the user brought; empty when they are generated.
+  type: list
+  elements: dict
+  returned: success
 settings:
   description:
     - The cluster's settings by their names without C(emqx_) and C(resumption_), defaults applied,
-      paths absolute, without secrets; and C(licensed), C(bring_your_own_certificates).
+      paths absolute, without secrets; and C(licensed).
   type: dict
   returned: success
   sample: {driver: embedded, cluster_name: local, max_impact: noisy}

@@ -28,22 +28,16 @@ options:
         description: Port at which the node is reached over TLS.
         type: int
         required: true
-      listeners:
-        description: EMQX's own keys, C(type -> name -> keys); null removes a key.
-        type: dict
-        default: {}
-      cacertfile:
-        description: Trust anchors of listeners that name none, as the node sees the path.
+      server_name:
+        description: Not needed here; taken so that a list of nodes can be passed on as it is.
         type: str
-        required: true
-      certfile:
-        description: Server certificate of listeners that name none.
-        type: str
-        required: true
-      keyfile:
-        description: Private key of listeners that name none.
-        type: str
-        required: true
+  rendering:
+    description:
+      - Node name -> C(listeners), EMQX's own keys as C(type -> name -> keys) where null removes a
+        key, and the paths C(cacertfile), C(certfile), C(keyfile) as the node sees them, for
+        listeners that name none.
+    type: dict
+    required: true
   release:
     description: EMQX release whose schema decides.
     type: str
@@ -54,7 +48,7 @@ options:
         container.
     type: bool
     default: true
-author: [EMQX conformance project (@emqx)]
+author: EMQX conformance maintainers (@emqx)
 attributes:
   check_mode:
     description: Changes nothing, so it does the same.
@@ -72,6 +66,8 @@ EXAMPLES = r"""
       - name: emqx1
         host: 127.0.0.1
         port: 8883
+    rendering:
+      emqx1:
         listeners: {ssl: {default: {ssl_options: {depth: 3}}}}
         cacertfile: /srv/certs/ca.pem
         certfile: /srv/certs/server-cert.pem
@@ -113,11 +109,9 @@ def main() -> None:
                 "name": {"type": "str", "required": True},
                 "host": {"type": "str", "required": True},
                 "port": {"type": "int", "required": True},
-                "listeners": {"type": "dict", "default": {}},
-                "cacertfile": {"type": "str", "required": True},
-                "certfile": {"type": "str", "required": True},
-                "keyfile": {"type": "str", "required": True, "no_log": False},
+                "server_name": {"type": "str"},
             }},
+            "rendering": {"type": "dict", "required": True},
             "release": {"type": "str", "required": True},
             "check_files": {"type": "bool", "default": True},
         },
@@ -126,15 +120,16 @@ def main() -> None:
         release = parse_release(module.params["release"])
     except ValueError as error:
         module.fail_json(msg=f"emqx_release: {error}.", problems=[str(error)])
-    nodes = [Node(name=node["name"], host=node["host"], port=node["port"],
-                  listeners=node["listeners"] or {},
-                  certificates=Certificates(node["cacertfile"], node["certfile"], node["keyfile"]))
+    rendering = module.params["rendering"]
+    nodes = [Node(node["name"], node["host"], node["port"], rendering[node["name"]]["listeners"],
+                  Certificates(*(rendering[node["name"]][path]
+                                 for path in ("cacertfile", "certfile", "keyfile"))))
              for node in module.params["nodes"]]
     checked = check_nodes(nodes, release, check_files=module.params["check_files"])
     for warning in checked.warnings:
         module.warn(warning)
     if checked.errors:
-        module.fail_json(msg=". ".join(checked.errors) + ".", problems=list(checked.errors))
+        module.fail_json(msg="\n".join(checked.errors), problems=list(checked.errors))
     module.exit_json(changed=False, listeners=checked.listeners)
 
 

@@ -1,0 +1,254 @@
+"""Test certificates: made once, kept, and made anew for a reason that is told."""
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import shutil
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.certificates import (
+    CertificateError,
+    Plan,
+    alone_in,
+    carry_out,
+    check_own,
+    make_plan,
+)
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+NOW = datetime.datetime.now(datetime.timezone.utc)
+NAMES = ("emqx1.example.com", "192.0.2.7")
+FILES = ["ca-key.pem", "ca.pem", "client-cert.pem", "client-key.pem", "server-cert.pem",
+         "server-key.pem"]
+
+
+def deploy(directory: Path, names: tuple[str, ...] = NAMES, key_type: str = "rsa",
+           now: datetime.datetime = NOW) -> Plan:
+    with alone_in(directory):
+        plan = make_plan(directory, names, key_type, now)
+        carry_out(plan)
+    return plan
+
+
+def certificate(path: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("made") / "certs"
+    deploy(directory)
+    return directory
+
+
+@pytest.fixture
+def certs(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "certs"))
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+
+
+def test_all_files_are_made_and_private_keys_are_private(made: Path) -> None:
+    assert sorted(path.name for path in made.iterdir()) == FILES
+    modes = {path.name: path.stat().st_mode & 0o777 for path in made.iterdir()}
+    assert modes == {name: 0o600 if "key" in name else 0o644 for name in FILES}
+
+
+def test_the_reasons_are_told(tmp_path: Path) -> None:
+    assert deploy(tmp_path).changes == (
+        "ca.pem: does not exist", "server-cert.pem: does not exist",
+        "client-cert.pem: does not exist")
+
+
+def test_a_second_run_changes_nothing(certs: Path) -> None:
+    before = contents(certs)
+    assert deploy(certs).changes == ()
+    assert contents(certs) == before
+
+
+def test_the_server_names_all_nodes_and_loopback(made: Path) -> None:
+    names = certificate(made / "server-cert.pem").extensions.get_extension_for_class(
+        x509.SubjectAlternativeName).value
+    assert set(names.get_values_for_type(x509.DNSName)) == {"emqx1.example.com", "localhost"}
+    assert set(names.get_values_for_type(x509.IPAddress)) == {
+        ipaddress.ip_address(text) for text in ("192.0.2.7", "127.0.0.1", "::1")}
+
+
+def test_openssl_accepts_the_chain_for_its_purposes(made: Path) -> None:
+    for purpose, file in (("sslserver", "server-cert.pem"), ("sslclient", "client-cert.pem")):
+        done = subprocess.run(
+            ["openssl", "verify", "-x509_strict", "-purpose", purpose, "-CAfile",
+             str(made / "ca.pem"), str(made / file)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    wrong = subprocess.run(
+        ["openssl", "verify", "-purpose", "sslserver", "-CAfile", str(made / "ca.pem"),
+         str(made / "client-cert.pem")], capture_output=True, text=True, check=False)
+    assert wrong.returncode != 0
+
+
+def test_pythons_ssl_loads_what_was_made(made: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made / "server-cert.pem", made / "server-key.pem")
+    context.load_verify_locations(made / "ca.pem")
+
+
+def test_rsa_2048_by_default_and_p256_when_asked(certs: Path) -> None:
+    public = certificate(certs / "server-cert.pem").public_key()
+    assert isinstance(public, rsa.RSAPublicKey)
+    assert public.key_size == 2048
+    plan = deploy(certs, key_type="ecdsa")
+    assert plan.changes == tuple(
+        f"{name}: the key is rsa and ecdsa is asked for"
+        for name in ("ca.pem", "server-cert.pem", "client-cert.pem"))
+    changed = certificate(certs / "server-cert.pem").public_key()
+    assert isinstance(changed, ec.EllipticCurvePublicKey)
+    assert isinstance(changed.curve, ec.SECP256R1)
+    assert deploy(certs, key_type="ecdsa").changes == ()
+
+
+def test_a_new_node_is_added_and_the_ca_and_the_old_names_stay(certs: Path) -> None:
+    before = contents(certs)
+    plan = deploy(certs, (*NAMES, "emqx2.example.com", "2001:db8::1"))
+    assert plan.changes == ("server-cert.pem: does not name 2001:db8::1, emqx2.example.com",)
+    assert {name for name, content in contents(certs).items() if before[name] != content} == {
+        "server-cert.pem", "server-key.pem"}
+    # Two inventories that share the directory must not take turns.
+    assert deploy(certs, ("other.example.com",)).changes == (
+        "server-cert.pem: does not name other.example.com",)
+    assert deploy(certs, (*NAMES, "emqx2.example.com")).changes == ()
+
+
+def test_names_differ_in_case_only_by_spelling(certs: Path) -> None:
+    assert deploy(certs, ("EMQX1.example.com",)).changes == ()
+
+
+def test_renewed_a_week_before_it_expires_with_the_same_names(certs: Path) -> None:
+    end = certificate(certs / "server-cert.pem").not_valid_after_utc
+    early = end - datetime.timedelta(days=8)
+    assert make_plan(certs, NAMES, "rsa", early).changes == ()
+    late = end - datetime.timedelta(days=6)
+    plan = deploy(certs, ("127.0.0.1",), now=late)
+    assert plan.changes == (f"server-cert.pem: expires on {end:%Y-%m-%d}",
+                            f"client-cert.pem: expires on {end:%Y-%m-%d}")
+    assert deploy(certs, now=late).changes == ()
+
+
+def test_expired(certs: Path) -> None:
+    end = certificate(certs / "server-cert.pem").not_valid_after_utc
+    plan = make_plan(certs, NAMES, "rsa", end)
+    assert plan.changes[0] == f"server-cert.pem: expired on {end:%Y-%m-%d}"
+
+
+def test_no_certificate_outlives_its_ca(certs: Path) -> None:
+    end = certificate(certs / "ca.pem").not_valid_after_utc
+    deploy(certs, now=end - datetime.timedelta(days=30))
+    assert certificate(certs / "server-cert.pem").not_valid_after_utc <= end
+
+
+def test_a_clock_that_is_behind_is_not_trusted_blindly(certs: Path) -> None:
+    plan = make_plan(certs, NAMES, "rsa", NOW - datetime.timedelta(days=2))
+    assert plan.changes[0].startswith("ca.pem: is valid only from ")
+
+
+def test_another_ca_makes_everything_anew(certs: Path, tmp_path: Path) -> None:
+    deploy(tmp_path / "other")
+    for name in ("ca.pem", "ca-key.pem"):
+        shutil.copy(tmp_path / "other" / name, certs / name)
+    assert deploy(certs).changes == ("server-cert.pem: not signed by ca.pem",
+                                     "client-cert.pem: not signed by ca.pem")
+
+
+def test_a_lost_ca_key_makes_everything_anew(certs: Path) -> None:
+    (certs / "ca-key.pem").unlink()
+    assert deploy(certs).changes == (
+        "ca.pem: ca-key.pem does not exist", "server-cert.pem: ca.pem is made anew",
+        "client-cert.pem: ca.pem is made anew")
+    assert deploy(certs).changes == ()
+
+
+def test_a_key_of_another_certificate_is_noticed(certs: Path) -> None:
+    shutil.copy(certs / "client-key.pem", certs / "server-key.pem")
+    assert deploy(certs).changes == ("server-cert.pem: server-key.pem is not its private key",)
+
+
+def test_rubbish_is_replaced(certs: Path) -> None:
+    (certs / "server-cert.pem").write_text("rubbish")
+    assert deploy(certs).changes == (
+        f"server-cert.pem: {certs}/server-cert.pem holds no PEM certificate",)
+
+
+def test_a_leaf_is_no_ca(certs: Path) -> None:
+    shutil.copy(certs / "client-cert.pem", certs / "ca.pem")
+    shutil.copy(certs / "client-key.pem", certs / "ca-key.pem")
+    assert deploy(certs).changes[0] == "ca.pem: is no CA"
+
+
+def test_a_key_that_others_can_read_is_closed(certs: Path) -> None:
+    before = contents(certs)
+    (certs / "server-key.pem").chmod(0o644)
+    assert deploy(certs).changes == ("server-key.pem: was readable by others",)
+    assert (certs / "server-key.pem").stat().st_mode & 0o777 == 0o600
+    assert contents(certs) == before
+
+
+def test_a_plan_alone_writes_nothing(tmp_path: Path) -> None:
+    assert make_plan(tmp_path / "certs", NAMES, "rsa").changes
+    assert not (tmp_path / "certs").exists()
+
+
+def test_an_interrupted_write_leaves_the_old_file(certs: Path,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(certs)
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        deploy(certs, ("new.example.com",))
+    assert contents(certs) == before
+
+
+@pytest.mark.parametrize("name", ["a" * 64 + ".example.com", "a..b"])
+def test_a_name_no_certificate_can_hold(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CertificateError, match="no host name a certificate can hold"):
+        make_plan(tmp_path, [name], "rsa")
+
+
+def test_own_files_are_checked(certs: Path) -> None:
+    found = check_own(certs / "ca.pem", certs / "server-cert.pem", certs / "server-key.pem")
+    assert found == certificate(certs / "server-cert.pem")
+
+
+@pytest.mark.parametrize(("files", "sentence"), [
+    (("ca.pem", "server-cert.pem", "client-key.pem"),
+     "client-key.pem is not the private key of .*server-cert.pem"),
+    (("none.pem", "server-cert.pem", "server-key.pem"),
+     r"none.pem cannot be read \(No such file or directory\)"),
+    (("ca.pem", "server-key.pem", "server-key.pem"), "server-key.pem holds no PEM certificate"),
+    (("ca.pem", "server-cert.pem", "server-cert.pem"),
+     "server-cert.pem holds no PEM private key"),
+])
+def test_own_files_that_cannot_work_are_refused(certs: Path, files: tuple[str, str, str],
+                                                sentence: str) -> None:
+    with pytest.raises(CertificateError, match=sentence):
+        check_own(certs / files[0], certs / files[1], certs / files[2])
+
+
+def test_an_own_certificate_that_expired_is_refused(certs: Path) -> None:
+    end = certificate(certs / "server-cert.pem").not_valid_after_utc
+    with pytest.raises(CertificateError, match=rf"expired on {end:%Y-%m-%d}"):
+        check_own(certs / "ca.pem", certs / "server-cert.pem", certs / "server-key.pem", end)
+
+
+def test_an_own_encrypted_key_is_refused(certs: Path) -> None:
+    subprocess.run(["openssl", "pkey", "-in", certs / "server-key.pem", "-aes256", "-passout",
+                    "pass:x", "-out", certs / "encrypted.pem"], check=True, capture_output=True)
+    with pytest.raises(CertificateError, match="is encrypted"):
+        check_own(certs / "ca.pem", certs / "server-cert.pem", certs / "encrypted.pem")
