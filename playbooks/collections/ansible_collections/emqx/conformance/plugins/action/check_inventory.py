@@ -1,7 +1,7 @@
 """Action plugin: evaluates the inventory's variables and hands them to the check."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,15 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the checked nodes and settings, or the refusal."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        specs = _specifications(Path(self._task.args["roles_dir"]))
+        roles = Path(self._task.args["roles_dir"])
+        specs = _specifications(roles)
         contract = specs[_ROLE]["main"]
         try:
             inventory = _inventory(task_vars or {}, contract, Path(self._task.args["root"]),
                                    frozenset(load_extra_vars(self._loader)))
-            known = frozenset(name for entry_points in specs.values()
-                              for options in entry_points.values() for name in options)
+            known = _registered(roles).union(name for entry_points in specs.values()
+                                             for options in entry_points.values()
+                                             for name in options)
             result.update(check(inventory, {
                 name: option for name, option in contract.items() if name.startswith(PREFIXES)},
                 known), changed=False)
@@ -54,6 +56,20 @@ def _specifications(roles: Path) -> dict[str, dict[str, dict[str, Any]]]:
             for entry_point, specification in
             yaml.safe_load(file.read_text(encoding="utf-8"))["argument_specs"].items()}
         for file in sorted(roles.glob("*/meta/argument_specs.yml"))}
+
+
+def _registered(roles: Path) -> frozenset[str]:
+    """Return what the roles register: an earlier play of the same run has left it with the hosts."""
+    return frozenset(name for file in roles.glob("*/tasks/*.yml")
+                     for name in _registers(yaml.safe_load(file.read_text(encoding="utf-8"))))
+
+
+def _registers(tasks: Any) -> Iterator[str]:
+    for task in tasks or ():
+        if "register" in task:
+            yield task["register"]
+        for section in ("block", "rescue", "always"):
+            yield from _registers(task.get(section))
 
 
 def _inventory(task_vars: Mapping[str, Any], contract: Mapping[str, Mapping[str, Any]],
