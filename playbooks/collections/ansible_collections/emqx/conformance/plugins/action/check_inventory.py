@@ -59,7 +59,7 @@ def _specifications(roles: Path) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def _registered(roles: Path) -> frozenset[str]:
-    """Return what the roles register: an earlier play of the same run has left it with the hosts."""
+    """Return what the roles register: earlier plays of the same run left it with the hosts."""
     return frozenset(name for file in roles.glob("*/tasks/*.yml")
                      for name in _registers(yaml.safe_load(file.read_text(encoding="utf-8"))))
 
