@@ -287,13 +287,9 @@ def _setting_problems(settings: dict[str, Any], values: _Values, count: int) -> 
     return problems
 
 
-def _waiver_problems(waivers: list[Any]) -> list[str]:
+def _waiver_problems(waivers: list[dict[str, Any]]) -> list[str]:
     problems = []
     for number, waiver in enumerate(waivers, 1):
-        if not isinstance(waiver, Mapping):
-            problems.append(f"resumption_waivers: waiver {number} must be a mapping with id, "
-                            f"subject, why and expires.")
-            continue
         problems += [f"resumption_waivers: waiver {number} has no {key}."
                      for key in ("id", "why", "expires") if not waiver.get(key)]
         problems += [f'resumption_waivers: waiver {number} has the unknown key "{key}"'

@@ -36,8 +36,12 @@ def read(name: str, option: Mapping[str, Any], value: Any) -> Any:
         words = [str(choice) for choice in choices]
         if result not in words:
             raise WrongValueError(f"one of {', '.join(words)}")
-    if kind == "list" and option.get("elements") in _TYPES:
-        return [_TYPES[str(option["elements"])](item) for item in result]
+    if kind == "list":
+        element = _TYPES[str(option.get("elements", "str"))]
+        try:
+            return [element(item) for item in result]
+        except WrongValueError as wrong:
+            raise WrongValueError(f"a list whose every item is {wrong}") from None
     return result
 
 

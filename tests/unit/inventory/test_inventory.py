@@ -1,0 +1,353 @@
+"""The inventory contract: defaults, and every refusal in its own words."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.emqx.conformance.plugins.module_utils.inventory import (
+    Inventory,
+    InventoryError,
+    check,
+)
+
+ROOT = Path(__file__).parents[3]
+CONTRACT: dict[str, dict[str, Any]] = {
+    name: option for name, option in yaml.safe_load(
+        (ROOT / "roles/check_inventory/meta/argument_specs.yml").read_text()
+    )["argument_specs"]["main"]["options"].items() if name.startswith(("emqx_", "resumption_"))}
+HIDDEN = "correct horse"
+
+
+def checked(group: Mapping[str, Any] | None = None, *, hosts: Mapping[str, Any] | None = None,
+            selected: set[str] | None = None, given: set[str] | None = None,
+            root: Path = Path("/checkout"), others: Mapping[str, Any] | None = None,
+            addresses: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Check an inventory of two nodes unless told otherwise."""
+    per_host = hosts if hosts is not None else {
+        "emqx1": {"emqx_tls_port": 8883}, "emqx2": {"emqx_tls_port": 8884}}
+    variables = {host: {**(group or {}), **own} for host, own in per_host.items()}
+    return check(
+        Inventory(variables={**variables, **(others or {})},
+                  addresses=addresses if addresses is not None else dict.fromkeys(
+                      per_host, "127.0.0.1"),
+                  members=tuple(per_host), selected=frozenset(selected or per_host),
+                  given=frozenset(given or ()), root=root),
+        CONTRACT, frozenset(CONTRACT) | {"emqx_cluster_timeout"})
+
+
+def refusal(group: Mapping[str, Any] | None = None, **more: Any) -> str:
+    """Return the one sentence with which the inventory is refused."""
+    with pytest.raises(InventoryError) as caught:
+        checked(group, **more)
+    (sentence,) = caught.value.problems
+    return sentence
+
+
+def test_defaults_of_an_embedded_cluster() -> None:
+    result = checked()
+    assert result["settings"] == {
+        "cluster_name": "emqx", "driver": "embedded", "image": "emqx/emqx:5.8.9",
+        "release": "5.8.9", "licensed": False, "base_port": None, "destroy_scope": "cluster",
+        "session_lifetime": 86400, "session_cache_max": 1000, "certificate_key_type": "rsa",
+        "certs_dir": "/checkout/certs", "config_dir": "/checkout/config",
+        "state_dir": "/checkout/.cluster", "reports_dir": "/checkout/reports",
+        "ca": "/checkout/certs/ca.pem", "client_cert": None, "client_key": None,
+        "cache_scope": "node", "tls_versions": ["tlsv1.2"], "max_impact": "noisy",
+        "rate_limit": 0.0, "max_wait": 30, "strict": False, "waivers": [],
+        "mqtt_username": None, "mqtt_version": "auto", "mqtt_client_id_prefix": "tls-resumption-",
+        "mqtt_topic": "tls-resumption"}
+    assert result["nodes"] == result["all_nodes"] == [
+        {"name": "emqx1", "host": "127.0.0.1", "port": 8883, "server_name": "127.0.0.1"},
+        {"name": "emqx2", "host": "127.0.0.1", "port": 8884, "server_name": "127.0.0.1"}]
+    assert result["rendering"]["emqx2"] == {
+        "listeners": {}, "cacertfile": "/checkout/certs/ca.pem",
+        "certfile": "/checkout/certs/server-cert.pem",
+        "keyfile": "/checkout/certs/server-key.pem"}
+    assert result["own_certificates"] == result["listener_warnings"] == []
+
+
+def test_external_nodes_are_treated_gently_and_nothing_is_rendered() -> None:
+    result = checked({"emqx_driver": "external"})
+    settings = result["settings"]
+    assert (settings["max_impact"], settings["rate_limit"], settings["ca"]) == ("safe", 50.0, "")
+    assert (settings["release"], settings["tls_versions"], result["rendering"]) == (None, [], {})
+
+
+def test_listeners_of_external_nodes_have_no_effect_and_that_is_said() -> None:
+    result = checked({"emqx_driver": "external", "emqx_listeners": {"ssl": {}}})
+    assert result["listener_warnings"] == [
+        "emqx_listeners has no effect with emqx_driver external: nothing is rendered"]
+
+
+def test_the_host_comes_from_the_variable_then_ansible_host_then_the_name() -> None:
+    result = checked(
+        {"emqx_driver": "external"}, addresses={"b": "192.0.2.2", "c": "192.0.2.3"},
+        hosts={"a.example.com": {}, "b": {}, "c": {"emqx_tls_host": "mqtt.example.com",
+                                                   "emqx_tls_server_name": "broker"}})
+    assert [(node["host"], node["server_name"]) for node in result["nodes"]] == [
+        ("a.example.com", "a.example.com"), ("192.0.2.2", "192.0.2.2"),
+        ("mqtt.example.com", "broker")]
+
+
+def test_limit_leaves_some_nodes_and_the_cluster_keeps_all() -> None:
+    result = checked(selected={"emqx2", "localhost"})
+    assert [node["name"] for node in result["nodes"]] == ["emqx2"]
+    assert [node["name"] for node in result["all_nodes"]] == ["emqx1", "emqx2"]
+    assert set(result["rendering"]) == {"emqx1", "emqx2"}
+
+
+def test_strings_given_with_e_become_what_they_mean() -> None:
+    settings = checked({
+        "emqx_session_lifetime": "300", "resumption_rate_limit": "2.5", "resumption_strict": "yes",
+        "resumption_tls_versions": "tlsv1.2,tlsv1.3", "resumption_mqtt_version": 5,
+        "emqx_listeners": '{"ssl": {"default": {"acceptors": 4}}}'})["settings"]
+    assert settings["session_lifetime"] == 300
+    assert settings["rate_limit"] == 2.5
+    assert settings["strict"] is True
+    assert settings["tls_versions"] == ["tlsv1.2", "tlsv1.3"]
+    assert settings["mqtt_version"] == "5"
+
+
+def test_an_empty_value_is_a_default() -> None:
+    settings = checked({"emqx_session_lifetime": None, "resumption_max_impact": None})["settings"]
+    assert (settings["session_lifetime"], settings["max_impact"]) == (86400, "noisy")
+
+
+def test_declared_versions_come_from_the_rendered_listener() -> None:
+    listeners = {"ssl": {"default": {"ssl_options": {"versions": ["tlsv1.3", "tlsv1.2"]}},
+                         "other": {"bind": 9999, "ssl_options": {"versions": ["tlsv1.1"]}}}}
+    assert checked({"emqx_listeners": listeners})["settings"]["tls_versions"] == [
+        "tlsv1.2", "tlsv1.3"]
+
+
+def test_the_release_comes_from_the_variable_then_the_images_tag() -> None:
+    docker = {"emqx_driver": "docker", "emqx_image": "emqx/emqx:5.8.6"}
+    assert checked(docker)["settings"]["release"] == "5.8.6"
+    assert checked({**docker, "emqx_image": "mine:latest"})["settings"]["release"] == "5.8.9"
+    assert checked({"emqx_release": "5.7"})["settings"]["release"] == "5.7.0"
+
+
+@pytest.mark.parametrize(("members", "sentence"), [
+    (None, ("The inventory has no group emqx: put one host a node into it, as inventory/local "
+           "does.")),
+    ((), "The group emqx is empty: put one host a node into it, as inventory/local does."),
+    (("emqx1", "emqx2"), ("--limit leaves no host of the group emqx, which has emqx1, emqx2: limit "
+                         "to one of them or leave --limit out.")),
+])
+def test_no_node_to_work_on(members: tuple[str, ...] | None, sentence: str) -> None:
+    inventory = Inventory(
+        variables={host: {} for host in members or ()}, addresses={}, members=members,
+        selected=frozenset({"localhost"}), given=frozenset(), root=Path("/checkout"))
+    with pytest.raises(InventoryError) as caught:
+        check(inventory, CONTRACT, frozenset(CONTRACT))
+    assert caught.value.problems == (sentence,)
+
+
+@pytest.mark.parametrize(("group", "sentence"), [
+    ({"resumption_max_impct": "safe"},
+     ("resumption_max_impct (set for emqx1, emqx2) is no variable of this project; did you mean "
+     '"resumption_max_impact"?')),
+    ({"emqx_drivr": 1},
+     ("emqx_drivr (set for emqx1, emqx2) is no variable of this project; did you mean "
+     '"emqx_driver"?')),
+    ({"emqx_qqqqqqqqqqqqqqqqq": 1},
+     ("emqx_qqqqqqqqqqqqqqqqq (set for emqx1, emqx2) is no variable of this project; the known "
+     "ones are in roles/check_inventory/meta/argument_specs.yml.")),
+    ({"emqx_driver": "dockr"},
+     "emqx_driver (set for emqx1, emqx2) must be one of embedded, docker, external, not 'dockr'."),
+    ({"emqx_driver": ["docker"]},
+     "emqx_driver (set for emqx1, emqx2) must be a string, not ['docker']."),
+    ({"emqx_session_lifetime": "soon"},
+     "emqx_session_lifetime (set for emqx1, emqx2) must be an integer of 1 or more, not 'soon'."),
+    ({"emqx_session_lifetime": True},
+     "emqx_session_lifetime (set for emqx1, emqx2) must be an integer of 1 or more, not true."),
+    ({"emqx_session_cache_max": 0},
+     "emqx_session_cache_max (set for emqx1, emqx2) must be an integer of 1 or more, not 0."),
+    ({"resumption_rate_limit": -1},
+     "resumption_rate_limit (set for emqx1, emqx2) must be a number of 0 or more, not -1."),
+    ({"resumption_rate_limit": "nan"},
+     "resumption_rate_limit (set for emqx1, emqx2) must be a number of 0 or more, not 'nan'."),
+    ({"resumption_strict": "perhaps"},
+     "resumption_strict (set for emqx1, emqx2) must be true or false, not 'perhaps'."),
+    ({"emqx_listeners": "ssl"},
+     "emqx_listeners (set for emqx1, emqx2) must be a mapping, not 'ssl'."),
+    ({"resumption_tls_versions": {"a": 1}},
+     "resumption_tls_versions (set for emqx1, emqx2) must be a list, not {'a': 1}."),
+    ({"resumption_tls_versions": ["tls1.2"]},
+     ('resumption_tls_versions (set for emqx1, emqx2) has the unknown version "tls1.2" (known: '
+     'tlsv1, tlsv1.1, tlsv1.2, tlsv1.3); did you mean "tlsv1.2"?')),
+    ({"emqx_cluster_name": "../x"},
+     ("emqx_cluster_name (set for emqx1, emqx2) must be letters, digits, _, - and dots, not "
+     '"../x".')),
+    ({"emqx_release": "4.4.19"},
+     ("emqx_release (set for emqx1, emqx2): EMQX 4.4.19 is not supported: its listeners are not "
+     "HOCON; 5.0.0 is the oldest that is.")),
+    ({"emqx_release": "newest"},
+     'emqx_release (set for emqx1, emqx2): "newest" is not an EMQX release such as 5.8.9.'),
+    ({"emqx_driver": "docker", "emqx_image": "emqx/emqx:5.8.6", "emqx_release": "5.8.9"},
+     ("emqx_release is 5.8.9, but emqx_image is emqx/emqx:5.8.6: leave emqx_release out or make "
+     "them agree.")),
+    ({"emqx_driver": "docker", "emqx_image": "emqx/emqx:5.10.0"},
+     ("emqx_license is missing: from 5.9.0 on EMQX needs a licence key for a cluster, and this one "
+     "has 2 nodes of EMQX 5.10.0; set emqx_license, take EMQX 5.8.9 or one node.")),
+    ({"resumption_client_cert": "/dev/null"},
+     ("resumption_client_key is missing: resumption_client_cert and resumption_client_key go "
+     "together.")),
+    ({"resumption_ca": "none/ca.pem"},
+     ("resumption_ca (set for emqx1, emqx2) names the file /checkout/none/ca.pem, which does not "
+     "exist.")),
+    ({"resumption_ca": "/"},
+     "resumption_ca (set for emqx1, emqx2) names /, which cannot be read: Is a directory."),
+    ({"resumption_waivers": ["CORE-01"]},
+     ("resumption_waivers (set for emqx1, emqx2) must be a list whose every item is a mapping, not "
+     "['CORE-01'].")),
+    ({"resumption_waivers": [{"id": "CORE-01", "why": "known"}]},
+     "resumption_waivers: waiver 1 has no expires."),
+    ({"resumption_waivers": [{"id": "CORE-01", "why": "x", "expires": "2030-01-01", "subjct": 1}]},
+     'resumption_waivers: waiver 1 has the unknown key "subjct"; did you mean "subject"?'),
+    ({"emqx_tls_port": 8883},
+     ("emqx1 and emqx2 have the same address 127.0.0.1:8883: give each its own emqx_tls_port or "
+     "emqx_tls_host.")),
+    ({"emqx_listeners": {"ssl": {"default": {"ssl_options": {"verfy": 1}}}}},
+     'listeners.ssl.default.ssl_options.verfy: unknown to EMQX 5.8.9; did you mean "verify"?'),
+    ({"emqx_listeners": {"ssl": {"default": {"ssl_options": {"fail_if_no_peer_cert": True}}}}},
+     ("listeners.ssl.default.ssl_options.fail_if_no_peer_cert: needs verify: verify_peer; EMQX "
+     "does not boot with verify_none.")),
+])
+def test_refusals(group: dict[str, Any], sentence: str) -> None:
+    hosts: dict[str, dict[str, Any]] | None = None
+    if "emqx_tls_port" in group:
+        hosts = {"emqx1": {}, "emqx2": {}}
+    assert refusal(group, hosts=hosts) == sentence
+
+
+def test_a_variable_given_with_e_is_said_to_be() -> None:
+    assert refusal({"resumption_max_impct": "safe"}, given={"resumption_max_impct"},
+                   others={"localhost": {"resumption_max_impct": "safe"}}).startswith(
+        "resumption_max_impct (given with -e) is no variable of this project")
+    assert refusal({"emqx_session_lifetime": "x"}, given={"emqx_session_lifetime"}).startswith(
+        "emqx_session_lifetime (given with -e) must be")
+
+
+def test_unknown_names_are_found_on_any_host() -> None:
+    assert refusal(others={"lb1": {"emqx_lisenters": {}}}) == (
+        'emqx_lisenters (set for lb1) is no variable of this project; did you mean '
+        '"emqx_listeners"?')
+
+
+def test_names_that_other_roles_know_pass() -> None:
+    assert checked({"emqx_cluster_timeout": 60})["nodes"]
+
+
+def test_other_peoples_variables_are_none_of_our_business() -> None:
+    assert checked(others={"lb1": {"emqxtra": 1, "my_emqx_thing": 2}})["nodes"]
+
+
+def test_a_wrong_base_port_is_one_sentence_not_one_for_each_port() -> None:
+    assert refusal({"emqx_base_port": "abc"}, hosts={"emqx1": {"emqx_tls_port": 0},
+                                                     "emqx2": {"emqx_tls_port": 1}}) == (
+        "emqx_base_port (set for emqx1, emqx2) must be an integer from 1 to 65535, not 'abc'.")
+
+
+def test_only_the_host_with_the_wrong_value_is_named() -> None:
+    assert refusal(hosts={"emqx1": {"emqx_tls_port": 8883}, "emqx2": {"emqx_tls_port": "x"}}) == (
+        "emqx_tls_port (set for emqx2) must be an integer from 1 to 65535, not 'x'.")
+
+
+def test_long_lists_of_hosts_are_cut() -> None:
+    hosts = {f"emqx{number}": {"emqx_tls_port": 8000 + number} for number in range(1, 8)}
+    assert refusal({"emqx_driver": 1}, hosts=hosts).startswith(
+        "emqx_driver (set for emqx1, emqx2, emqx3 and 4 more) must be one of")
+
+
+def test_a_setting_of_the_cluster_cannot_differ() -> None:
+    assert refusal(hosts={"emqx1": {"emqx_driver": "embedded"},
+                          "emqx2": {"emqx_driver": "docker", "emqx_tls_port": 8884}}) == (
+        "emqx_driver differs between nodes (embedded for emqx1, docker for emqx2): it is a setting "
+        "of the whole cluster, so set it once for the group emqx.")
+
+
+def test_several_mistakes_come_at_once_each_once() -> None:
+    with pytest.raises(InventoryError) as caught:
+        checked({"emqx_drivr": 1, "emqx_session_lifetime": 0, "resumption_strict": "x"})
+    assert [sentence.partition(" ")[0] for sentence in caught.value.problems] == [
+        "emqx_drivr", "emqx_session_lifetime", "resumption_strict"]
+
+
+@pytest.mark.parametrize("name", ["emqx_license", "resumption_mqtt_password"])
+def test_secrets_are_neither_in_the_result_nor_in_a_refusal(name: str) -> None:
+    assert HIDDEN not in repr(checked({name: HIDDEN}))
+    assert HIDDEN not in refusal({name: [HIDDEN]})
+    assert HIDDEN not in refusal(hosts={"emqx1": {name: HIDDEN},
+                                        "emqx2": {name: "x", "emqx_tls_port": 8884}})
+
+
+def test_a_licence_lets_newer_clusters_pass() -> None:
+    result = checked({"emqx_driver": "docker", "emqx_image": "emqx/emqx:5.10.0",
+                      "emqx_license": HIDDEN})
+    assert result["settings"]["licensed"] is True
+
+
+def test_one_node_needs_no_licence() -> None:
+    assert checked({"emqx_driver": "docker", "emqx_image": "emqx/emqx:5.10.0"},
+                   hosts={"emqx1": {}})["nodes"]
+
+
+def test_a_literal_key_password_is_refused_without_being_shown() -> None:
+    sentence = refusal({"emqx_listeners": {"ssl": {"default": {"ssl_options": {
+        "password": HIDDEN}}}}})
+    assert "clear text" in sentence
+    assert HIDDEN not in sentence
+
+
+def test_an_embedded_node_must_listen_where_it_is_probed() -> None:
+    assert refusal({"emqx_listeners": {"ssl": {"default": {"bind": 9999}}}},
+                   hosts={"emqx1": {}}) == (
+        "No enabled ssl listener of emqx1 is bound to its emqx_tls_port 8883, where it is probed: "
+        "make emqx_listeners and emqx_tls_port agree.")
+
+
+@pytest.mark.parametrize("host", ["https://broker", "broker:8883", "[::1]", "a b", ""])
+def test_a_host_is_a_name_or_an_address(host: str) -> None:
+    hosts: dict[str, dict[str, Any]] = {"emqx1": {"emqx_tls_host": host}}
+    if not host:
+        assert checked(hosts=hosts)["nodes"][0]["host"] == "127.0.0.1"
+    else:
+        assert "without scheme, brackets and port" in refusal(hosts=hosts)
+
+
+@pytest.mark.parametrize("host", ["::1", "2001:db8::7", "fe80::1%eth0", "broker", "a.example.com"])
+def test_hosts_that_pass(host: str) -> None:
+    result = checked({"emqx_driver": "external"}, hosts={"emqx1": {"emqx_tls_host": host}})
+    assert result["nodes"][0]["host"] == host
+
+
+def test_own_certificates_go_together_and_exist(tmp_path: Path) -> None:
+    for name in ("ca.pem", "cert.pem", "key.pem"):
+        (tmp_path / name).write_text("")
+    own = {"emqx_tls_cacertfile": "ca.pem", "emqx_tls_certfile": "cert.pem",
+           "emqx_tls_keyfile": "key.pem"}
+    result = checked(own, root=tmp_path)
+    paths = {"cacertfile": f"{tmp_path}/ca.pem", "certfile": f"{tmp_path}/cert.pem",
+             "keyfile": f"{tmp_path}/key.pem"}
+    assert result["own_certificates"] == [paths]
+    assert result["rendering"]["emqx1"] == {"listeners": {}, **paths}
+    assert result["settings"]["ca"] == f"{tmp_path}/ca.pem"
+    assert refusal({**own, "emqx_tls_keyfile": None}, root=tmp_path, hosts={"emqx1": {}}) == (
+        "emqx_tls_keyfile of emqx1 is missing: emqx_tls_cacertfile, emqx_tls_certfile, "
+        "emqx_tls_keyfile go together.")
+    (tmp_path / "key.pem").unlink()
+    assert refusal(own, root=tmp_path) == (
+        f"emqx_tls_keyfile (set for emqx1, emqx2) names the file {tmp_path}/key.pem, which does "
+        f"not exist.")
+
+
+def test_warnings_about_the_release_are_passed_on() -> None:
+    result = checked({"emqx_release": "5.9.0", "emqx_listeners": {
+        "ssl": {"default": {"ssl_options": {"reuse_sessions": False}}}}})
+    assert result["listener_warnings"] == [
+        ("listeners.ssl.default.ssl_options.reuse_sessions: EMQX 5.9.0 ignores false and reuses "
+        "sessions all the same (emqx/emqx#16456)")]
