@@ -20,7 +20,7 @@ def test_scenario(scenario: str) -> None:
     tests = list((ROOT / "molecule" / scenario / "tests").glob("test_*.py"))
     assert tests, f"molecule/{scenario} has no tests: molecule would call that a success"
     done = subprocess.run(
-        ["molecule", "--no-color", "test", "--scenario-name", scenario], cwd=ROOT,
+        ["molecule", "test", "--scenario-name", scenario], cwd=ROOT,
         capture_output=True, text=True, check=False, timeout=900,
         env={**os.environ, "NO_COLOR": "1",
              # Molecule's own files stay inside the checkout, so that two checkouts do not meet.
