@@ -156,3 +156,10 @@ def test_a_broken_inventory_can_be_destroyed(tmp_path: Path) -> None:
     done = broken.play("playbooks/destroy.yml")
     assert done.code == 0, done.output
     assert "changed=0" in done.output
+
+
+def test_everything_can_be_destroyed_without_any_inventory(tmp_path: Path) -> None:
+    nothing = Cluster("", [], Path("localhost,"), tmp_path / "reports")
+    done = nothing.play("playbooks/destroy.yml", "-e", "emqx_destroy_scope=all",
+                        "-e", f"emqx_state_dir={tmp_path / 'state'}")
+    assert done.code == 0, done.output
