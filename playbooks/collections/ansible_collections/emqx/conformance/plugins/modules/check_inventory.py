@@ -56,7 +56,7 @@ rendering:
   type: dict
   returned: success
 own_certificates:
-  description: C(cacertfile), C(certfile), C(keyfile) the user brought; empty when they are generated.
+  description: The files the user brought, by C(cacertfile), C(certfile), C(keyfile).
   type: list
   elements: dict
   returned: success

@@ -11,10 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-# emqx/hocon's duration: digits and dots, then a unit, any number of times.
-_DURATION = re.compile(r"(?:[0-9.]+(?:ms|MS|[fwdhmsFWDHMS]))+")
-_SIZE = re.compile(r"[0-9]+(?:b|B|kb|KB|mb|MB|gb|GB)")
-_RATE = re.compile(r"[0-9.]+(?:b|B|kb|KB|mb|MB|gb|GB)?(?:/[0-9]*(?:ms|[smhd]))?")
 _INTEGER = re.compile(r"-?[0-9]+")
 MAX_PORT = 65535
 
@@ -106,32 +102,18 @@ def filled_text(value: Any) -> str:
     return result
 
 
-def duration(value: Any) -> Any:
-    """Read a duration: ``15s``, ``1h30m``, ``500ms``, or milliseconds as an integer."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return int(value)
-    if isinstance(value, str) and (_DURATION.fullmatch(value) or (value.isascii()
-                                   and value.isdigit())):
-        return str(value)
-    raise WrongValueError("a duration such as 15s, 500ms or 1h30m")
+def quantity(name: str, pattern: str, words: str) -> Kind:
+    """Make the kind of numbers with units, which EMQX also takes as plain integers."""
+    compiled = re.compile(rf"{pattern}|[0-9]+")
 
+    def read(value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return int(value)
+        if isinstance(value, str) and compiled.fullmatch(value):
+            return str(value)
+        raise WrongValueError(words)
 
-def size(value: Any) -> Any:
-    """Read a size in bytes: ``4KB``, ``1MB``, or an integer."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return int(value)
-    if isinstance(value, str) and (_SIZE.fullmatch(value) or (value.isascii() and value.isdigit())):
-        return str(value)
-    raise WrongValueError("a size such as 4096, 4KB or 1MB")
-
-
-def rate(value: Any) -> Any:
-    """Read a rate of a limiter: ``1000/s``, ``10MB/10s``."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return int(value)
-    if isinstance(value, str) and _RATE.fullmatch(value):
-        return str(value)
-    raise WrongValueError("a rate such as 1000/s or 1MB/10s")
+    return Kind(name, read)
 
 
 def split_bind(value: Any) -> tuple[str, int]:
@@ -192,9 +174,12 @@ def list_of(kind: Kind, *, comma_separated: bool = False) -> Kind:
 BOOLEAN = Kind("boolean", boolean)
 TEXT = Kind("string", text)
 FILLED_TEXT = Kind("string", filled_text)
-DURATION = Kind("duration", duration)
-SIZE = Kind("size", size)
-RATE = Kind("rate", rate)
+# emqx/hocon reads digits and dots, then a unit, any number of times.
+DURATION = quantity("duration", r"(?:[0-9.]+(?:ms|MS|[fwdhmsFWDHMS]))+",
+                    "a duration such as 15s, 500ms or 1h30m")
+SIZE = quantity("size", r"[0-9]+(?:b|B|kb|KB|mb|MB|gb|GB)", "a size such as 4096, 4KB or 1MB")
+RATE = quantity("rate", r"[0-9.]+(?:b|B|kb|KB|mb|MB|gb|GB)?(?:/[0-9]*(?:ms|[smhd]))?",
+                "a rate such as 1000/s or 1MB/10s")
 BIND = Kind("bind", bind)
 PATH = Kind("path", filled_text)
 ANYTHING = Kind("anything", anything)
