@@ -22,6 +22,7 @@ TEST_PACKAGES := $(NODE_PACKAGES) erlang-eunit erlang-tools git gnutls-bin iprou
 # Only an inventory of embedded nodes needs Erlang here.
 EMBEDDED = $(shell grep -rqsE '^ *emqx_driver: *embedded' $(INVENTORY) && echo yes)
 PLAYBOOK = ansible-playbook -i $(INVENTORY)
+comma := ,
 
 .PHONY: help verify deploy check test lint docs destroy clean
 
@@ -45,10 +46,11 @@ check: $(VENV)/.installed
 deploy: $(VENV)/.installed node-packages
 	@$(PLAYBOOK) playbooks/deploy.yml $(EXTRA)
 
-# With an INVENTORY on the command line only its cluster; otherwise all of this checkout's.
+# With an INVENTORY on the command line only its cluster; otherwise all of this checkout's, for
+# which no inventory is needed: a broken one must not keep anybody from cleaning up.
 destroy: $(VENV)/.installed
-	@$(PLAYBOOK) playbooks/destroy.yml \
-	  $(if $(filter command,$(origin INVENTORY)),,-e emqx_destroy_scope=all) $(EXTRA)
+	@$(if $(filter command,$(origin INVENTORY)),$(PLAYBOOK) playbooks/destroy.yml,\
+	  ansible-playbook -i localhost$(comma) playbooks/destroy.yml -e emqx_destroy_scope=all) $(EXTRA)
 
 test: $(VENV)/.installed-dev
 	@scripts/debian-packages $(TEST_PACKAGES)
@@ -76,10 +78,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: requirements.txt | $(VENV)/bin/python
 	@echo "Installing requirements.txt into $(VENV) ..."
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -r requirements.txt
 	@touch $@
 
 $(VENV)/.installed-dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 	@echo "Installing requirements-dev.txt into $(VENV) ..."
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -r requirements-dev.txt
 	@touch $(VENV)/.installed $@
