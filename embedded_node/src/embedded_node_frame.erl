@@ -65,6 +65,11 @@ feed(Bytes, #parser{buffer = Buffer} = Parser) ->
 
 %% @doc Take the next whole packet. The parser is of no use after an error.
 -spec next(parser()) -> {ok, packet(), parser()} | {more, parser()} | {error, refusal()}.
+%% Nothing but CONNECT may come first (3.1), which the first byte tells.
+next(#parser{buffer = <<?CONNECT:4, Flags:4, _/binary>>, version = undefined}) when Flags > 0 ->
+    {error, malformed};
+next(#parser{buffer = <<Type:4, _/bitstring>>, version = undefined}) when Type =/= ?CONNECT ->
+    {error, protocol_error};
 next(#parser{buffer = <<Type:4, Flags:4, Rest/binary>>} = Parser) ->
     case remaining_length(Rest, 0, 0) of
         more -> {more, Parser};
@@ -95,10 +100,8 @@ decode(Type, Flags, Body, Parser) ->
         throw:Refusal -> {error, Refusal}
     end.
 
-%% Nothing but CONNECT may come first (3.1).
 packet(?CONNECT, 0, Body, undefined) -> connect(Body);
-packet(?CONNECT, _Flags, _Body, undefined) -> throw(malformed);
-packet(_Type, _Flags, _Body, undefined) -> throw(protocol_error);
+%% And it may come only once (3.1).
 packet(?CONNECT, _Flags, _Body, _Version) -> throw(protocol_error);
 packet(?PUBLISH, Flags, Body, Version) -> publish(<<Flags:4>>, Body, Version);
 packet(?PUBACK, 0, <<Id:16>>, _Version) -> {puback, packet_id(Id), 0};

@@ -81,6 +81,8 @@ will_and_credentials_test() ->
 
 connect_comes_first_and_once_test() ->
     ?assertEqual({[], protocol_error}, packets(<<16#C0, 0>>)),
+    ?assertEqual({[], protocol_error}, packets(<<"G">>)),
+    ?assertEqual({[], malformed}, packets(<<16#11>>)),
     {[_], protocol_error} = packets(<<(?CONNECT_4)/binary, (?CONNECT_4)/binary>>).
 
 %% -- Other packets ----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .base import DriverError
 
-_INSTALL = ("apt-get install erlang-base erlang-ssl erlang-crypto erlang-public-key erlang-asn1")
+_INSTALL = "apt-get install erlang-base erlang-ssl erlang-crypto erlang-public-key erlang-asn1"
 
 
 def program(name: str) -> str:
@@ -56,13 +56,18 @@ def compiled(source_dir: Path) -> Path:
         fresh = Path(scratch) / "ebin"
         fresh.mkdir()
         sources = _sources(source_dir)
-        modules = [str(source) for source in sources if source.suffix == ".erl"]
+        modules = [source for source in sources if source.suffix == ".erl"]
+        # In a session of its own: erlc that Ctrl-C reaches leaves half of the modules and
+        # says that all is well.
         done = subprocess.run(  # noqa: S603 - our own sources, no shell
-            [program("erlc"), "-o", str(fresh), *modules],
-            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-        if done.returncode:
+            [program("erlc"), "-o", str(fresh), *map(str, modules)], capture_output=True,
+            text=True, check=False, stdin=subprocess.DEVNULL, start_new_session=True)
+        missing = [module.stem for module in modules
+                   if not (fresh / f"{module.stem}.beam").is_file()]
+        if done.returncode or missing:
+            said = " ".join((done.stdout + done.stderr).split())
             raise DriverError("the embedded node does not compile: "
-                              f"{' '.join((done.stdout + done.stderr).split())}")
+                              f"{said or 'nothing was made of ' + ', '.join(missing)}")
         for source in sources:
             if source.suffix == ".app":
                 shutil.copy(source, fresh)

@@ -232,7 +232,7 @@ class Deployment:
         if holders and set(holders) <= ours | set(working_under(self._folder.path)):
             return
         by = ", ".join(self._whose(holder) for holder in holders) or "a process of another user"
-        raise DriverError(f"{name} {listener.path}: {where} is already taken by {by}")
+        raise DriverError(f"{name} {listener.path}: {where} is already in use by {by}")
 
     def _whose(self, process: Process) -> str:
         for cluster in self._folder.path.parent.glob("*"):

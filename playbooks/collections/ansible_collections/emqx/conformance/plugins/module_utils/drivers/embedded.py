@@ -34,7 +34,8 @@ _POLL_S = 0.1
 _CONSOLE = "console.log"
 _NODE_LOG = "node.log"
 _REFUSAL = "cannot boot: "
-_LOG_LINES = 5
+_LOG_LINES = 3
+_LOG_LINE = 240
 
 
 class EmbeddedDriver(Driver):
@@ -178,7 +179,9 @@ class EmbeddedDriver(Driver):
         end = time.monotonic() + timeout_s
         for name in names:
             while (missing := self._missing(name, whole)) is not None:
-                self._still_there(name)
+                # Whoever died is the reason; the others only miss it.
+                for other in names:
+                    self._still_there(other)
                 if time.monotonic() >= end:
                     raise DriverError(f"{name} was not ready within {timeout_s:g} s: {missing}"
                                       f"{self._log_tail(name)}")
@@ -245,7 +248,8 @@ class EmbeddedDriver(Driver):
     def _tail(self, name: str, file: str) -> list[str]:
         with contextlib.suppress(OSError):
             text = (self._folder.run_dir(name) / file).read_text(errors="replace")
-            return [line for line in text.splitlines() if line.strip()][-_LOG_LINES:]
+            lines = [line for line in text.splitlines() if line.strip()][-_LOG_LINES:]
+            return [line if len(line) <= _LOG_LINE else line[:_LOG_LINE] + "…" for line in lines]
         return []
 
     def _log_tail(self, name: str) -> str:

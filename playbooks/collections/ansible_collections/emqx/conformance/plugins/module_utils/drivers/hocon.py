@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ class HoconError(Exception):
     """The file cannot be read; the sentence names it."""
 
 
-_INCLUDE = re.compile(r"^[ \t{,]*include\b[ \t]*(.*)$", re.MULTILINE)
-_FILE_INCLUDE = re.compile(r"""(?:required\(\s*)?(?:file\(\s*)?"([^"*?]+)"[\s)]*(?:(?:\#|//).*)?""")
+# Strings and comments may hold anything; what is left are words and punctuation.
+_TOKEN = re.compile(r'""".*?"""|"(?:[^"\\\n]|\\.)*"|(?:\#|//)[^\n]*|\n|[{},]|[\w.-]+|\S', re.DOTALL)
+_FILE = re.compile(r'\s*(?:required\(\s*)?(?:file\(\s*)?"([^"*?]+)"')
 # What pyhocon leaves of an escape sequence it does not know.
 _LEFT_OVER = re.compile(r"\\[ubf/]")
 
@@ -67,15 +68,26 @@ def _check_includes(path: Path, includers: tuple[Path, ...]) -> None:
     if path in includers:
         raise HoconError(f"{path} includes itself")
     text = path.read_text(encoding="utf-8")
-    for target in _INCLUDE.findall(text):
-        match = _FILE_INCLUDE.fullmatch(target.strip())
+    for rest in _after_includes(text):
+        match = _FILE.match(rest)
         if match is None or "://" in match.group(1):
             raise HoconError(f"{path}: only files can be included, by their name in double "
-                             f"quotes, not {target.strip()}")
+                             f"quotes, not {rest.splitlines()[0].strip() if rest else 'nothing'}")
         included = path.parent / match.group(1)
         if not included.is_file():
             raise HoconError(f"{path} includes {included}, which does not exist")
         _check_includes(included, (*includers, path))
+
+
+def _after_includes(text: str) -> Iterator[str]:
+    """Yield what follows each ``include`` that stands where a key could stand."""
+    key_may_follow = True
+    for token in _TOKEN.finditer(text):
+        word = token.group()
+        if key_may_follow and word.lower() == "include":
+            yield text[token.end():]
+        if not word.startswith(("#", "//")):
+            key_may_follow = word in ("\n", "{", "}", ",")
 
 
 def _plain(value: Any, where: str) -> Any:

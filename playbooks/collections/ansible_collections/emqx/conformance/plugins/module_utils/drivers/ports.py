@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+from pathlib import Path
 
 from .processes import PROC, Process
 
@@ -34,12 +35,21 @@ def holders(port: int) -> list[Process]:
     for entry in PROC.iterdir() if sockets else ():
         if not entry.name.isdigit():
             continue
-        with contextlib.suppress(OSError):
-            if any(str(link.readlink()) in sockets for link in (entry / "fd").iterdir()):
-                process = Process.of(int(entry.name))
-                if process is not None:
-                    found.append(process)
+        if _has_one_of(entry / "fd", sockets):
+            process = Process.of(int(entry.name))
+            if process is not None:
+                found.append(process)
     return found
+
+
+def _has_one_of(descriptors: Path, sockets: set[str]) -> bool:
+    with contextlib.suppress(OSError):
+        for link in descriptors.iterdir():
+            # Descriptors come and go while we look; the one that lists ours is gone already.
+            with contextlib.suppress(FileNotFoundError):
+                if str(link.readlink()) in sockets:
+                    return True
+    return False
 
 
 def _listening_inodes(port: int) -> set[str]:

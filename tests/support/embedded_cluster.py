@@ -1,0 +1,218 @@
+"""A cluster of embedded nodes, deployed by the library itself, and a bare MQTT client."""
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers import control
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import NodeSpec
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.deployment import (
+    Deployment,
+    Plan,
+    Wanted,
+    destroy,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.layout import (
+    ClusterFolder,
+    NodeRecord,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.ready import Caller
+from ansible_collections.emqx.conformance.plugins.module_utils.listeners.release import (
+    parse_release,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import Trust
+
+ROOT = Path(__file__).parents[2]
+LISTENER = """
+    {name} {{
+      bind = "127.0.0.1:{port}"
+      {extra}
+      ssl_options {{
+        versions = ["tlsv1.2"]
+        verify = verify_none
+        reuse_sessions = {reuse}
+        cacertfile = "{cert}"
+        certfile = "{cert}"
+        keyfile = "{key}"
+      }}
+    }}
+"""
+
+
+@dataclass
+class TestCluster:
+    """What a test deploys: a folder, certificates, and each node's ports."""
+
+    __test__ = False
+
+    folder: Path
+    certificate: tuple[Path, Path]
+    ports: dict[str, int]
+    session_lifetime: int | None = None
+    timeout_s: float = 30.0
+    stop: threading.Event = field(default_factory=threading.Event)
+    name: str = "tested"
+
+    @property
+    def state_dir(self) -> Path:
+        """Where nodes keep their state."""
+        return self.folder / "state"
+
+    @property
+    def cluster_folder(self) -> ClusterFolder:
+        """The cluster's part of it."""
+        return ClusterFolder.of(self.state_dir, self.name)
+
+    def config(self, node: str) -> Path:
+        """The file a node boots from."""
+        return self.folder / "config" / node / "listeners.hocon"
+
+    def listener(self, port: int, *, name: str = "default", extra: str = "",
+                 reuse: str = "true", cert: str | None = None) -> str:
+        """Return one listener in HOCON."""
+        return LISTENER.format(name=name, port=port, extra=extra, reuse=reuse,
+                               cert=cert or self.certificate[0], key=self.certificate[1])
+
+    def render(self, node: str, *listeners: str) -> None:
+        """Write a node's configuration; by default one listener on its port."""
+        path = self.config(node)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        body = "".join(listeners) or self.listener(self.ports[node])
+        path.write_text("listeners {\n  ssl {" + body + "  }\n}\n")
+
+    def spec(self, node: str) -> NodeSpec:
+        """One node as a driver takes it."""
+        return NodeSpec(node, "127.0.0.1", self.ports[node], "localhost", self.config(node))
+
+    def deployment(self, *, only: tuple[str, ...] | None = None) -> Deployment:
+        """Return a deployment of all nodes, or of some of them."""
+        wanted = Wanted(
+            nodes=tuple(self.spec(node) for node in only or self.ports),
+            all_nodes=tuple(self.ports), release=parse_release("5.8.9"),
+            source_dir=ROOT / "embedded_node", session_lifetime=self.session_lifetime,
+            timeout_s=self.timeout_s)
+        return Deployment(self.cluster_folder, wanted, self.caller(), self.stop)
+
+    def caller(self) -> Caller:
+        """Return what finds out whether a node is ready."""
+        return Caller(Trust(ca_file=str(self.certificate[0])))
+
+    def deploy(self, *, only: tuple[str, ...] | None = None) -> Plan:
+        """Plan, apply, and return the plan."""
+        self.cluster_folder.path.mkdir(parents=True, exist_ok=True)
+        deployment = self.deployment(only=only)
+        plan = deployment.plan()
+        deployment.apply(plan)
+        return plan
+
+    def destroy(self) -> list[str]:
+        """End everything and return the nodes that ran."""
+        return destroy(self.state_dir, None, self.caller()).stopped
+
+    def pid(self, node: str) -> int:
+        """The node's process, which must run."""
+        record = NodeRecord.load(self.cluster_folder.run_dir(node))
+        assert record is not None
+        assert record.process is not None
+        assert record.state() != "gone"
+        return record.process.pid
+
+    def pids(self) -> dict[str, int]:
+        """All nodes' processes."""
+        return {node: self.pid(node) for node in self.ports}
+
+    def status(self, node: str) -> dict[str, Any]:
+        """What the node says of itself."""
+        return control.status(self.cluster_folder.run_dir(node))
+
+    def endpoint(self, node: str, port: int | None = None) -> Endpoint:
+        """Where a node is reached."""
+        return Endpoint(node, "127.0.0.1", port or self.ports[node], "localhost")
+
+    def client(self, node: str, port: int | None = None) -> Client:
+        """Return a TLS connection to a node, without CONNECT."""
+        return Client(self.certificate[0], port or self.ports[node])
+
+
+class Client:
+    """MQTT by the byte."""
+
+    def __init__(self, ca: Path, port: int) -> None:
+        context = ssl.create_default_context(cafile=str(ca))
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        self.socket = context.wrap_socket(
+            socket.create_connection(("127.0.0.1", port), timeout=5), server_hostname="localhost")
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.socket.sendall(data)
+
+    def packet(self) -> tuple[int, bytes]:
+        """Return the next packet's first byte and body; (0, b"") when the node closed."""
+        first = self._exactly(1)
+        if not first:
+            return 0, b""
+        length, shift = 0, 0
+        while True:
+            [byte] = self._exactly(1)
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if not byte & 0x80:
+                return first[0], self._exactly(length)
+
+    def connect(self, *, version: int = 4, client_id: str = "", keep_alive: int = 60) -> bytes:
+        """Send CONNECT and return the CONNACK's body."""
+        self.send(connect(version=version, client_id=client_id, keep_alive=keep_alive))
+        first, body = self.packet()
+        assert first == 0x20
+        return body
+
+    def subscribe(self, topic: str, qos: int, *, version: int = 4) -> bytes:
+        """Send SUBSCRIBE and return the SUBACK's body."""
+        properties = b"\x00" if version == 5 else b""
+        self.send(packet(0x82, b"\x00\x07" + properties + string(topic) + bytes((qos,))))
+        first, body = self.packet()
+        assert first == 0x90
+        return body
+
+    def _exactly(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            try:
+                more = self.socket.recv(count - len(data))
+            except ConnectionResetError:
+                more = b""
+            if not more:
+                return b""
+            data += more
+        return data
+
+
+def string(text: str) -> bytes:
+    """MQTT's string."""
+    return len(text.encode()).to_bytes(2, "big") + text.encode()
+
+
+def packet(first: int, body: bytes) -> bytes:
+    """A packet of fewer than 16,384 bytes."""
+    length = len(body)
+    prefix = bytes((length,)) if length < 128 else bytes((length & 0x7F | 0x80, length >> 7))
+    return bytes((first,)) + prefix + body
+
+
+def connect(*, version: int = 4, client_id: str = "", keep_alive: int = 60) -> bytes:
+    """CONNECT with clean start."""
+    properties = b"\x00" if version == 5 else b""
+    return packet(0x10, string("MQTT") + bytes((version, 2)) + keep_alive.to_bytes(2, "big")
+                  + properties + string(client_id))
