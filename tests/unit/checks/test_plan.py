@@ -1,11 +1,10 @@
 """The plan keeps every node's session budget and says what it leaves out."""
 from __future__ import annotations
 
-import threading
 from collections import Counter
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Bench, Settings
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import (
     Plan,
@@ -23,23 +22,16 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.verdicts import passed
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
-    OrdinaryEngine,
-    Trust,
-)
 from hypothesis import given
 from hypothesis import strategies as st
 
 
 def plan_for(count: int, impact: Impact = Impact.NOISY, cache: int = 1000,
              scope: str = "node") -> Plan:
-    engine = OrdinaryEngine(Trust())
-    nodes = [Endpoint(f"n{number}", "127.0.0.1", number, "x") for number in range(1, count + 1)]
-    bench = Bench(engine, nodes, Settings(cache_scope=scope, session_cache_max=cache),
-                  threading.Event())
-    plan = make_plan(bench, catalogue(), impact)
-    engine.close()
-    return plan
+    nodes = {f"n{number}": Endpoint(f"n{number}", "127.0.0.1", number, "x")
+             for number in range(1, count + 1)}
+    settings = Settings(cache_scope=scope, session_cache_max=cache)
+    return make_plan(Target(nodes, settings), catalogue(), impact)
 
 
 def test_three_nodes_are_measured_whole() -> None:
@@ -82,11 +74,10 @@ def test_no_node_gets_more_sessions_than_its_budget(
 
 
 def test_a_check_above_the_allowed_impact_is_skipped_by_name() -> None:
-    engine = OrdinaryEngine(Trust())
-    bench = Bench(engine, [Endpoint("n1", "127.0.0.1", 1, "x")], Settings(), threading.Event())
+    target = Target({"n1": Endpoint("n1", "127.0.0.1", 1, "x")}, Settings())
     loud = Check("LOUD-01", "Loud", "Is loud.", "none", Level.MUST, Impact.DISRUPTIVE, Per.NODE,
                  Cost(full=500), lambda *_: passed("never run"), "Nothing.")
-    (planned,) = make_plan(bench, [loud], Impact.NOISY).checks
+    (planned,) = make_plan(target, [loud], Impact.NOISY).checks
     assert planned.subjects == ()
     assert planned.skipped is not None
     assert planned.skipped.reason == "impact_not_allowed"

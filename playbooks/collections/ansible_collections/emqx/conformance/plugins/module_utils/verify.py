@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .checks.bench import Bench, Settings
+from .checks.bench import Bench, Settings, Target
 from .checks.catalogue import catalogue
 from .checks.plan import Plan, make_plan
 from .checks.registry import Finding, Impact
@@ -28,10 +28,9 @@ class RequestError(Exception):
 class Request:
     """What to verify and how; see the module ``resumption_verify`` for the fields."""
 
-    nodes: tuple[Endpoint, ...]
+    target: Target
     driver: str
     trust: Trust
-    settings: Settings
     max_impact: Impact
     reports_dir: Path
     waivers: tuple[Waiver, ...] = ()
@@ -47,17 +46,18 @@ def request(params: dict[str, Any]) -> Request:
     if not params["nodes"]:
         raise RequestError("there is no node to verify: the group emqx is empty")
     return Request(
-        nodes=tuple(Endpoint(node["name"], node["host"], int(node["port"]),
-                             node.get("server_name") or node["host"])
-                    for node in params["nodes"]),
+        target=Target(
+            {node["name"]: Endpoint(node["name"], node["host"], int(node["port"]),
+                                    node.get("server_name") or node["host"])
+             for node in params["nodes"]},
+            Settings(
+                cache_scope=params["cache_scope"], session_cache_max=params["session_cache_max"],
+                rate_limit=params["rate_limit"], deadline_s=params["timeout"],
+                mqtt_version=params["mqtt_version"],
+                credentials=Credentials(params["mqtt_username"], params["mqtt_password"],
+                                        params["mqtt_client_id_prefix"]))),
         driver=params["driver"],
         trust=Trust(params["ca"], params["client_cert"], params["client_key"]),
-        settings=Settings(
-            cache_scope=params["cache_scope"], session_cache_max=params["session_cache_max"],
-            rate_limit=params["rate_limit"], deadline_s=params["timeout"],
-            mqtt_version=params["mqtt_version"],
-            credentials=Credentials(params["mqtt_username"], params["mqtt_password"],
-                                    params["mqtt_client_id_prefix"])),
         max_impact=Impact[params["max_impact"].upper()],
         reports_dir=Path(params["reports_dir"]),
         waivers=tuple(_waiver(row) for row in params["waivers"]),
@@ -80,17 +80,8 @@ def _waiver(row: dict[str, Any]) -> Waiver:
 
 
 def plan_of(wanted: Request) -> Plan:
-    """Return the plan without opening any connection.
-
-    Raises:
-        EngineError: a certificate file is missing or unusable.
-    """
-    engine = OrdinaryEngine(wanted.trust)
-    try:
-        bench = Bench(engine, list(wanted.nodes), wanted.settings, threading.Event())
-        return make_plan(bench, catalogue(), wanted.max_impact)
-    finally:
-        engine.close()
+    """Return the plan; no connection is opened and no certificate is needed."""
+    return make_plan(wanted.target, catalogue(), wanted.max_impact)
 
 
 @dataclass
@@ -119,8 +110,8 @@ def verify(wanted: Request, stop: threading.Event) -> tuple[dict[str, Any], Path
         OSError: the report cannot be written.
     """
     engine = OrdinaryEngine(wanted.trust, stop=stop)
-    bench = Bench(engine, list(wanted.nodes), wanted.settings, stop)
-    plan = make_plan(bench, catalogue(), wanted.max_impact)
+    bench = Bench(engine, wanted.target, stop)
+    plan = plan_of(wanted)
     record = RunRecord(bench, plan, wanted.driver, utc_now())
     folder = files.ReportFolder(files.new_folder(wanted.reports_dir), record)
     folder.save()

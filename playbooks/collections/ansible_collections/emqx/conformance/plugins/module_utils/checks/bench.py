@@ -34,6 +34,14 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Target:
+    """What a run is about, before any connection: enough to plan."""
+
+    nodes: dict[str, Endpoint]
+    settings: Settings
+
+
+@dataclass(frozen=True)
 class Contact:
     """One connection with MQTT on it."""
 
@@ -63,10 +71,9 @@ class _Pace:
 class Bench:
     """What checks work with. Thread-safe: subjects of one check are measured side by side."""
 
-    def __init__(self, engine: OrdinaryEngine, nodes: list[Endpoint], settings: Settings,
-                 stop: threading.Event) -> None:
-        self.engine, self.settings, self.stop = engine, settings, stop
-        self.nodes = {node.name: node for node in nodes}
+    def __init__(self, engine: OrdinaryEngine, target: Target, stop: threading.Event) -> None:
+        self.engine, self.target, self.stop = engine, target, stop
+        self.nodes, self.settings = target.nodes, target.settings
         self.sessions: dict[str, Session] = {}
         """By issuer: the session that CORE-01 established."""
         self.connacks: dict[str, mqtt.Connack] = {}
@@ -76,7 +83,7 @@ class Bench:
         self.cells: dict[tuple[str, str], Handshake] = {}
         """The matrix: what offering issuer's session to redeemer came to."""
         self._mqtt_versions: dict[str, str] = {}
-        self._paces = {node.name: _Pace(settings.rate_limit) for node in nodes}
+        self._paces = {name: _Pace(self.settings.rate_limit) for name in self.nodes}
         self._lock = threading.Lock()
 
     def contact(self, node: str, offer: Session | None = None) -> Contact:

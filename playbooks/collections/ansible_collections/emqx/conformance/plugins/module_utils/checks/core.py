@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from ..model import Outcome, Session
-from .bench import Bench, Contact
+from .bench import Bench, Contact, Target
 from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Subject, Verdict
 from .verdicts import failed, passed, trouble
 
@@ -119,16 +119,16 @@ def resumes_again_and_again(bench: Bench, subject: Subject) -> Verdict:
     return passed(f"{node} resumed one session {REPETITIONS} times in sequence", *handshakes)
 
 
-def _two_nodes(bench: Bench) -> str | None:
-    return None if len(bench.nodes) > 1 else "one node: there is no other node to ask"
+def _two_nodes(target: Target) -> str | None:
+    return None if len(target.nodes) > 1 else "one node: there is no other node to ask"
 
 
-def _two_nodes_that_resume(bench: Bench) -> str | None:
-    return _two_nodes(bench) or _resumes(bench)
+def _two_nodes_that_resume(target: Target) -> str | None:
+    return _two_nodes(target) or _resumes(target)
 
 
-def _resumes(bench: Bench) -> str | None:
-    if bench.settings.cache_scope == "none":
+def _resumes(target: Target) -> str | None:
+    if target.settings.cache_scope == "none":
         return "resumption_cache_scope none declares that nothing resumes"
     return None
 

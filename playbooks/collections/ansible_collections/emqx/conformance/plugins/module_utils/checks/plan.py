@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .bench import Bench
+from .bench import Target
 from .registry import Check, Impact, Per, Subject, Verdict
 from .verdicts import skipped
 
@@ -69,17 +69,17 @@ def _pairs(names: list[str], per_redeemer: int) -> Iterable[Subject]:
     return [(names[i], names[j]) for i in range(count) for j in range(count) if (i, j) in chosen]
 
 
-def make_plan(bench: Bench, checks: Iterable[Check], max_impact: Impact) -> Plan:
+def make_plan(target: Target, checks: Iterable[Check], max_impact: Impact) -> Plan:
     """Select checks and subjects within the allowed impact and each node's session budget."""
-    plan = Plan(session_limit=session_limit(bench.settings.session_cache_max, max_impact))
-    names = list(bench.nodes)
+    plan = Plan(session_limit=session_limit(target.settings.session_cache_max, max_impact))
+    names = list(target.nodes)
     for check in checks:
         if check.impact > max_impact:
             plan.checks.append(PlannedCheck(check, skipped=skipped(
                 "impact_not_allowed",
                 f"it is {check.impact.label}, and resumption_max_impact is {max_impact.label}")))
             continue
-        why = check.precondition(bench)
+        why = check.precondition(target)
         if why is not None:
             plan.checks.append(PlannedCheck(check, skipped=skipped("precondition", why)))
             continue

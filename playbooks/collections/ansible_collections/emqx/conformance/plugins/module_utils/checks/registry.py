@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Callable
 from ..model import Handshake
 
 if TYPE_CHECKING:
-    from .bench import Bench
+    from .bench import Bench, Target
 
 
 class Level(str, enum.Enum):
@@ -123,7 +123,7 @@ class Check:
     meaning: str
     """What a failure means for an operator."""
     needs: tuple[Need, ...] = ()
-    precondition: Callable[[Bench], str | None] = field(default=lambda _: None)
+    precondition: Callable[[Target], str | None] = field(default=lambda _: None)
     """Returns why the check cannot apply to this target at all, or None."""
 
     @property
