@@ -1,0 +1,76 @@
+"""The external driver: looks, never touches."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import (
+    DriverError,
+    DriverUnsupported,
+    NodeSpec,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.external import (
+    ExternalDriver,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.ready import Caller
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import Trust
+
+from tests.support.openssl_broker import Broker
+
+NAMED = b"\x00\x00\x26" + b"\x00\x07product\x00\x04acme" + b"\x26" + b"\x00\x07version\x00\x031.2"
+
+
+@pytest.fixture
+def driver(certificate: tuple[Path, Path]) -> Iterator[ExternalDriver]:
+    caller = Caller(Trust(ca_file=str(certificate[0])))
+    yield ExternalDriver(caller)
+    caller.close()
+
+
+def node(port: int) -> NodeSpec:
+    return NodeSpec("far", "127.0.0.1", port, "localhost")
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "restart", "kill", "pause", "resume",
+                                  "disconnect"])
+def test_it_never_touches(driver: ExternalDriver, verb: str) -> None:
+    with pytest.raises(DriverUnsupported, match="external nodes are run by somebody else"):
+        getattr(driver, verb)(node(1))
+
+
+def test_a_node_that_names_itself(driver: ExternalDriver,
+                                  brokers: Callable[..., Broker]) -> None:
+    body = b"\x00\x00" + bytes((len(NAMED) - 2,)) + NAMED[2:]
+    broker = brokers(connack=b"\x20" + bytes((len(body),)) + body)
+    identity = driver.identify(node(broker.port))
+    assert (identity.product, identity.version, identity.otp_release) == ("acme", "1.2", None)
+    assert "CONNACK" in identity.how_identified
+
+
+def test_a_node_that_does_not(driver: ExternalDriver, brokers: Callable[..., Broker]) -> None:
+    identity = driver.identify(node(brokers().port))
+    assert identity.product == "unknown"
+    assert "does not name itself" in identity.how_identified
+
+
+def test_mqtt_3_1_1_has_no_way_to_tell(driver: ExternalDriver,
+                                       brokers: Callable[..., Broker]) -> None:
+    broker = brokers(speaks_v5=False, connack=b"\x20\x02\x00\x00")
+    identity = driver.identify(node(broker.port))
+    assert identity.product == "unknown"
+    assert "3.1.1" in identity.how_identified
+
+
+def test_nobody_there(driver: ExternalDriver, brokers: Callable[..., Broker]) -> None:
+    broker = brokers()
+    broker.stop()
+    identity = driver.identify(node(broker.port))
+    assert identity.product == "unknown"
+    assert identity.how_identified.startswith("no CONNACK: ")
+    with pytest.raises(DriverError, match=r"far .* is not ready: connection refused"):
+        driver.wait_ready([node(broker.port)], 0.3)
+
+
+def test_ready(driver: ExternalDriver, brokers: Callable[..., Broker]) -> None:
+    driver.wait_ready([node(brokers().port), node(brokers().port)], 2.0)

@@ -1,0 +1,91 @@
+"""Processes are recognised without doubt, or not at all."""
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.processes import (
+    Process,
+    working_under,
+)
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    child = subprocess.Popen(["sleep", "60"])
+    yield child
+    child.kill()
+    child.wait()
+
+
+def test_a_process_is_itself(sleeper: subprocess.Popen[bytes]) -> None:
+    process = Process.of(sleeper.pid)
+    assert process is not None
+    assert process.state() == "running"
+    assert Process.from_dict(process.as_dict()) == process
+
+
+def test_a_recycled_pid_is_somebody_else_and_never_signalled(
+        sleeper: subprocess.Popen[bytes]) -> None:
+    now = Process.of(sleeper.pid)
+    assert now is not None
+    before = replace(now, born=now.born + "1")
+    assert before.state() == "gone"
+    assert before.signal(signal.SIGKILL) is False
+    time.sleep(0.05)
+    assert sleeper.poll() is None
+
+
+def test_pause_resume_kill(sleeper: subprocess.Popen[bytes]) -> None:
+    process = Process.of(sleeper.pid)
+    assert process is not None
+    for number, state in ((signal.SIGSTOP, "paused"), (signal.SIGCONT, "running")):
+        assert process.signal(number)
+        end = time.monotonic() + 2
+        while process.state() != state and time.monotonic() < end:
+            time.sleep(0.005)
+        assert process.state() == state
+    assert process.wait_gone(0.05) is False
+    assert process.signal(signal.SIGKILL)
+    assert process.wait_gone(2.0)
+    assert process.signal(signal.SIGKILL) is False
+
+
+def test_a_zombie_is_gone() -> None:
+    child = subprocess.Popen(["true"])
+    process = Process.of(child.pid)
+    assert process is not None
+    end = time.monotonic() + 5
+    while process.state() != "gone" and time.monotonic() < end:
+        time.sleep(0.005)
+    assert process.state() == "gone"
+    child.wait()
+
+
+def test_nobody_has_this_pid() -> None:
+    assert Process.of(2**22 + 1) is None
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"pid": "1"}, "x"])
+def test_what_is_no_record(data: object) -> None:
+    assert Process.from_dict(data) is None
+
+
+def test_description(sleeper: subprocess.Popen[bytes]) -> None:
+    process = Process.of(sleeper.pid)
+    assert process is not None
+    assert process.describe() == f"pid {sleeper.pid} (sleep), working in {Path.cwd()}"
+
+
+def test_other_programs_in_our_folder_are_not_ours(tmp_path: Path) -> None:
+    child = subprocess.Popen(["sleep", "60"], cwd=tmp_path)
+    try:
+        assert working_under(tmp_path) == []
+    finally:
+        child.kill()
+        child.wait()
