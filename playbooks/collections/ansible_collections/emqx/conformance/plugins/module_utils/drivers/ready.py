@@ -29,17 +29,28 @@ class Caller:
 
     def __init__(self, trust: Trust, credentials: Credentials | None = None,
                  stop: threading.Event | None = None) -> None:
-        """Load the certificates. Raises DriverError."""
+        """Remember whom to trust; the files are read when the first connection is made.
+
+        A plan (``--check``) connects to nobody, and the certificates may not be there yet.
+        """
+        self._trust = trust
         self._credentials = credentials or Credentials()
         self._stop = stop
-        try:
-            self._engine = OrdinaryEngine(trust, stop=stop)
-        except EngineError as error:
-            raise DriverError(str(error)) from None
+        self._engine: OrdinaryEngine | None = None
 
     def close(self) -> None:
         """Release what the engine holds."""
-        self._engine.close()
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def _engine_now(self) -> OrdinaryEngine:
+        if self._engine is None:
+            try:
+                self._engine = OrdinaryEngine(self._trust, stop=self._stop)
+            except EngineError as error:
+                raise DriverError(str(error)) from None
+        return self._engine
 
     def connack(self, node: NodeSpec) -> Connack:
         """Connect, and return what CONNECT is answered; MQTT 5 first, then 3.1.1.
@@ -59,7 +70,7 @@ class Caller:
             raise DriverInterrupted from None
 
     def _ask(self, node: NodeSpec, version: str) -> Connack:
-        attempt = self._engine.connect(node.endpoint, deadline_s=_TRY_S)
+        attempt = self._engine_now().connect(node.endpoint, deadline_s=_TRY_S)
         if attempt.stream is None:
             handshake = attempt.handshake
             cause = handshake.failure.cause if handshake.failure else ""
