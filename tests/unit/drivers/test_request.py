@@ -75,11 +75,17 @@ def test_external_nodes_are_not_called_in_check_mode(tmp_path: Path) -> None:
     ({"cluster_name": "../x"}, 'the cluster name "../x" may have'),
     ({"release": "six"}, "release: .*six"),
     ({"source_dir": "/nowhere"}, "there are no sources of the embedded node"),
-    ({"ca": "/nowhere/ca.pem"}, "the CA file /nowhere/ca.pem does not exist"),
 ])
 def test_one_sentence_each(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(DriverError, match=sentence):
         pretend(tmp_path, **changes)
+
+
+def test_a_missing_ca_is_told_before_anything_starts_but_not_in_check_mode(
+        tmp_path: Path) -> None:
+    with pytest.raises(DriverError, match="the CA file /nowhere/ca.pem does not exist"):
+        ask(params(tmp_path, ca="/nowhere/ca.pem"), pretend=False, stop=threading.Event())
+    assert pretend(tmp_path, ca="/nowhere/ca.pem").started == ["emqx1"]
 
 
 def test_documentation_and_arguments_agree() -> None:

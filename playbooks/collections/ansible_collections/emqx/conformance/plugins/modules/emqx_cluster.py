@@ -165,11 +165,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base impo
     DriverError,
     DriverInterrupted,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers.request import (
-    Answer,
-    ask,
-    stop_when_asked,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.request import Answer, ask
+from ansible_collections.emqx.conformance.plugins.module_utils.interrupt import stop_when_asked
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "restarted", "absent"],

@@ -120,11 +120,8 @@ plan:
   returned: in check mode
 """
 
-import os
-import signal
-import threading
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.emqx.conformance.plugins.module_utils.interrupt import stop_when_asked
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import EngineError
 from ansible_collections.emqx.conformance.plugins.module_utils.verify import (
     RequestError,
@@ -158,26 +155,6 @@ ARGUMENT_SPEC = {
 }
 
 
-def _stop_when_asked() -> threading.Event:
-    """Return an event that a signal, or the end of whoever started this process, sets.
-
-    ansible-playbook ends at once on Ctrl-C and leaves its modules behind; a module that
-    only listened to signals might never hear of it.
-    """
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
-    parent = os.getppid()
-
-    def watch() -> None:
-        while not stop.wait(0.25):
-            if os.getppid() != parent:
-                stop.set()
-
-    threading.Thread(target=watch, daemon=True).start()
-    return stop
-
-
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -187,7 +164,7 @@ def main() -> None:
         wanted = request(module.params)
         if module.check_mode:
             module.exit_json(changed=False, plan=plan_of(wanted).lines())
-        results, folder = verify(wanted, _stop_when_asked())
+        results, folder = verify(wanted, stop_when_asked())
     except (EngineError, RequestError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:

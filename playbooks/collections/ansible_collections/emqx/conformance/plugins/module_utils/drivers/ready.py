@@ -44,7 +44,12 @@ class Caller:
             self._engine.close()
             self._engine = None
 
-    def _engine_now(self) -> OrdinaryEngine:
+    def load(self) -> OrdinaryEngine:
+        """Read the certificates now, so that a wrong path is told before anything starts.
+
+        Raises:
+            DriverError: a file is missing or unusable.
+        """
         if self._engine is None:
             try:
                 self._engine = OrdinaryEngine(self._trust, stop=self._stop)
@@ -70,7 +75,7 @@ class Caller:
             raise DriverInterrupted from None
 
     def _ask(self, node: NodeSpec, version: str) -> Connack:
-        attempt = self._engine_now().connect(node.endpoint, deadline_s=_TRY_S)
+        attempt = self.load().connect(node.endpoint, deadline_s=_TRY_S)
         if attempt.stream is None:
             handshake = attempt.handshake
             cause = handshake.failure.cause if handshake.failure else ""

@@ -1,8 +1,6 @@
 """What the module ``emqx_cluster`` is asked for, and what it answers."""
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,26 +47,6 @@ class Answer:
         }
 
 
-def stop_when_asked() -> threading.Event:
-    """Return an event that a signal, or the end of whoever started this process, sets.
-
-    ansible-playbook ends at once on Ctrl-C and leaves its modules behind. Handlers only set
-    the event, so nothing is ever interrupted between starting a node and writing down its pid.
-    """
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
-    parent = os.getppid()
-
-    def watch() -> None:
-        while not stop.wait(0.25):
-            if os.getppid() != parent:
-                stop.set()
-
-    threading.Thread(target=watch, daemon=True).start()
-    return stop
-
-
 def ask(params: Mapping[str, Any], *, pretend: bool, stop: threading.Event) -> Answer:
     """Do, or pretend to do, what the module's parameters ask for.
 
@@ -82,6 +60,8 @@ def ask(params: Mapping[str, Any], *, pretend: bool, stop: threading.Event) -> A
             return _absent(params, caller, pretend=pretend)
         if not params["nodes"]:
             raise DriverError("there is no node to run: nodes is empty")
+        if not pretend:
+            caller.load()
         if params["driver"] == "external":
             return _external(params, caller, pretend=pretend)
         return _embedded(params, caller, pretend=pretend, stop=stop)
