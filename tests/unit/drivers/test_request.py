@@ -83,7 +83,7 @@ def test_one_sentence_each(tmp_path: Path, changes: dict[str, Any], sentence: st
 
 def test_a_missing_ca_is_told_before_anything_starts_but_not_in_check_mode(
         tmp_path: Path) -> None:
-    with pytest.raises(DriverError, match="the CA file /nowhere/ca.pem does not exist"):
+    with pytest.raises(DriverError, match=r"the CA file /nowhere/ca\.pem does not exist"):
         ask(params(tmp_path, ca="/nowhere/ca.pem"), pretend=False, stop=threading.Event())
     assert pretend(tmp_path, ca="/nowhere/ca.pem").started == ["emqx1"]
 
