@@ -31,6 +31,7 @@ from .ready import Caller, NotReadyError
 
 _STOP_S = 8.0
 _POLL_S = 0.1
+_SIGNAL_S = 2.0
 _CONSOLE = "console.log"
 _NODE_LOG = "node.log"
 _REFUSAL = "cannot boot: "
@@ -91,12 +92,12 @@ class EmbeddedDriver(Driver):
         self.kill_all([node.name])
 
     def pause(self, node: NodeSpec) -> None:
-        """Freeze a node with SIGSTOP."""
-        self._signal(node, signal.SIGSTOP)
+        """Freeze a node with SIGSTOP, and return when it stands still."""
+        self._signal(node, signal.SIGSTOP, "paused")
 
     def resume(self, node: NodeSpec) -> None:
         """Let it run on with SIGCONT."""
-        self._signal(node, signal.SIGCONT)
+        self._signal(node, signal.SIGCONT, "running")
 
     def disconnect(self, node: NodeSpec) -> None:
         """Not possible."""
@@ -240,10 +241,17 @@ class EmbeddedDriver(Driver):
             raise DriverError(f"{name} was never deployed in {self._folder.path}")
         return record
 
-    def _signal(self, node: NodeSpec, number: signal.Signals) -> None:
+    def _signal(self, node: NodeSpec, number: signal.Signals, state: str) -> None:
         process = self._record(node.name).process
         if process is None or not process.signal(number):
             raise DriverError(f"{node.name} does not run")
+        end = time.monotonic() + _SIGNAL_S
+        while (now := process.state()) != state:
+            if now == "gone":
+                raise DriverError(f"{node.name} ended just now")
+            if time.monotonic() >= end:
+                raise DriverError(f"{node.name} is {now} and not {state} after {number.name}")
+            time.sleep(0.005)
 
     def _tail(self, name: str, file: str) -> list[str]:
         with contextlib.suppress(OSError):
