@@ -77,11 +77,9 @@ $(VENV)/bin/python:
 	@scripts/new-venv $(PYTHON) $(VENV)
 
 $(VENV)/.installed: requirements.txt | $(VENV)/bin/python
-	@echo "Installing requirements.txt into $(VENV) ..."
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -r requirements.txt
+	@scripts/pip-install $(VENV) requirements.txt
 	@touch $@
 
 $(VENV)/.installed-dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
-	@echo "Installing requirements-dev.txt into $(VENV) ..."
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -r requirements-dev.txt
+	@scripts/pip-install $(VENV) requirements-dev.txt
 	@touch $(VENV)/.installed $@

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers import control
 
 from tests.support.playbooks import ROOT, Cluster, free_ports, write_inventory
 
@@ -25,6 +26,19 @@ def test_verify_passes_with_nine_of_nine(cluster: Cluster) -> None:
     assert {row["status"] for row in results["checks"]} == {"passed"}
     assert "Verdict PASSED: 9 of 9 pairs as expected" in done.flat
     assert (cluster.reports / "latest" / "junit.xml").exists()
+
+
+def test_the_handshakes_announced_are_those_the_nodes_count(cluster: Cluster) -> None:
+    run_dirs = [ROOT / ".cluster" / cluster.name / f"emqx{number}" for number in (1, 2, 3)]
+    before = [control.status(run_dir) for run_dir in run_dirs]
+    assert cluster.play("verify.yml").code == 0
+    after = [control.status(run_dir) for run_dir in run_dirs]
+    announced = cluster.results()["budget"]["nodes"]
+    for name, was, now in zip(("emqx1", "emqx2", "emqx3"), before, after):
+        counted = now["handshakes"]["completed"] - was["handshakes"]["completed"]
+        assert counted == announced[name]["handshakes_announced"] == 16
+        assert now["mqtt_connects"] - was["mqtt_connects"] == 16
+        assert now["handshakes"]["failed"] == was["handshakes"]["failed"]
 
 
 def test_a_second_deploy_changes_nothing(cluster: Cluster) -> None:
