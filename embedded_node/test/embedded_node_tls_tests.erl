@@ -1,12 +1,13 @@
 -module(embedded_node_tls_tests).
 -include("check.hrl").
 
--define(OPTIONS, #{versions => ['tlsv1.2'], ciphers => [], reuse_sessions => false,
-                   secure_renegotiate => true, client_renegotiation => true,
-                   handshake_timeout => 15000, certfile => <<"/tmp/zertifikät.pem"/utf8>>}).
+given() ->
+    #{versions => ['tlsv1.2'], ciphers => [], reuse_sessions => false,
+      secure_renegotiate => true, client_renegotiation => true,
+      handshake_timeout => 15000, certfile => <<"/tmp/zertifikät.pem"/utf8>>}.
 
 options_test() ->
-    {ok, Options} = embedded_node_tls:options(?OPTIONS),
+    {ok, Options} = embedded_node_tls:options(given()),
     ?assertEqual(false, proplists:get_value(reuse_sessions, Options)),
     ?assertEqual("/tmp/zertifikät.pem", proplists:get_value(certfile, Options)),
     ?assertNot(proplists:is_defined(ciphers, Options)),
@@ -14,19 +15,19 @@ options_test() ->
     ?assertNot(proplists:is_defined(handshake_timeout, Options)).
 
 only_tls_1_3_test() ->
-    {ok, Options} = embedded_node_tls:options((?OPTIONS)#{versions := ['tlsv1.3']}),
+    {ok, Options} = embedded_node_tls:options((given())#{versions := ['tlsv1.3']}),
     ?assertNot(proplists:is_defined(reuse_sessions, Options)),
     ?assertNot(proplists:is_defined(secure_renegotiate, Options)).
 
 ciphers_test() ->
     {ok, Options} = embedded_node_tls:options(
-        (?OPTIONS)#{ciphers := [<<"ECDHE-RSA-AES128-GCM-SHA256">>,
+        (given())#{ciphers := [<<"ECDHE-RSA-AES128-GCM-SHA256">>,
                                 <<"TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384">>]}),
     ?assertMatch([#{key_exchange := ecdhe_rsa, cipher := aes_128_gcm},
                   #{key_exchange := ecdhe_rsa, cipher := aes_256_gcm}],
                  proplists:get_value(ciphers, Options)).
 
 unknown_cipher_test() ->
-    {error, Sentence} = embedded_node_tls:options((?OPTIONS)#{ciphers := [<<"ROT13">>]}),
+    {error, Sentence} = embedded_node_tls:options((given())#{ciphers := [<<"ROT13">>]}),
     ?assertEqual(<<"ciphers: OTP does not know the cipher suite ROT13">>,
                  iolist_to_binary(Sentence)).

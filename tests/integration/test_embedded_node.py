@@ -311,4 +311,5 @@ def test_a_node_is_small(cluster: TestCluster) -> None:
     for pid in cluster.pids().values():
         text = Path(f"/proc/{pid}/status").read_text()
         resident_kb = int(text.partition("VmRSS:")[2].split()[0])
-        assert resident_kb < 70 * 1024
+        # Measured: about 50 MB on OTP 25, 65 MB on 27 and 29.
+        assert resident_kb < 80 * 1024
