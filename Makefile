@@ -11,6 +11,8 @@ PYTHON ?= python3
 
 # Named outright: Ansible ignores an ansible.cfg that lies in a world-writable folder.
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# What Ansible and its tools keep for themselves stays in the checkout.
+export ANSIBLE_HOME := $(CURDIR)/.ansible
 # Tools that the playbooks and molecule start by name.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 

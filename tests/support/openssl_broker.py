@@ -48,6 +48,7 @@ class Broker:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(cert_file, key_file)
         self.context.options |= ssl.OP_NO_TICKET
+        self.context.maximum_version = ssl.TLSVersion.TLSv1_2
         self.handshakes = 0
         self._connack = connack
         self._speaks_v5 = speaks_v5
@@ -73,10 +74,11 @@ class Broker:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self._cert)
         context.options |= ssl.OP_NO_TICKET
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
         return context
 
     def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection:
+        with contextlib.suppress(OSError), connection:  # a refused handshake is an OSError too
             connection.settimeout(5)
             with self._context_for_one().wrap_socket(connection, server_side=True) as tls:
                 self.handshakes += 1

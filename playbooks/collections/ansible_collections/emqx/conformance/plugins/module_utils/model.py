@@ -165,6 +165,8 @@ class Handshake:
     """Witness 2: echoed ID and the abbreviated flight of RFC 5246 7.3."""
     same_master_secret: bool | None = None
     """Witness 3: keyed by the offered session's master secret; None without an offer."""
+    ticket_offered: int | None = None
+    """Bytes of the ticket in our session_ticket extension; None without the extension."""
     ticket_issued: bool = False
     extended_master_secret: bool = False
     secure_renegotiation: bool = False
@@ -196,6 +198,7 @@ class Handshake:
                 "wire_abbreviated": self.wire_abbreviated,
                 "same_master_secret": self.same_master_secret,
             },
+            "ticket_offered": self.ticket_offered,
             "ticket_issued": self.ticket_issued,
             "extended_master_secret": self.extended_master_secret,
             "secure_renegotiation": self.secure_renegotiation,

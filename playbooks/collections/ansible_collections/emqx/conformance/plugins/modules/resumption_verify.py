@@ -40,6 +40,14 @@ options:
     description: Sessions that a node remembers. The handshake budget is a share of it.
     type: int
     default: 1000
+  tls_versions:
+    description:
+      - TLS versions that the nodes are declared to speak, as EMQX spells them. When empty, the
+        check of versions only informs.
+    type: list
+    elements: str
+    choices: [tlsv1, tlsv1.1, tlsv1.2, tlsv1.3]
+    default: []
   max_impact:
     description: The most a check may do to the target.
     type: str
@@ -142,6 +150,8 @@ ARGUMENT_SPEC = {
     "client_key": {"type": "path"},
     "cache_scope": {"type": "str", "choices": ["node", "cluster", "none"], "default": "node"},
     "session_cache_max": {"type": "int", "default": 1000},
+    "tls_versions": {"type": "list", "elements": "str", "default": [],
+                     "choices": ["tlsv1", "tlsv1.1", "tlsv1.2", "tlsv1.3"]},
     "max_impact": {"type": "str", "choices": ["safe", "noisy", "disruptive"], "default": "safe"},
     "rate_limit": {"type": "float"},
     "timeout": {"type": "float", "default": 5},

@@ -1,6 +1,7 @@
 """The bench: the nodes, the engine, and what the checks have learnt so far in this run."""
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,8 @@ class Settings:
     """Handshakes a second and node; None: unlimited."""
     deadline_s: float = 5.0
     """For TCP connect and handshake together, and again for CONNECT to CONNACK."""
+    tls_versions: tuple[str, ...] = ()
+    """Versions that the target is declared to speak, as EMQX spells them; empty: undeclared."""
     mqtt_version: str = "auto"
     credentials: mqtt.Credentials = field(default_factory=mqtt.Credentials)
 
@@ -68,6 +71,22 @@ class _Pace:
         stop.wait(max(0.0, due - now))
 
 
+@dataclass(frozen=True)
+class _How:
+    """What is special about one contact."""
+
+    tickets: bool = False
+    versions: tuple[str, str] | None = None
+    together: threading.Barrier | None = None
+
+
+def _wait_for_all(together: threading.Barrier | None, seconds: float) -> None:
+    """Keep this connection open until the others stand too; one that fails breaks the wait."""
+    if together is not None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait(seconds)
+
+
 class Bench:
     """What checks work with. Thread-safe: subjects of one check are measured side by side."""
 
@@ -86,8 +105,13 @@ class Bench:
         self._paces = {name: _Pace(self.settings.rate_limit) for name in self.nodes}
         self._lock = threading.Lock()
 
-    def contact(self, node: str, offer: Session | None = None) -> Contact:
+    def contact(self, node: str, offer: Session | None = None, *, tickets: bool = False,
+                versions: tuple[str, str] | None = None,
+                together: threading.Barrier | None = None) -> Contact:
         """Connect to a node, offer a session or none, and speak MQTT.
+
+        ``tickets`` and ``versions`` are those of :meth:`OrdinaryEngine.connect`. With
+        ``together`` the connection stays open until all parties of the barrier have one.
 
         With ``mqtt_version`` auto, the first contact with a node that refuses MQTT 5 costs
         it a second connection.
@@ -95,13 +119,13 @@ class Bench:
         Raises:
             Interrupted: the run was asked to stop.
         """
-        version = self._mqtt_version(node)
+        how = _How(tickets, versions, together)
         try:
-            return self._contact(node, offer, version)
+            return self._contact(node, offer, self._mqtt_version(node), how)
         except mqtt.UnsupportedVersionError:
             with self._lock:
                 self._mqtt_versions[node] = "3.1.1"
-            return self._contact(node, offer, "3.1.1")
+            return self._contact(node, offer, "3.1.1", how)
 
     def _mqtt_version(self, node: str) -> str:
         if self.settings.mqtt_version != "auto":
@@ -109,25 +133,35 @@ class Bench:
         with self._lock:
             return self._mqtt_versions.get(node, "5")
 
-    def _contact(self, node: str, offer: Session | None, version: str) -> Contact:
+    def _contact(self, node: str, offer: Session | None, version: str, how: _How) -> Contact:
         self._paces[node].wait(self.stop)
-        deadline_s = self.settings.deadline_s
-        attempt = self.engine.connect(self.nodes[node], offer=offer, deadline_s=deadline_s)
-        handshake, connack = attempt.handshake, None
-        if attempt.stream is not None:
-            try:
-                result, connack = self._speak_mqtt(attempt.stream, version)
-            finally:
-                attempt.stream.close()
-            handshake = replace(handshake, mqtt=result)
-        with self._lock:
-            self.handshakes.append(handshake)
-            if connack is not None:
-                self.connacks.setdefault(node, connack)
-        return Contact(handshake, attempt.session, connack)
+        attempt = self.engine.connect(
+            self.nodes[node], offer=offer, deadline_s=self.settings.deadline_s,
+            tickets=how.tickets, versions=how.versions)
+        if attempt.stream is None:
+            return self._heard(node, Contact(attempt.handshake))
+        try:
+            result, connack = self._speak_mqtt(attempt.stream, version, how.together)
+        except mqtt.UnsupportedVersionError as error:
+            # This handshake happened too, even though another one takes its place.
+            result = MqttResult(version, error.cause, str(error))
+            self._heard(node, Contact(replace(attempt.handshake, mqtt=result)))
+            raise
+        finally:
+            attempt.stream.close()
+        return self._heard(
+            node, Contact(replace(attempt.handshake, mqtt=result), attempt.session, connack))
 
-    def _speak_mqtt(self, stream: mqtt.ByteStream,
-                    version: str) -> tuple[MqttResult, mqtt.Connack | None]:
+    def _heard(self, node: str, contact: Contact) -> Contact:
+        with self._lock:
+            self.handshakes.append(contact.handshake)
+            if contact.connack is not None:
+                self.connacks.setdefault(node, contact.connack)
+        return contact
+
+    def _speak_mqtt(self, stream: mqtt.ByteStream, version: str,
+                    together: threading.Barrier | None,
+                    ) -> tuple[MqttResult, mqtt.Connack | None]:
         deadline = Deadline(self.settings.deadline_s, self.stop)
         begun = time.monotonic()
         try:
@@ -140,6 +174,7 @@ class Bench:
         except mqtt.MqttError as error:
             return MqttResult(version, error.cause, str(error)), None
         connect_ms = round((time.monotonic() - begun) * 1000, 3)
+        _wait_for_all(together, self.settings.deadline_s)
         try:
             mqtt.disconnect(stream, deadline)
         except WireError as error:

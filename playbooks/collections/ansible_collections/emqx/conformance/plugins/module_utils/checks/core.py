@@ -1,15 +1,25 @@
 """CORE: does resumption work, where it should and only there."""
 from __future__ import annotations
 
+import concurrent.futures
+import threading
+
 from ..model import Outcome, Session
 from .bench import Bench, Contact, Target
-from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Subject, Verdict
-from .verdicts import failed, passed, trouble
+from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Status, Subject, Verdict
+from .verdicts import error, failed, passed, trouble
 
 REPETITIONS = 10
 """How often CORE-05 resumes one session."""
+AT_ONCE = 16
+"""How many connections share one session in CORE-07."""
 MAX_SESSION_ID = 32
 """RFC 5246 7.4.1.3: opaque SessionID<0..32>."""
+_OTHER_VERSIONS = ("tlsv1", "tlsv1.1", "tlsv1.3")
+"""What CORE-08 offers alone. TLS 1.2 alone is what every other check offers; SSL 3.0 can no
+longer be offered by any current TLS library."""
+_SPOKEN = "is spoken"
+_NOT_OFFERED = "was not tried (our TLS library cannot offer it)"
 
 
 def issues_session_id(bench: Bench, subject: Subject) -> Verdict:
@@ -119,6 +129,116 @@ def resumes_again_and_again(bench: Bench, subject: Subject) -> Verdict:
     return passed(f"{node} resumed one session {REPETITIONS} times in sequence", *handshakes)
 
 
+def resumed_by_many_at_once(bench: Bench, subject: Subject) -> Verdict:
+    """CORE-07: a fleet behind one identity, or one client's parallel connections."""
+    (node,) = subject
+    session = bench.sessions[node]
+    together = threading.Barrier(AT_ONCE)
+
+    def one() -> Contact:
+        try:
+            contact = bench.contact(node, session, together=together)
+        except BaseException:
+            together.abort()
+            raise
+        if trouble(contact):
+            together.abort()
+        return contact
+
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        contacts = [future.result() for future in [pool.submit(one) for _ in range(AT_ONCE)]]
+    handshakes = [contact.handshake for contact in contacts]
+    for contact in contacts:
+        if verdict := trouble(contact):
+            return Verdict(verdict.status, verdict.reason, verdict.message, tuple(handshakes))
+    resumed = sum(handshake.outcome is Outcome.RESUMED for handshake in handshakes)
+    if resumed < AT_ONCE:
+        return failed("not_resumed", f"{node} resumed one session on {resumed} of {AT_ONCE} "
+                                     "connections at once", *handshakes)
+    return passed(f"{node} resumed one session on {AT_ONCE} connections at once", *handshakes)
+
+
+def versions_as_declared(bench: Bench, subject: Subject) -> Verdict:
+    """CORE-08: nothing but the declared versions, and the best of them for who offers more."""
+    (node,) = subject
+    declared = bench.settings.tls_versions
+    handshakes, flaws, seen = [], [], []
+    for version in _OTHER_VERSIONS:
+        contact = bench.contact(node, versions=(version, version))
+        handshakes.append(contact.handshake)
+        if _unreachable(contact) and (verdict := trouble(contact)):
+            return verdict
+        told = _told(contact)
+        seen.append(f"{version} {told}")
+        if told == _NOT_OFFERED:
+            continue
+        if version in declared and told != _SPOKEN:
+            flaws.append(("version_refused", f"{version} is declared, and {told}"))
+        elif version not in declared and told == _SPOKEN:
+            flaws.append(("version_accepted", f"{version} is not declared, and {told}"))
+        elif version not in declared and contact.handshake.outcome is not Outcome.REFUSED:
+            flaws.append(("no_alert",
+                          f"{version} is not declared, and {told}, without a fatal alert"))
+    both = bench.contact(node, versions=("tlsv1.2", "tlsv1.3"))
+    handshakes.append(both.handshake)
+    if verdict := trouble(both):
+        return verdict
+    seen.append(f"a client that offers both 1.2 and 1.3 gets {both.handshake.version}")
+    best = "tlsv1.3" if "tlsv1.3" in declared else "tlsv1.2"
+    if both.handshake.version != best:
+        flaws.append(("other_version", f"{seen[-1]} and not {best}"))
+    if not declared:
+        return Verdict(Status.INFO, "undeclared", f"{node}: {'; '.join(seen)} "
+                       "(resumption_tls_versions declares nothing)", tuple(handshakes))
+    if flaws:
+        return failed(flaws[0][0], f"{node}: {'; '.join(text for _, text in flaws)}", *handshakes)
+    return passed(f"{node}: {'; '.join(seen)}", *handshakes)
+
+
+def _unreachable(contact: Contact) -> bool:
+    failure = contact.handshake.failure
+    return failure is not None and failure.stage == "connect"
+
+
+def _told(contact: Contact) -> str:
+    """Say how the target answered the one version that was offered."""
+    handshake = contact.handshake
+    if handshake.failure is None:
+        return _SPOKEN
+    if not handshake.client_random:
+        return _NOT_OFFERED
+    if handshake.outcome is Outcome.REFUSED:
+        return f"is refused ({handshake.alerts[-1].description})"
+    return f"ends with: {handshake.failure.detail}"
+
+
+def _versions_cost(target: Target) -> Cost:
+    declared = target.settings.tls_versions
+    spoken = sum(version in declared for version in _OTHER_VERSIONS)
+    return Cost(full=1 + spoken, refused=len(_OTHER_VERSIONS) - spoken)
+
+
+def tickets_do_not_get_in_the_way(bench: Bench, subject: Subject) -> Verdict:
+    """CORE-09: most TLS clients offer tickets; that must not cost them the session ID."""
+    (node,) = subject
+    first = bench.contact(node, tickets=True)
+    if verdict := trouble(first):
+        return verdict
+    again = bench.contact(node, bench.sessions[node], tickets=True)
+    handshakes = (first.handshake, again.handshake)
+    if verdict := trouble(again):
+        return verdict
+    if again.handshake.ticket_offered != 0:
+        return error("harness_error", "our TLS library did not offer an empty ticket", *handshakes)
+    issued = "issues TLS 1.2 tickets" if first.handshake.ticket_issued else \
+        "issues no TLS 1.2 tickets"
+    if again.handshake.outcome is not Outcome.RESUMED:
+        return failed("not_resumed", f"{node} {issued}, and does not resume by session ID for a "
+                                     "client that offers an empty ticket", *handshakes)
+    return passed(f"{node} {issued}; a client that offers an empty ticket still resumes by "
+                  "session ID", *handshakes)
+
+
 def _two_nodes(target: Target) -> str | None:
     return None if len(target.nodes) > 1 else "one node: there is no other node to ask"
 
@@ -171,4 +291,27 @@ def register(registry: Registry) -> None:
         "RFC 5246 7.3", Level.MUST, Impact.SAFE, Per.NODE, Cost(resumed=REPETITIONS),
         resumes_again_and_again,
         "The node forgets a session after some use, so devices that reconnect often gain little.",
+        (Need("CORE-02"),), _resumes))
+    registry.add(Check(
+        "CORE-07", "Many connections resume one session at once",
+        f"{AT_ONCE} connections that stand at the same time resume one session.",
+        "RFC 5246 7.3", Level.SHOULD, Impact.NOISY, Per.NODE, Cost(resumed=AT_ONCE),
+        resumed_by_many_at_once,
+        "A client with several connections, or a fleet that reconnects after an outage, resumes "
+        "only in part.", (Need("CORE-02"),), _resumes))
+    registry.add(Check(
+        "CORE-08", "Only the declared versions are spoken",
+        "Versions outside the declared ones end in a fatal alert, and a client that also offers "
+        "TLS 1.3 gets what is declared.",
+        "RFC 5246 7.2.2, E.1", Level.MUST, Impact.NOISY, Per.NODE, _versions_cost,
+        versions_as_declared,
+        "Devices speak another TLS version than the configuration says, and session IDs do not "
+        "resume in it, or old versions are open to attack.", (Need("CORE-01"),)))
+    registry.add(Check(
+        "CORE-09", "Tickets do not get in the way of session IDs",
+        "A client that offers an empty session ticket still resumes by session ID; whether the "
+        "target issues TLS 1.2 tickets is reported.",
+        "RFC 5077 3.4", Level.MUST, Impact.SAFE, Per.NODE, Cost(full=1, resumed=1),
+        tickets_do_not_get_in_the_way,
+        "Ordinary TLS clients, which offer tickets unless told not to, never resume here.",
         (Need("CORE-02"),), _resumes))

@@ -1,8 +1,9 @@
 """docs/conformance.md, generated from the registry so that code and document cannot drift."""
 from __future__ import annotations
 
+from .bench import Settings, Target
 from .catalogue import catalogue
-from .registry import Check, Per
+from .registry import Check, Cost, Per
 
 _HEAD = """\
 # What is verified
@@ -24,6 +25,9 @@ session IDs. Every connection ends in a real CONNECT, CONNACK and DISCONNECT.
 """
 
 
+_USUAL = Target({}, Settings(tls_versions=("tlsv1.2",)))
+
+
 def render() -> str:
     """Return the document."""
     rows = ["| id | what must hold | clause | level | impact | one finding per |",
@@ -40,11 +44,13 @@ def _subject(check: Check) -> str:
 
 
 def _section(check: Check) -> str:
-    cost = " and ".join(part for part in (
-        f"{check.cost.full} full" if check.cost.full else "",
-        f"{check.cost.resumed} resumed" if check.cost.resumed else "") if part)
-    plural = "" if check.cost.full + check.cost.resumed == 1 else "s"
-    payer = "" if check.per is Per.NODE else f" at the {check.cost.at}"
+    price = check.cost_for(_USUAL)
+    cost = " and ".join(f"{count} {kind}" for count, kind in (
+        (price.full, "full"), (price.resumed, "resumed"), (price.refused, "refused")) if count)
+    plural = "" if price.total == 1 else "s"
+    payer = "" if check.per is Per.NODE else f" at the {price.at}"
+    if not isinstance(check.cost, Cost):
+        payer += " (of a target that declares TLS 1.2 alone)"
     needs = ", ".join(f"{need.check} of the {need.of}" if need.of != "same" else need.check
                       for need in check.needs)
     lines = [f"## {check.id}", "", check.requirement, "",

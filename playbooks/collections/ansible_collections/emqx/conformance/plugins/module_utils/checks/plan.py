@@ -52,11 +52,6 @@ class Plan:
         return lines
 
 
-def session_limit(cache_max: int, max_impact: Impact) -> int:
-    """Return how many sessions a run may create on one node, never below one matrix row's 2."""
-    return max(2, int(cache_max * max_impact.cache_share))
-
-
 def _pairs(names: list[str], per_redeemer: int) -> Iterable[Subject]:
     """Return ordered pairs in which every node issues and redeems ``per_redeemer`` times.
 
@@ -70,36 +65,47 @@ def _pairs(names: list[str], per_redeemer: int) -> Iterable[Subject]:
 
 
 def make_plan(target: Target, checks: Iterable[Check], max_impact: Impact) -> Plan:
-    """Select checks and subjects within the allowed impact and each node's session budget."""
-    plan = Plan(session_limit=session_limit(target.settings.session_cache_max, max_impact))
+    """Select checks and subjects within the allowed impact and each node's session budget.
+
+    The budget is a share of the node's session cache. What checks of single nodes need comes
+    off it first, since it cannot be sampled; pairs get the rest, and never less than one pair
+    for each node: a cluster of which no pair was measured has not been verified.
+    """
+    chosen = [(check, _why_not(check, target, max_impact)) for check in checks]
+    fixed = sum(check.cost_for(target).full for check, why in chosen
+                if why is None and check.per is Per.NODE)
+    limit = max(int(target.settings.session_cache_max * max_impact.cache_share), fixed + 1)
+    plan = Plan(session_limit=limit)
+    room = limit - fixed
     names = list(target.nodes)
-    for check in checks:
-        if check.impact > max_impact:
-            plan.checks.append(PlannedCheck(check, skipped=skipped(
-                "impact_not_allowed",
-                f"it is {check.impact.label}, and resumption_max_impact is {max_impact.label}")))
-            continue
-        why = check.precondition(target)
+    for check, why in chosen:
         if why is not None:
-            plan.checks.append(PlannedCheck(check, skipped=skipped("precondition", why)))
+            plan.checks.append(PlannedCheck(check, skipped=why))
             continue
+        cost = check.cost_for(target)
         subjects: tuple[Subject, ...]
         left_out = 0
         if check.per is Per.NODE:
             subjects = tuple((name,) for name in names)
         else:
-            # What earlier checks put into a node's cache comes off the budget first.
-            used = max(plan.sessions.values(), default=0) if check.cost.full else 0
-            room = max(1, plan.session_limit - used) if check.cost.full else \
-                _sampled_before(plan, len(names))
-            subjects = tuple(_pairs(names, room))
+            each = max(1, room // cost.full) if cost.full else _sampled_before(plan, len(names))
+            subjects = tuple(_pairs(names, each))
+            room -= cost.full * (len(subjects) // len(names))
             left_out = len(names) * (len(names) - 1) - len(subjects)
         for subject in subjects:
-            payer = subject[0] if check.cost.at == "issuer" else subject[-1]
-            plan.handshakes[payer] += check.cost.full + check.cost.resumed
-            plan.sessions[payer] += check.cost.full
+            payer = subject[0] if cost.at == "issuer" else subject[-1]
+            plan.handshakes[payer] += cost.total
+            plan.sessions[payer] += cost.full
         plan.checks.append(PlannedCheck(check, subjects, left_out=left_out))
     return plan
+
+
+def _why_not(check: Check, target: Target, max_impact: Impact) -> Verdict | None:
+    if check.impact > max_impact:
+        return skipped("impact_not_allowed", f"it is {check.impact.label}, and "
+                                             f"resumption_max_impact is {max_impact.label}")
+    why = check.precondition(target)
+    return None if why is None else skipped("precondition", why)
 
 
 def _sampled_before(plan: Plan, count: int) -> int:

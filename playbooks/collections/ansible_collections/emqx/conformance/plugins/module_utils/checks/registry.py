@@ -78,8 +78,15 @@ class Cost:
 
     full: int = 0
     resumed: int = 0
+    refused: int = 0
+    """Handshakes that the target is expected to refuse."""
     at: str = "redeemer"
     """Which end of a pair pays: ``issuer`` or ``redeemer``. A node pays for itself."""
+
+    @property
+    def total(self) -> int:
+        """Handshakes altogether."""
+        return self.full + self.resumed + self.refused
 
 
 @dataclass(frozen=True)
@@ -118,7 +125,8 @@ class Check:
     level: Level
     impact: Impact
     per: Per
-    cost: Cost
+    cost: Cost | Callable[[Target], Cost]
+    """A constant, or what it comes to for this target."""
     measure: Measure
     meaning: str
     """What a failure means for an operator."""
@@ -126,10 +134,9 @@ class Check:
     precondition: Callable[[Target], str | None] = field(default=lambda _: None)
     """Returns why the check cannot apply to this target at all, or None."""
 
-    @property
-    def family(self) -> str:
-        """``CORE`` of ``CORE-01``."""
-        return self.id.partition("-")[0]
+    def cost_for(self, target: Target) -> Cost:
+        """Return what one subject of this target costs."""
+        return self.cost if isinstance(self.cost, Cost) else self.cost(target)
 
 
 class Registry:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,10 +36,12 @@ class RunRecord:
 def build(record: RunRecord) -> dict[str, Any]:
     """Return the result object. Planned but unmeasured subjects are in it as errors."""
     findings = _in_order(record)
-    numbers = {id(handshake): f"h{number:05d}"
-               for number, handshake in enumerate(record.bench.handshakes, 1)}
+    # The run may go on meanwhile. A cell is recorded after its handshake: so this order.
+    cells = dict(record.bench.cells)
+    handshakes = tuple(record.bench.handshakes)
+    numbers = {id(handshake): f"h{number:05d}" for number, handshake in enumerate(handshakes, 1)}
     checks = [_finding(finding, numbers) for finding in findings]
-    matrix = _matrix(record, findings, numbers)
+    matrix = _matrix(record, findings, cells, numbers)
     counts = Counter(row["status"] for row in checks)
     verdict, headline = judge(checks, matrix, complete=record.complete)
     return {
@@ -54,13 +56,13 @@ def build(record: RunRecord) -> dict[str, Any]:
         "matrix": matrix,
         "checks": checks,
         "latency": {
-            "full": _latency(record.bench.handshakes, Outcome.FULL),
-            "resumed": _latency(record.bench.handshakes, Outcome.RESUMED),
+            "full": _latency(handshakes, Outcome.FULL),
+            "resumed": _latency(handshakes, Outcome.RESUMED),
         },
         "counts": {status.value: counts.get(status.value, 0) for status in Status},
-        "budget": _budget(record),
+        "budget": _budget(record, handshakes),
         "handshakes": {numbers[id(handshake)]: handshake.as_dict()
-                       for handshake in record.bench.handshakes},
+                       for handshake in handshakes},
     }
 
 
@@ -93,16 +95,17 @@ def _finding(row: tuple[Check, str, Finding | None], numbers: dict[int, str]) ->
 
 
 def _matrix(record: RunRecord, rows: Iterable[tuple[Check, str, Finding | None]],
+            cells: Mapping[tuple[str, str], Handshake],
             numbers: dict[int, str]) -> list[dict[str, Any]]:
     bench = record.bench
     judged: dict[tuple[str, str], Finding] = {}
     for check, _, finding in rows:
         if finding is not None and check.id in ("CORE-02", "CORE-03") and finding.subject:
             judged[finding.subject[0], finding.subject[-1]] = finding
-    cells = []
+    matrix = []
     for issuer in bench.nodes:
         for redeemer in bench.nodes:
-            handshake = bench.cells.get((issuer, redeemer))
+            handshake = cells.get((issuer, redeemer))
             finding = judged.get((issuer, redeemer))
             cell: dict[str, Any] = {
                 "issuer": issuer, "redeemer": redeemer, "outcome": _NOT_MEASURED,
@@ -117,8 +120,8 @@ def _matrix(record: RunRecord, rows: Iterable[tuple[Check, str, Finding | None]]
                 cell.update(
                     outcome=handshake.outcome.value, offered_id=handshake.offered_id.hex(),
                     server_id=handshake.server_id.hex(), evidence=_evidence(handshake, numbers))
-            cells.append(cell)
-    return cells
+            matrix.append(cell)
+    return matrix
 
 
 def _evidence(handshake: Handshake, numbers: dict[int, str]) -> dict[str, Any]:
@@ -193,7 +196,7 @@ def _node(record: RunRecord, name: str) -> dict[str, Any]:
             "version": identity.version, "otp_release": identity.otp_release}
 
 
-def _latency(handshakes: list[Handshake], outcome: Outcome) -> dict[str, Any]:
+def _latency(handshakes: Iterable[Handshake], outcome: Outcome) -> dict[str, Any]:
     chosen = [handshake for handshake in handshakes
               if handshake.outcome is outcome and handshake.handshake_ms is not None]
     times = sorted(handshake.handshake_ms or 0.0 for handshake in chosen)
@@ -218,10 +221,10 @@ def _median(numbers: list[int]) -> int | None:
     return int(statistics.median(numbers)) if numbers else None
 
 
-def _budget(record: RunRecord) -> dict[str, Any]:
-    done = Counter(handshake.endpoint.name for handshake in record.bench.handshakes
+def _budget(record: RunRecord, handshakes: tuple[Handshake, ...]) -> dict[str, Any]:
+    done = Counter(handshake.endpoint.name for handshake in handshakes
                    if handshake.failure is None or handshake.failure.stage != "connect")
-    full = Counter(handshake.endpoint.name for handshake in record.bench.handshakes
+    full = Counter(handshake.endpoint.name for handshake in handshakes
                    if handshake.outcome is Outcome.FULL)
     return {
         "session_limit": record.plan.session_limit,

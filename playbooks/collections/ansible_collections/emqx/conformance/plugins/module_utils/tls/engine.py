@@ -40,17 +40,29 @@ class Trust:
     key_file: str | None = None
 
 
+_TLS_VERSIONS = {"tlsv1": ssl.TLSVersion.TLSv1, "tlsv1.1": ssl.TLSVersion.TLSv1_1,
+                 "tlsv1.2": ssl.TLSVersion.TLSv1_2, "tlsv1.3": ssl.TLSVersion.TLSv1_3}
+
+
+class _Tls:
+    """The library's connection object and the two buffers between it and the socket."""
+
+    def __init__(self, context: ssl.SSLContext, endpoint: Endpoint,
+                 offer: Session | None) -> None:
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.object = context.wrap_bio(
+            self.incoming, self.outgoing, server_hostname=endpoint.server_name,
+            session=offer.handle if offer else None)
+
+
 class _Conversation:
     """One TLS connection in the making: the library, the socket, and what both said."""
 
-    def __init__(self, context: ssl.SSLContext, wire: Wire, endpoint: Endpoint,
+    def __init__(self, tls: _Tls, wire: Wire, endpoint: Endpoint,
                  offer: Session | None) -> None:
         self.wire, self.endpoint, self.offer = wire, endpoint, offer
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls, self.incoming, self.outgoing = tls.object, tls.incoming, tls.outgoing
         self.transcript = Transcript()
-        self.tls = context.wrap_bio(
-            self.incoming, self.outgoing, server_hostname=endpoint.server_name,
-            session=offer.handle if offer else None)
 
     def flush(self, deadline: Deadline) -> None:
         """Put on the wire what the library wants to say."""
@@ -159,29 +171,33 @@ class OrdinaryEngine:
         Raises:
             EngineError: a file is missing or is no PEM certificate or key.
         """
-        self._stop = stop
+        self._stop, self._trust = stop, trust
         self._keylog = KeyLog()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
-        # Tickets must never be credited to session IDs, so the extension is not offered.
-        context.options |= ssl.OP_NO_TICKET
-        _load(context, trust)
-        context.keylog_filename = self._keylog.path
-        self._context = context
+        self._context = _new_context(trust, self._keylog)
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._context.maximum_version = ssl.TLSVersion.TLSv1_2
+        self._other_contexts: dict[tuple[str, str], ssl.SSLContext] = {}
+        self._switching = threading.Lock()
 
     def close(self) -> None:
         """Release the key log."""
-        self._context.keylog_filename = None  # type: ignore[assignment]
+        for context in (self._context, *self._other_contexts.values()):
+            context.keylog_filename = None  # type: ignore[assignment]
         self._keylog.close()
 
     def connect(self, endpoint: Endpoint, *, offer: Session | None = None,
-                deadline_s: float = 5.0) -> Attempt:
+                deadline_s: float = 5.0, tickets: bool = False,
+                versions: tuple[str, str] | None = None) -> Attempt:
         """Make one connection and judge its handshake. Failures are evidence, not exceptions.
 
         Args:
             endpoint: where to.
             offer: the session to offer, or None for a full handshake.
             deadline_s: seconds for TCP connect and handshake together.
+            tickets: send the session_ticket extension. It is empty, since no session of
+                this engine was made with a ticket (RFC 5077 3.2).
+            versions: lowest and highest version to offer instead of TLS 1.2 alone, as EMQX
+                spells them; then nothing can be offered.
 
         Raises:
             Interrupted: the run was asked to stop.
@@ -196,16 +212,42 @@ class OrdinaryEngine:
                 endpoint, started_at, Outcome.FAILED, error.failure.detail,
                 offered_id=offer.id if offer else b"", failure=error.failure))
         connect_ms = _ms_since(begun)
+        context = self._context if versions is None else self._context_for(versions)
         try:
-            return self._handshake(wire, endpoint, offer, deadline,
+            talk = _Conversation(self._tls(context, endpoint, offer, tickets=tickets), wire,
+                                 endpoint, offer)
+            return self._handshake(talk, deadline,
                                    {"started_at": started_at, "connect_ms": connect_ms})
         except BaseException:
             wire.close()
             raise
 
-    def _handshake(self, wire: Wire, endpoint: Endpoint, offer: Session | None,
-                   deadline: Deadline, seen: dict[str, Any]) -> Attempt:
-        talk = _Conversation(self._context, wire, endpoint, offer)
+    def _tls(self, context: ssl.SSLContext, endpoint: Endpoint, offer: Session | None, *,
+             tickets: bool) -> _Tls:
+        # OpenSSL copies a context's options into each new connection, and Python ties a session
+        # to its context: so the one context is switched for the moment of making it.
+        with self._switching:
+            if tickets:
+                context.options &= ~ssl.OP_NO_TICKET
+            try:
+                return _Tls(context, endpoint, offer)
+            finally:
+                context.options |= ssl.OP_NO_TICKET
+
+    def _context_for(self, versions: tuple[str, str]) -> ssl.SSLContext:
+        with self._switching:
+            if versions not in self._other_contexts:
+                context = _new_context(self._trust, self._keylog)
+                # OpenSSL's default security level has no signature algorithms for TLS 1.0 and 1.1.
+                context.set_ciphers("DEFAULT:@SECLEVEL=0")
+                context.minimum_version, context.maximum_version = (
+                    _TLS_VERSIONS[version] for version in versions)
+                self._other_contexts[versions] = context
+            return self._other_contexts[versions]
+
+    def _handshake(self, talk: _Conversation, deadline: Deadline,
+                   seen: dict[str, Any]) -> Attempt:
+        wire = talk.wire
         begun = time.monotonic()
         failure: Failure | None = None
         try:
@@ -222,7 +264,7 @@ class OrdinaryEngine:
                     bytes_out=talk.transcript.bytes_out)
         if failure is not None:
             wire.close()
-            return Attempt(_failed(endpoint, offer, talk.transcript, failure, seen))
+            return Attempt(_failed(talk.endpoint, talk.offer, talk.transcript, failure, seen))
         return self._completed(talk, {**seen, "handshake_ms": handshake_ms})
 
     def _completed(self, talk: _Conversation, seen: dict[str, Any]) -> Attempt:
@@ -231,9 +273,10 @@ class OrdinaryEngine:
         if client is None or server is None:
             raise EngineError("a handshake completed without both hellos on the wire")
         secret = self._keylog.take(client.random)
-        if secret is None:
+        # TLS 1.3 has no master secret in this sense, and nothing is offered in it here.
+        if secret is None and server.version != "tlsv1.3":
             raise EngineError("the TLS library logged no master secret for this connection")
-        same = secret.same_as(offer.secret) if offer is not None else None
+        same = secret.same_as(offer.secret) if offer is not None and secret is not None else None
         reused = bool(talk.tls.session_reused)
         abbreviated = wire_says_abbreviated(transcript)
         outcome, why = judge(offered=offer is not None, library_reused=reused,
@@ -250,14 +293,26 @@ class OrdinaryEngine:
             server_id=server.session_id, version=server.version,
             cipher=cipher[0] if cipher else None, client_random=client.random,
             server_random=server.random, library_reused=reused, wire_abbreviated=abbreviated,
-            same_master_secret=same, ticket_issued=transcript.server_sent("NewSessionTicket"),
+            same_master_secret=same, ticket_offered=client.ticket_length,
+            ticket_issued=transcript.server_sent("NewSessionTicket"),
             extended_master_secret=EXT_EXTENDED_MASTER_SECRET in server.extensions,
             secure_renegotiation=EXT_RENEGOTIATION_INFO in server.extensions,
             messages=tuple(transcript.messages), alerts=tuple(transcript.alerts),
             failure=failure, **seen)
-        session = _session(handshake, talk.tls, secret) if server.session_id else None
+        session = None
+        if server.session_id and secret is not None:
+            session = _session(handshake, talk.tls, secret)
         talk.wire.stage = "mqtt"
         return Attempt(handshake, Stream(talk), session)
+
+
+def _new_context(trust: Trust, keylog: KeyLog) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Tickets must never be credited to session IDs, so the extension is not offered.
+    context.options |= ssl.OP_NO_TICKET
+    _load(context, trust)
+    context.keylog_filename = keylog.path
+    return context
 
 
 def utc_now() -> str:

@@ -66,6 +66,8 @@ class Hello:
     cipher_suites: tuple[int, ...]
     """All that were offered, or the one that was chosen."""
     extensions: tuple[int, ...]
+    ticket_length: int | None = None
+    """Bytes in the session_ticket extension (RFC 5077 3.2); None without the extension."""
 
 
 class _Cursor:
@@ -122,15 +124,19 @@ def parse_hello(body: bytes, *, client: bool) -> Hello:
         suites = (cursor.number(2),)
         cursor.take(1)
     extensions: list[int] = []
+    ticket_length: int | None = None
     if cursor.left:
         block = _Cursor(cursor.vector(2), f"{what}'s extensions")
         while block.left:
             kind, data = block.number(2), block.vector(2)
             extensions.append(kind)
+            if kind == EXT_SESSION_TICKET:
+                ticket_length = len(data)
             # RFC 8446 4.2.1: the ServerHello's supported_versions is the negotiated one.
             if kind == EXT_SUPPORTED_VERSIONS and not client and len(data) == 2:
                 version = int.from_bytes(data, "big")
-    return Hello(version_name(version), random, session_id, suites, tuple(extensions))
+    return Hello(version_name(version), random, session_id, suites, tuple(extensions),
+                 ticket_length)
 
 
 class _Direction:
