@@ -8,6 +8,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.emqx.conformance.plugins.module_utils.report import terminal
+from ansible_collections.emqx.conformance.plugins.plugin_utils.live import run_module
 
 _MIN_WIDTH, _MAX_WIDTH = 80, 120
 
@@ -24,9 +25,7 @@ class ActionModule(ActionBase):
         if not self._task.check_mode:
             display.display(f"Probing {len(arguments['nodes'])} node(s); the report is written to "
                             f"{where} as the run goes.")
-        result: dict[str, Any] = self._execute_module(
-            module_name="emqx.conformance.resumption_verify", module_args=arguments,
-            task_vars=task_vars)
+        result = run_module(self, "emqx.conformance.resumption_verify", arguments, task_vars)
         for line in result.get("plan", []):
             display.display(line)
         if "report" in result:

@@ -177,6 +177,8 @@ class Handshake:
     connect_ms: float | None = None
     handshake_ms: float | None = None
     """From the first ClientHello byte to the last Finished, TCP connect not included."""
+    crowded: bool = False
+    """One of many at the same moment: its times say nothing about a single handshake."""
     failure: Failure | None = None
     mqtt: MqttResult | None = None
     """None when the handshake did not complete."""
@@ -208,6 +210,7 @@ class Handshake:
             "bytes_out": self.bytes_out,
             "connect_ms": self.connect_ms,
             "handshake_ms": self.handshake_ms,
+            "crowded": self.crowded,
             "failure": self.failure.as_dict() if self.failure else None,
             "mqtt": self.mqtt.as_dict() if self.mqtt else None,
         }

@@ -15,6 +15,7 @@ from .checks.runner import Runner, Waiver
 from .identity import from_connack
 from .model import Endpoint
 from .mqtt.client import Credentials
+from .progress import ProgressFile
 from .report import files
 from .report.results import RunRecord
 from .tls.engine import OrdinaryEngine, Trust, utc_now
@@ -35,6 +36,7 @@ class Request:
     reports_dir: Path
     waivers: tuple[Waiver, ...] = ()
     parallel: int = 4
+    progress_file: str | None = None
 
 
 def request(params: dict[str, Any]) -> Request:
@@ -62,7 +64,7 @@ def request(params: dict[str, Any]) -> Request:
         max_impact=Impact[params["max_impact"].upper()],
         reports_dir=Path(params["reports_dir"]),
         waivers=tuple(_waiver(row) for row in params["waivers"]),
-        parallel=params["parallel"])
+        parallel=params["parallel"], progress_file=params["progress_file"])
 
 
 def _waiver(row: dict[str, Any]) -> Waiver:
@@ -113,6 +115,8 @@ def verify(wanted: Request, stop: threading.Event) -> tuple[dict[str, Any], Path
     engine = OrdinaryEngine(wanted.trust, stop=stop)
     bench = Bench(engine, wanted.target, stop)
     plan = plan_of(wanted)
+    told = ProgressFile(wanted.progress_file, sum(plan.handshakes.values()), "handshakes")
+    bench.on_handshake = told.update
     record = RunRecord(bench, plan, wanted.driver, utc_now())
     folder = files.ReportFolder(files.new_folder(wanted.reports_dir), record)
     folder.save()

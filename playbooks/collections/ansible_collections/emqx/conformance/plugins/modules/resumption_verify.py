@@ -81,6 +81,9 @@ options:
     description: Where the folder of this run's report, named by UTC time, and C(latest) go.
     type: path
     required: true
+  progress_file:
+    description: Where to say how far the run is; the action plugin of the same name reads it.
+    type: path
 attributes:
   check_mode:
     support: full
@@ -162,6 +165,7 @@ ARGUMENT_SPEC = {
     "mqtt_client_id_prefix": {"type": "str", "default": "tls-resumption-"},
     "waivers": {"type": "list", "elements": "dict", "default": []},
     "reports_dir": {"type": "path", "required": True},
+    "progress_file": {"type": "path"},
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ..model import Endpoint, Handshake, MqttResult, Outcome, Session
@@ -101,6 +102,8 @@ class Bench:
         """Every handshake of the run, in the order in which they ended."""
         self.cells: dict[tuple[str, str], Handshake] = {}
         """The matrix: what offering issuer's session to redeemer came to."""
+        self.on_handshake: Callable[[int], None] = lambda _: None
+        """Told the number of handshakes so far, after each."""
         self._mqtt_versions: dict[str, str] = {}
         self._paces = {name: _Pace(self.settings.rate_limit) for name in self.nodes}
         self._lock = threading.Lock()
@@ -140,23 +143,26 @@ class Bench:
             tickets=how.tickets, versions=how.versions)
         if attempt.stream is None:
             return self._heard(node, Contact(attempt.handshake))
+        seen = replace(attempt.handshake, crowded=how.together is not None)
         try:
             result, connack = self._speak_mqtt(attempt.stream, version, how.together)
         except mqtt.UnsupportedVersionError as error:
             # This handshake happened too, even though another one takes its place.
             result = MqttResult(version, error.cause, str(error))
-            self._heard(node, Contact(replace(attempt.handshake, mqtt=result)))
+            self._heard(node, Contact(replace(seen, mqtt=result)))
             raise
         finally:
             attempt.stream.close()
         return self._heard(
-            node, Contact(replace(attempt.handshake, mqtt=result), attempt.session, connack))
+            node, Contact(replace(seen, mqtt=result), attempt.session, connack))
 
     def _heard(self, node: str, contact: Contact) -> Contact:
         with self._lock:
             self.handshakes.append(contact.handshake)
             if contact.connack is not None:
                 self.connacks.setdefault(node, contact.connack)
+            count = len(self.handshakes)
+        self.on_handshake(count)
         return contact
 
     def _speak_mqtt(self, stream: mqtt.ByteStream, version: str,

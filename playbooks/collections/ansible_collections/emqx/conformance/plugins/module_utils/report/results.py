@@ -198,7 +198,8 @@ def _node(record: RunRecord, name: str) -> dict[str, Any]:
 
 def _latency(handshakes: Iterable[Handshake], outcome: Outcome) -> dict[str, Any]:
     chosen = [handshake for handshake in handshakes
-              if handshake.outcome is outcome and handshake.handshake_ms is not None]
+              if handshake.outcome is outcome and handshake.handshake_ms is not None
+              and handshake.version == "tlsv1.2" and not handshake.crowded]
     times = sorted(handshake.handshake_ms or 0.0 for handshake in chosen)
     return {
         "count": len(chosen),

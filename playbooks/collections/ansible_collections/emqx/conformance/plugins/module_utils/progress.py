@@ -1,0 +1,55 @@
+"""How a module tells how far it is: a small file that its action plugin looks at.
+
+A module cannot speak while it runs; the action plugin beside it on the controller can.
+"""
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+_EVERY_S = 0.25
+
+
+class ProgressFile:
+    """Written by the module; a missing path means that nobody wants to know."""
+
+    def __init__(self, path: str | None, total: int, what: str) -> None:
+        """``what`` is the plural of what is counted: ``handshakes``, ``nodes``."""
+        self._path = Path(path) if path else None
+        self._total, self._what = total, what
+        self._begun = time.monotonic()
+        self._written = 0.0
+        self._lock = threading.Lock()
+
+    def update(self, done: int) -> None:
+        """Say how many are done. Cheap enough to be called for every one of them."""
+        if self._path is None:
+            return
+        now = time.monotonic()
+        with self._lock:
+            if now - self._written < _EVERY_S:
+                return
+            self._written = now
+            # Progress is a courtesy: a run must not fail for the want of it.
+            with contextlib.suppress(OSError):
+                temporary = self._path.with_name(f"{self._path.name}.new")
+                temporary.write_text(json.dumps(
+                    {"done": done, "total": self._total, "what": self._what,
+                     "elapsed_s": round(now - self._begun, 3)}))
+                temporary.replace(self._path)
+
+
+def sentence(progress: dict[str, Any]) -> str:
+    """Return ``612 of 5700 handshakes, 298/s, about 17 s left``."""
+    done, total, elapsed = progress["done"], progress["total"], progress["elapsed_s"]
+    text = f"{done} of {total} {progress['what']}"
+    rate = done / elapsed if elapsed > 0 else 0.0
+    if rate <= 0:
+        return text
+    shown = f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
+    left = max(0.0, total - done) / rate
+    return f"{text}, {shown}, about {left:.0f} s left"

@@ -1,0 +1,1 @@
+"""What action plugins share; runs on the controller only."""
