@@ -37,7 +37,7 @@ def run(certificate: tuple[Path, Path], tmp_path: Path) -> Callable[..., dict[st
             "client_key": None, "cache_scope": "node", "session_cache_max": 1000,
             "rate_limit": None, "timeout": 2.0,
             "tls_versions": ["tlsv1.2"], "mqtt_version": "auto", "mqtt_username": None,
-            "mqtt_password": None, "mqtt_client_id_prefix": "x-", "max_impact": "noisy",
+            "mqtt_password": None, "mqtt_client_id_prefix": "x-", "mqtt_topic": "x", "max_impact": "noisy",
             "reports_dir": str(tmp_path / "reports"), "waivers": [], "parallel": 4,
             "progress_file": str(tmp_path / "progress"), **changed}
         results, folder = v.verify(v.request(params), stop or threading.Event())

@@ -56,7 +56,7 @@ def request(params: dict[str, Any]) -> Request:
                 cache_scope=params["cache_scope"], session_cache_max=params["session_cache_max"],
                 rate_limit=params["rate_limit"], deadline_s=params["timeout"],
                 tls_versions=tuple(params["tls_versions"]),
-                mqtt_version=params["mqtt_version"],
+                mqtt_version=params["mqtt_version"], mqtt_topic=params["mqtt_topic"],
                 credentials=Credentials(params["mqtt_username"], params["mqtt_password"],
                                         params["mqtt_client_id_prefix"]))),
         driver=params["driver"],

@@ -70,6 +70,10 @@ options:
     description: What client ids begin with.
     type: str
     default: tls-resumption-
+  mqtt_topic:
+    description: Topic under which is published and subscribed.
+    type: str
+    default: tls-resumption
   waivers:
     description:
       - Failures to live with until a day. Each has C(id) of a check, C(subject) (a finding's, or
@@ -163,6 +167,7 @@ ARGUMENT_SPEC = {
     "mqtt_username": {"type": "str"},
     "mqtt_password": {"type": "str", "no_log": True},
     "mqtt_client_id_prefix": {"type": "str", "default": "tls-resumption-"},
+    "mqtt_topic": {"type": "str", "default": "tls-resumption"},
     "waivers": {"type": "list", "elements": "dict", "default": []},
     "reports_dir": {"type": "path", "required": True},
     "progress_file": {"type": "path"},

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from ..model import Endpoint, Handshake, MqttResult, Outcome, Session
 from ..mqtt import client as mqtt
-from ..tls.engine import OrdinaryEngine
+from ..tls.engine import Attempt, OrdinaryEngine
 from ..tls.wire import Deadline, WireError
 
 
@@ -29,6 +29,8 @@ class Settings:
     """Versions that the target is declared to speak, as EMQX spells them; empty: undeclared."""
     mqtt_version: str = "auto"
     credentials: mqtt.Credentials = field(default_factory=mqtt.Credentials)
+    mqtt_topic: str = "tls-resumption"
+    """Topic under which the probe publishes and subscribes."""
 
     def expected(self, issuer: str, redeemer: str) -> Outcome:
         """Return what offering ``issuer``'s session to ``redeemer`` should come to."""
@@ -124,13 +126,14 @@ class Bench:
         """
         how = _How(tickets, versions, together)
         try:
-            return self._contact(node, offer, self._mqtt_version(node), how)
+            return self._contact(node, offer, self.mqtt_version(node), how)
         except mqtt.UnsupportedVersionError:
             with self._lock:
                 self._mqtt_versions[node] = "3.1.1"
             return self._contact(node, offer, "3.1.1", how)
 
-    def _mqtt_version(self, node: str) -> str:
+    def mqtt_version(self, node: str) -> str:
+        """Return what the node is spoken to in; with ``auto`` the first contact finds out."""
         if self.settings.mqtt_version != "auto":
             return self.settings.mqtt_version
         with self._lock:
@@ -142,21 +145,36 @@ class Bench:
             self.nodes[node], offer=offer, deadline_s=self.settings.deadline_s,
             tickets=how.tickets, versions=how.versions)
         if attempt.stream is None:
-            return self._heard(node, Contact(attempt.handshake))
+            return self.heard(node, Contact(attempt.handshake))
         seen = replace(attempt.handshake, crowded=how.together is not None)
         try:
             result, connack = self._speak_mqtt(attempt.stream, version, how.together)
         except mqtt.UnsupportedVersionError as error:
             # This handshake happened too, even though another one takes its place.
             result = MqttResult(version, error.cause, str(error))
-            self._heard(node, Contact(replace(seen, mqtt=result)))
+            self.heard(node, Contact(replace(seen, mqtt=result)))
             raise
         finally:
             attempt.stream.close()
-        return self._heard(
+        return self.heard(
             node, Contact(replace(seen, mqtt=result), attempt.session, connack))
 
-    def _heard(self, node: str, contact: Contact) -> Contact:
+    def open(self, node: str, offer: Session, *, heed_stop: bool = True,
+             deadline_s: float | None = None) -> Attempt:
+        """Offer a session to a node and leave the connection to the caller.
+
+        Its handshake, with what MQTT came to, is the caller's to hand to :meth:`heard`.
+
+        Raises:
+            Interrupted: the run was asked to stop, and ``heed_stop`` is not False.
+        """
+        self._paces[node].wait(self.stop)
+        return self.engine.connect(
+            self.nodes[node], offer=offer, heed_stop=heed_stop,
+            deadline_s=self.settings.deadline_s if deadline_s is None else deadline_s)
+
+    def heard(self, node: str, contact: Contact) -> Contact:
+        """Count a connection that has ended, and return it."""
         with self._lock:
             self.handshakes.append(contact.handshake)
             if contact.connack is not None:

@@ -105,7 +105,7 @@ def _why_not(check: Check, target: Target, max_impact: Impact) -> Verdict | None
         return skipped("impact_not_allowed", f"it is {check.impact.label}, and "
                                              f"resumption_max_impact is {max_impact.label}")
     why = check.precondition(target)
-    return None if why is None else skipped("precondition", why)
+    return skipped("precondition", why) if isinstance(why, str) else why
 
 
 def _sampled_before(plan: Plan, count: int) -> int:

@@ -131,8 +131,11 @@ class Check:
     meaning: str
     """What a failure means for an operator."""
     needs: tuple[Need, ...] = ()
-    precondition: Callable[[Target], str | None] = field(default=lambda _: None)
-    """Returns why the check cannot apply to this target at all, or None."""
+    precondition: Callable[[Target], str | Verdict | None] = field(default=lambda _: None)
+    """Returns why the check cannot apply to this target at all, or None.
+
+    A sentence, or a verdict where the reason has a token of its own.
+    """
 
     def cost_for(self, target: Target) -> Cost:
         """Return what one subject of this target costs."""

@@ -57,6 +57,10 @@ class UnsupportedVersionError(MqttError):
     """The target does not speak this MQTT version."""
 
 
+class AclRefusedError(MqttError):
+    """The target does not let this client publish or subscribe there."""
+
+
 @dataclass(frozen=True)
 class Credentials:
     """How the probe introduces itself."""

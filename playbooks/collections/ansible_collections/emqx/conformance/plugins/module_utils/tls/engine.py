@@ -125,6 +125,32 @@ class Stream:
             except ssl.SSLError as error:
                 raise WireError(_library_failure(error, "mqtt")) from error
 
+    def receive_now(self) -> bytes | None:
+        """Return application data that is there already, ``b""`` at the end, None without any.
+
+        Raises WireError.
+        """
+        # One look at the socket, so that a peer that never pauses cannot keep us here.
+        for ready in (True, False):
+            try:
+                return self._tls.read(65536)
+            except ssl.SSLWantReadError:
+                data = self._wire.receive_now() if ready else None
+                if data is None:
+                    return None
+                if not data:
+                    return b""
+                self._incoming.write(data)
+            except ssl.SSLZeroReturnError:
+                return b""
+            except ssl.SSLError as error:
+                raise WireError(_library_failure(error, "mqtt")) from error
+        return None
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor, to be polled."""
+        return self._wire.fileno()
+
     def close(self) -> None:
         """Say close_notify and close.
 
@@ -179,6 +205,11 @@ class OrdinaryEngine:
         self._other_contexts: dict[tuple[str, str], ssl.SSLContext] = {}
         self._switching = threading.Lock()
 
+    @property
+    def has_client_certificate(self) -> bool:
+        """Tell whether there is a certificate for targets that ask for one."""
+        return self._trust.cert_file is not None
+
     def close(self) -> None:
         """Release the key log."""
         for context in (self._context, *self._other_contexts.values()):
@@ -187,7 +218,7 @@ class OrdinaryEngine:
 
     def connect(self, endpoint: Endpoint, *, offer: Session | None = None,
                 deadline_s: float = 5.0, tickets: bool = False,
-                versions: tuple[str, str] | None = None) -> Attempt:
+                versions: tuple[str, str] | None = None, heed_stop: bool = True) -> Attempt:
         """Make one connection and judge its handshake. Failures are evidence, not exceptions.
 
         Args:
@@ -198,12 +229,14 @@ class OrdinaryEngine:
                 this engine was made with a ticket (RFC 5077 3.2).
             versions: lowest and highest version to offer instead of TLS 1.2 alone, as EMQX
                 spells them; then nothing can be offered.
+            heed_stop: False for what must be put in order even when the run was asked to
+                stop; then ``deadline_s`` should be short.
 
         Raises:
             Interrupted: the run was asked to stop.
         """
         started_at = utc_now()
-        deadline = Deadline(deadline_s, self._stop)
+        deadline = Deadline(deadline_s, self._stop if heed_stop else None)
         begun = time.monotonic()
         try:
             wire = Wire(endpoint, deadline)

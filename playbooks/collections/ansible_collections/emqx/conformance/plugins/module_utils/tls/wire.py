@@ -178,6 +178,22 @@ class Wire:
             except OSError as error:
                 raise WireError(Failure(self.stage, *_os_cause(error))) from error
 
+    def receive_now(self) -> bytes | None:
+        """Return the bytes that are already there, ``b""`` at the end, None when there are none.
+
+        Raises WireError.
+        """
+        try:
+            return self._socket.recv(65536)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise WireError(Failure(self.stage, *_os_cause(error))) from error
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor, to be polled."""
+        return self._socket.fileno()
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
