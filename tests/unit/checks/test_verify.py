@@ -21,7 +21,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.report import ter
 from tests.support.openssl_broker import Broker
 
 Brokers = Callable[..., Broker]
-SCHEMA = json.loads((Path(__file__).parents[3] / "schemas/results.schema.json").read_text())
+ROOT = Path(__file__).parents[3]
+SCHEMA = json.loads((ROOT / "schemas/results.schema.json").read_text())
 
 
 @pytest.fixture
@@ -37,14 +38,20 @@ def run(certificate: tuple[Path, Path], tmp_path: Path) -> Callable[..., dict[st
             "client_key": None, "cache_scope": "node", "session_cache_max": 1000,
             "rate_limit": None, "timeout": 2.0,
             "tls_versions": ["tlsv1.2"], "mqtt_version": "auto", "mqtt_username": None,
-            "mqtt_password": None, "mqtt_client_id_prefix": "x-", "mqtt_topic": "x", "max_impact": "noisy",
+            "mqtt_password": None, "mqtt_client_id_prefix": "x-", "mqtt_topic": "x",
+            "max_impact": "noisy",
             "reports_dir": str(tmp_path / "reports"), "waivers": [], "parallel": 4,
-            "progress_file": str(tmp_path / "progress"), **changed}
+            "progress_file": str(tmp_path / "progress"),
+            "page_template": str(ROOT / "templates/report.html.j2"), **changed}
         results, folder = v.verify(v.request(params), stop or threading.Event())
         written = json.loads((folder / "results.json").read_text())
         assert written == json.loads(json.dumps(results))
         jsonschema.validate(written, SCHEMA)
         assert (tmp_path / "reports/latest").resolve() == folder.resolve()
+        page = (folder / "index.html").read_text()
+        assert f"<strong>{results['verdict'].upper()}</strong>" in page
+        assert page.count("<tr><th scope=\"row\">n1</th>") >= 1
+        assert "http" not in page  # self-contained
         suites = junitparser.JUnitXml.fromfile(str(folder / "junit.xml"))
         cases = [case for suite in suites for case in suite]
         assert len(cases) == len(results["checks"]) + 1

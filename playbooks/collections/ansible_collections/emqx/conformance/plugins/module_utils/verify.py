@@ -17,6 +17,7 @@ from .model import Endpoint
 from .mqtt.client import Credentials
 from .progress import ProgressFile
 from .report import files
+from .report.page import Page
 from .report.results import RunRecord
 from .tls.engine import OrdinaryEngine, Trust, utc_now
 
@@ -37,6 +38,8 @@ class Request:
     waivers: tuple[Waiver, ...] = ()
     parallel: int = 4
     progress_file: str | None = None
+    page_template: Path | None = None
+    """Template of index.html; None: no page."""
 
 
 def request(params: dict[str, Any]) -> Request:
@@ -64,7 +67,8 @@ def request(params: dict[str, Any]) -> Request:
         max_impact=Impact[params["max_impact"].upper()],
         reports_dir=Path(params["reports_dir"]),
         waivers=tuple(_waiver(row) for row in params["waivers"]),
-        parallel=params["parallel"], progress_file=params["progress_file"])
+        parallel=params["parallel"], progress_file=params["progress_file"],
+        page_template=Path(params["page_template"]) if params["page_template"] else None)
 
 
 def _waiver(row: dict[str, Any]) -> Waiver:
@@ -110,15 +114,17 @@ def verify(wanted: Request, stop: threading.Event) -> tuple[dict[str, Any], Path
 
     Raises:
         EngineError: a certificate file is missing or unusable.
+        PageError: the template of index.html cannot be read.
         OSError: the report cannot be written.
     """
+    page = Page(wanted.page_template) if wanted.page_template else None
     engine = OrdinaryEngine(wanted.trust, stop=stop)
     bench = Bench(engine, wanted.target, stop)
     plan = plan_of(wanted)
     told = ProgressFile(wanted.progress_file, sum(plan.handshakes.values()), "handshakes")
     bench.on_handshake = told.update
     record = RunRecord(bench, plan, wanted.driver, utc_now())
-    folder = files.ReportFolder(files.new_folder(wanted.reports_dir), record)
+    folder = files.ReportFolder(files.new_folder(wanted.reports_dir), record, page)
     folder.save()
     folder.link_latest()
     progress = _Progress(record, folder)

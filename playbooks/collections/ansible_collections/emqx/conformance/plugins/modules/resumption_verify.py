@@ -10,8 +10,8 @@ description:
     to every other one, and speaks MQTT each time.
   - A handshake counts as resumed only when the TLS library, the bytes on the wire and the
     master secret agree.
-  - Writes C(results.json) and C(junit.xml) as it goes. When it is interrupted the report is
-    complete all the same, and says what was not measured.
+  - Writes C(results.json), C(junit.xml) and C(index.html) as it goes. When it is interrupted the
+    report is complete all the same, and says what was not measured.
   - Changes nothing on any node. With C(--check) it opens no connection and returns the plan.
 author: EMQX conformance maintainers (@emqx)
 options:
@@ -85,6 +85,11 @@ options:
     description: Where the folder of this run's report, named by UTC time, and C(latest) go.
     type: path
     required: true
+  page_template:
+    description:
+      - Jinja2 template of the report's page C(index.html). Without it no page is written. Needs
+        Jinja2 where the module runs.
+    type: path
   progress_file:
     description: Where to say how far the run is; the action plugin of the same name reads it.
     type: path
@@ -137,6 +142,7 @@ plan:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.emqx.conformance.plugins.module_utils.interrupt import stop_when_asked
+from ansible_collections.emqx.conformance.plugins.module_utils.report.page import PageError
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import EngineError
 from ansible_collections.emqx.conformance.plugins.module_utils.verify import (
     RequestError,
@@ -170,6 +176,7 @@ ARGUMENT_SPEC = {
     "mqtt_topic": {"type": "str", "default": "tls-resumption"},
     "waivers": {"type": "list", "elements": "dict", "default": []},
     "reports_dir": {"type": "path", "required": True},
+    "page_template": {"type": "path"},
     "progress_file": {"type": "path"},
 }
 
@@ -184,7 +191,7 @@ def main() -> None:
         if module.check_mode:
             module.exit_json(changed=False, plan=plan_of(wanted).lines())
         results, folder = verify(wanted, stop_when_asked())
-    except (EngineError, RequestError) as error:
+    except (EngineError, PageError, RequestError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"the report cannot be written: {error}")

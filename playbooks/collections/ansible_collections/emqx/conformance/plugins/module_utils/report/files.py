@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import junit
+from .page import Page
 from .results import RunRecord, build
 
 
@@ -32,8 +33,8 @@ class ReportFolder:
 
     SAVE_EVERY_S = 1.0
 
-    def __init__(self, folder: Path, record: RunRecord) -> None:
-        self.folder, self._record = folder, record
+    def __init__(self, folder: Path, record: RunRecord, page: Page | None = None) -> None:
+        self.folder, self._record, self._page = folder, record, page
         self._begun = time.monotonic()
         self._saved = 0.0
         self._save_took = 0.0
@@ -54,6 +55,8 @@ class ReportFolder:
         write_atomically(self.folder / "results.json",
                          (json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
         write_atomically(self.folder / "junit.xml", junit.render(results))
+        if self._page is not None:
+            write_atomically(self.folder / "index.html", self._page.render(results))
         self._saved = time.monotonic()
         self._save_took = self._saved - begun
         return results
