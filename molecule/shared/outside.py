@@ -1,10 +1,15 @@
 """What every scenario asks from outside, with tools that know nothing of this project."""
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import socket
+import ssl
 import subprocess
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +18,8 @@ ROOT = Path(os.environ.get("MOLECULE_PROJECT_DIRECTORY", Path(__file__).parents[
 SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 INVENTORY = SCENARIO / "inventory"
 REPORTS = ROOT / ".cache" / "molecule" / SCENARIO.name
+LATEST = REPORTS / "latest"
+TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -22,19 +29,28 @@ class Verification:
     exit_code: int
     output: str
     results: dict[str, Any]
+    report: Path
+    """Folder of this run's report."""
 
 
 def run_verify(*extra: str) -> Verification:
     """Run the shipped ``verify.yml`` on the scenario's inventory, as a user would."""
+    before = LATEST.resolve()
     done = subprocess.run(
         ["ansible-playbook", "-i", str(INVENTORY), "verify.yml",
          "-e", f"resumption_reports_dir={REPORTS}", *extra],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "NO_COLOR": "1"})
     output = done.stdout + done.stderr
-    latest = REPORTS / "latest" / "results.json"
-    assert latest.exists(), output
-    return Verification(done.returncode, output, json.loads(latest.read_text()))
+    report = LATEST.resolve()
+    assert report != before, f"no report was written\n{output}"
+    results = json.loads((report / "results.json").read_text())
+    return Verification(done.returncode, output, results, report)
+
+
+def matrix(results: dict[str, Any]) -> dict[tuple[str, str], str]:
+    """Return the outcome of every pair of a report, by issuer and redeemer."""
+    return {(cell["issuer"], cell["redeemer"]): cell["outcome"] for cell in results["matrix"]}
 
 
 def openssl_reconnects(host: str, port: int) -> list[str]:
@@ -48,6 +64,100 @@ def openssl_reconnects(host: str, port: int) -> list[str]:
          "-reconnect", "-CAfile", str(ROOT / "certs" / "ca.pem")],
         input="", capture_output=True, text=True, check=False, timeout=30)
     return re.findall(r"^(New|Reused), TLSv1\.2, Cipher is ", done.stdout, re.MULTILINE)
+
+
+def _s_client(port: int, ca: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-tls1_2", "-no_ticket",
+         "-CAfile", str(ca), "-verify_return_error", *arguments],
+        input="", capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+    found = re.findall(r"^(New|Reused), TLSv1\.2, Cipher is ECDHE", done.stdout, re.MULTILINE)
+    assert len(found) == 1, done.stdout + done.stderr
+    return "resumed" if found == ["Reused"] else "full"
+
+
+def openssl_pair(issuer: int, redeemer: int, ca: Path, folder: Path) -> str:
+    """Return ``resumed`` or ``full``: a session of one port, offered to another by s_client."""
+    session = str(folder / "session.pem")
+    assert _s_client(issuer, ca, "-sess_out", session) == "full"
+    return _s_client(redeemer, ca, "-sess_in", session)
+
+
+def tls12_context(ca: Path) -> ssl.SSLContext:
+    """Return an ordinary client context: TLS 1.2, no tickets."""
+    context = ssl.create_default_context(cafile=ca)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_TICKET
+    return context
+
+
+def _python_handshake(context: ssl.SSLContext, port: int,
+                      offered: ssl.SSLSession | None = None) -> tuple[str, ssl.SSLSession]:
+    plain = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
+    tls = context.wrap_socket(plain, server_hostname="127.0.0.1", session=offered)
+    assert tls.version() == "TLSv1.2"
+    found, session = "resumed" if tls.session_reused else "full", tls.session
+    assert session is not None
+    # Without close_notify OpenSSL would take the session for spoilt.
+    tls.unwrap().close()
+    return found, session
+
+
+def python_pair(issuer: int, redeemer: int, ca: Path) -> str:
+    """Return ``resumed`` or ``full``: a session of one port, offered to another by Python."""
+    context = tls12_context(ca)
+    found, session = _python_handshake(context, issuer)
+    assert found == "full"
+    found, _ = _python_handshake(context, redeemer, session)
+    return found
+
+
+def _relay(here: socket.socket, there: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := here.recv(16384):
+            there.sendall(data)
+    with contextlib.suppress(OSError):
+        there.shutdown(socket.SHUT_WR)
+
+
+def _lead(listener: socket.socket, ports: tuple[int, ...]) -> None:
+    """Lead the first connection to the first port, the second to the second."""
+    for port in ports:
+        client, _ = listener.accept()
+        with client, socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as node:
+            back = threading.Thread(target=_relay, args=(node, client))
+            back.start()
+            _relay(client, node)
+            back.join()
+
+
+@contextlib.contextmanager
+def _detour(*ports: int) -> Iterator[int]:
+    """Yield a port whose first connection leads to the first port, its second to the second."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(TIMEOUT_S)
+        leading = threading.Thread(target=_lead, args=(listener, ports))
+        leading.start()
+        yield listener.getsockname()[1]
+        leading.join()
+
+
+def gnutls_pair(issuer: int, redeemer: int, ca: Path) -> str:
+    """Return ``resumed`` or ``full``: a session of one port, offered to another by gnutls-cli.
+
+    ``gnutls-cli --resume`` reconnects to the address it was given and cannot be told another, so
+    what it is given is a relay of bytes that leads its second connection elsewhere.
+    """
+    with _detour(issuer, redeemer) as port:
+        done = subprocess.run(
+            ["gnutls-cli", "--resume", "--priority",
+             "NORMAL:-VERS-ALL:+VERS-TLS1.2:%NO_TICKETS", "--x509cafile", str(ca),
+             "--port", str(port), "127.0.0.1"],
+            input="", capture_output=True, text=True, check=False, timeout=3 * TIMEOUT_S)
+    assert done.stdout.count("- Handshake was completed") == 1, done.stdout + done.stderr
+    assert done.stdout.count("- Resume Handshake was completed") == 1, done.stdout + done.stderr
+    # Of a second handshake that is a full one it says nothing in particular.
+    return "resumed" if "*** This is a resumed session" in done.stdout else "full"
 
 
 def process_of(port: int) -> tuple[int, str]:

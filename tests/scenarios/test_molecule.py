@@ -12,7 +12,7 @@ SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.y
 
 
 def test_there_are_scenarios() -> None:
-    assert {"default", "negative"} <= set(SCENARIOS)
+    assert {"cluster", "default", "negative"} <= set(SCENARIOS)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
