@@ -76,7 +76,7 @@ def _cell(cell: dict[str, Any], *, dense: bool) -> dict[str, str]:
         offered, answered = (cell[key] or "nothing" for key in ("offered_id", "server_id"))
         title += f"; {cell['evidence']['why']}; offered {offered}, answered {answered}"
     return {"style": "unexpected" if unexpected else outcome, "title": title,
-            "text": f"{text} !" if unexpected and not dense else text}
+            "text": f"{text}{'' if dense else ' '}!" if unexpected else text}
 
 
 def _checks(results: dict[str, Any]) -> list[dict[str, Any]]:
