@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.openssl_broker import Broker
+from tests.support.mqtt_broker import MqttBroker
 
 
 @pytest.fixture
-def brokers(certificate: tuple[Path, Path]) -> Iterator[Callable[..., Broker]]:
+def brokers(certificate: tuple[Path, Path]) -> Iterator[Callable[..., MqttBroker]]:
     """Start brokers that end with the test."""
-    started: list[Broker] = []
+    started: list[MqttBroker] = []
 
-    def start(**options: object) -> Broker:
-        broker = Broker(*certificate, **options)  # type: ignore[arg-type]
+    def start(**options: object) -> MqttBroker:
+        broker = MqttBroker(*certificate, **options)  # type: ignore[arg-type]
         started.append(broker)
         return broker
 

@@ -1,7 +1,7 @@
 """The catalogue: every family's checks, in the order in which they run."""
 from __future__ import annotations
 
-from . import core
+from . import core, core_mqtt
 from .registry import Registry
 
 
@@ -9,4 +9,5 @@ def catalogue() -> Registry:
     """Return all checks."""
     registry = Registry()
     core.register(registry)
+    core_mqtt.register(registry)
     return registry

@@ -1,0 +1,234 @@
+"""CORE-06: MQTT, whole, over resumed connections."""
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ..model import Handshake, MqttResult, Outcome
+from ..mqtt.client import AclRefusedError, MqttError, UnsupportedVersionError
+from .bench import Bench, Contact, Target
+from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Status, Subject, Verdict
+from .verdicts import failed, passed, skipped, trouble
+
+try:
+    from ..mqtt.paho_session import Accepted, Identity, Link, PahoConnection
+except ImportError:
+    PAHO = False
+else:
+    PAHO = True
+"""Whether paho-mqtt is installed where the probe runs."""
+
+CONNECTIONS = 5
+"""One with clean start; one that begins a session, one that publishes meanwhile, one that comes
+back to the session, one that deletes it."""
+SESSION_EXPIRY_S = 300
+"""What is asked for, in seconds: if the session cannot be deleted, MQTT 5 forgets it then."""
+_LAST_DEADLINE_S = 1.0
+"""For each step of deleting a session when the check went wrong or the run is ending."""
+
+
+class _EndError(Exception):
+    """The measurement ended early, with this verdict."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.message)
+        self.verdict = verdict
+
+
+class _QosError(MqttError):
+    """The target grants QoS 0 only."""
+
+
+class _Node:
+    """The conversations with one node: each on a resumed connection of its own."""
+
+    def __init__(self, bench: Bench, name: str) -> None:
+        self._bench, self._name = bench, name
+        self.handshakes: list[Handshake] = []
+        self.left_behind = ""
+        """Client id whose session may be there still."""
+
+    def topic(self) -> str:
+        """Return a topic that nobody else uses."""
+        return f"{self._bench.settings.mqtt_topic.rstrip('/')}/{secrets.token_hex(6)}"
+
+    @contextlib.contextmanager
+    def connected(self, identity: Identity, *, last: bool = False,
+                  ) -> Iterator[tuple[PahoConnection, Accepted]]:
+        """Connect, and send DISCONNECT in the end.
+
+        ``last`` is for putting things in order: short deadlines, deaf to interrupts.
+
+        Raises:
+            _EndError: the connection was not resumed.
+            MqttError: MQTT did not work.
+            Interrupted: the run was asked to stop.
+        """
+        bench, settings = self._bench, self._bench.settings
+        seconds = min(settings.deadline_s, _LAST_DEADLINE_S) if last else settings.deadline_s
+        version = bench.mqtt_version(self._name)
+        connection = PahoConnection(Link(
+            lambda: bench.open(self._name, bench.sessions[self._name], heed_stop=not last,
+                               deadline_s=seconds),
+            version, settings.credentials, seconds, None if last else bench.stop), identity)
+        result = MqttResult(version, "mqtt_broken_off", "not resumed, so MQTT went no further")
+        try:
+            if connection.open():
+                self._demand_resumed(connection)
+                result = MqttResult(version, "mqtt_interrupted", "interrupted")
+                accepted = connection.await_connack()
+                result = MqttResult(version, "", "CONNACK accepted", accepted.connack_ms)
+                if accepted.assigned_client_id is not None:
+                    raise MqttError("other_client_id", "CONNACK assigns the client id "
+                                    f"{accepted.assigned_client_id} to a client that has one")
+                yield connection, accepted
+                connection.disconnect()
+        except MqttError as error:
+            result = MqttResult(version, error.cause, str(error), result.connack_ms)
+            raise
+        finally:
+            connection.close()
+            self._heard(connection, result)
+        self._demand_resumed(connection)
+
+    def _heard(self, connection: PahoConnection, result: MqttResult) -> None:
+        attempt = connection.attempt
+        if attempt is None:
+            return
+        handshake = attempt.handshake
+        if attempt.stream is not None:
+            handshake = replace(handshake, mqtt=result)
+        self.handshakes.append(handshake)
+        self._bench.heard(self._name, Contact(handshake))
+
+    def _demand_resumed(self, connection: PahoConnection) -> None:
+        attempt = connection.attempt
+        if attempt is None or attempt.handshake.outcome is Outcome.RESUMED:
+            return
+        # MQTT comes after; here only the TLS half is judged.
+        fine = replace(attempt.handshake, mqtt=MqttResult("", "", ""))
+        raise _EndError(trouble(Contact(fine)) or failed(
+            "not_resumed", f"{self._name} did not resume its session for paho-mqtt, although it "
+                           "did before"))
+
+    def clean_start(self) -> None:
+        """Everything a client does, with clean start."""
+        topic, payload = self.topic(), secrets.token_bytes(16)
+        with self.connected(Identity(self._new_id())) as (client, accepted):
+            _demand_absent(accepted, "a client with clean start")
+            _subscribe(client, topic)
+            client.publish(topic, payload)
+            client.await_message(topic, payload, "publish_not_received")
+            client.ping()
+
+    def persistent_session(self) -> bool:
+        """A session outlives its connection. Returns False when the target offers none."""
+        identity = Identity(self._new_id(), clean_start=False, expiry_s=SESSION_EXPIRY_S)
+        before = len(self.handshakes)
+        try:
+            offered = self._stay_and_return(identity)
+        except BaseException:
+            if any(handshake.failure is None for handshake in self.handshakes[before:]):
+                with contextlib.suppress(MqttError, _EndError):
+                    self._forget(identity, last=True)
+            raise
+        self._forget(identity)
+        return offered
+
+    def _stay_and_return(self, identity: Identity) -> bool:
+        topic, payload = self.topic(), secrets.token_bytes(16)
+        with self.connected(identity) as (client, accepted):
+            _demand_absent(accepted, "a client id never used before")
+            granted = accepted.expiry_s is None or accepted.expiry_s > 0
+            _subscribe(client, topic)
+        with self.connected(Identity(self._new_id())) as (publisher, _):
+            publisher.publish(topic, payload)
+        with self.connected(identity) as (client, accepted):
+            if not granted:
+                _demand_absent(accepted, "a session it had refused to keep (Session Expiry "
+                                         "Interval 0)")
+            elif not accepted.session_present:
+                raise MqttError("session_not_present", "CONNACK tells no session to a client that "
+                                "came back to its persistent session")
+            else:
+                client.await_message(topic, payload, "message_lost")
+        return granted
+
+    def _forget(self, identity: Identity, *, last: bool = False) -> None:
+        self.left_behind = identity.client_id
+        with self.connected(replace(identity, clean_start=True, expiry_s=0),
+                            last=last) as (_, accepted):
+            _demand_absent(accepted, "a client with clean start")
+        self.left_behind = ""
+
+    def _new_id(self) -> str:
+        return self._bench.settings.credentials.new_client_id()
+
+
+def _subscribe(client: PahoConnection, topic: str) -> None:
+    if client.subscribe(topic) == 0:
+        raise _QosError("qos_1_not_granted", f"SUBSCRIBE to {topic} was granted QoS 0 only")
+
+
+def _demand_absent(accepted: Accepted, whom: str) -> None:
+    """Judge what every CONNACK must say to a client without a session (MQTT 3.2.2.2)."""
+    if accepted.session_present:
+        raise MqttError("session_present_wrongly", f"CONNACK tells a session to {whom}")
+
+
+def mqtt_over_resumed_connections(bench: Bench, subject: Subject) -> Verdict:
+    """CORE-06: a resumed connection carries everything MQTT does, and changes no identity."""
+    (name,) = subject
+    node = _Node(bench, name)
+    try:
+        node.clean_start()
+        offered = node.persistent_session()
+    except _EndError as end:
+        verdict = end.verdict
+        return Verdict(verdict.status, verdict.reason, verdict.message + _left(node),
+                       tuple(node.handshakes))
+    except (AclRefusedError, _QosError) as error:
+        return Verdict(Status.SKIPPED, error.cause,
+                       f"{name}: {error}; resumption_mqtt_topic says where to publish{_left(node)}",
+                       tuple(node.handshakes))
+    except UnsupportedVersionError as error:
+        return Verdict(Status.SKIPPED, error.cause, f"{name}: {error}", tuple(node.handshakes))
+    except MqttError as error:
+        return failed(error.cause, f"{name}: on a resumed connection {error}{_left(node)}",
+                      *node.handshakes)
+    version = bench.mqtt_version(name)
+    session = "a persistent session was kept" if offered else \
+        "persistent sessions are not offered (Session Expiry Interval 0)"
+    asked = "; no driver can ask the node whether it still knows the client's certificate" \
+        if bench.engine.has_client_certificate else ""
+    return passed(f"{name} carries MQTT {version} over {CONNECTIONS} resumed connections; "
+                  f"{session}{asked}", *node.handshakes)
+
+
+def _left(node: _Node) -> str:
+    return f"; the persistent session of {node.left_behind} may be left behind" \
+        if node.left_behind else ""
+
+
+def _applies(target: Target) -> str | Verdict | None:
+    if target.settings.cache_scope == "none":
+        return "resumption_cache_scope none declares that nothing resumes"
+    if not PAHO:
+        return skipped("paho_missing", "paho-mqtt 2 is not installed where the probe runs: "
+                                       "pip install paho-mqtt==2.2.0")
+    return None
+
+
+def register(registry: Registry) -> None:
+    """Add the family."""
+    registry.add(Check(
+        "CORE-06", "MQTT works over resumed connections",
+        "Over resumed connections CONNECT, SUBSCRIBE, a QoS 1 round trip, PING and DISCONNECT "
+        "work; with clean start no session is present, and a persistent session is told of, keeps "
+        "its QoS 1 messages and is gone when deleted.",
+        "MQTT 3.1.1 and 5.0, 3.1.2.4, 3.2.2.2, 4.1, 4.3.2", Level.MUST, Impact.SAFE, Per.NODE,
+        Cost(resumed=CONNECTIONS), mqtt_over_resumed_connections,
+        "Devices that resume are connected and yet get no messages, lose their subscriptions, or "
+        "are taken for somebody else.", (Need("CORE-02"),), _applies))

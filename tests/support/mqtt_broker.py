@@ -1,0 +1,316 @@
+"""A little MQTT broker on OpenSSL's server side, in 3.1.1 and 5, with faults to order.
+
+Topics are matched whole, without wildcards; QoS 2, retained messages and wills are not there.
+"""
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.openssl_broker import Broker
+
+FAULTS = frozenset((
+    "no_connack", "refuses_version", "refuses_password", "no_connect", "assigns_client_id",
+    "no_suback", "no_puback", "no_pingresp", "drops_publish", "changes_payload", "grants_qos_0",
+    "acl_subscribe", "acl_publish", "acl_disconnect", "closes_on_subscribe", "closes_on_publish",
+    "resets_on_publish", "breaks_protocol", "sends_nonsense", "floods", "never_present",
+    "always_present", "loses_messages", "keeps_after_clean_start", "hangs_up_on_deletion",
+    "expiry_0"))
+
+
+@dataclass
+class _Session:
+    topics: set[str] = field(default_factory=set)
+    waiting: deque[tuple[str, bytes]] = field(default_factory=deque)
+    connected: bool = True
+    expiry: int = 0
+
+
+@dataclass
+class _Connect:
+    level: int
+    client_id: str
+    clean: bool
+    expiry: int
+    username: str | None
+    password: str | None
+
+
+class _HangUpError(Exception):
+    """Close this connection."""
+
+
+class MqttBroker(Broker):
+    """Listens on a free loopback port until :meth:`stop`."""
+
+    def __init__(self, cert_file: Path, key_file: Path, *, password: str | None = None,
+                 **options: Any) -> None:
+        self.faults: set[str] = set()
+        self.sessions: dict[str, _Session] = {}
+        """By client id; a session whose client is away is here when it is persistent."""
+        self.client_ids: list[str] = []
+        """Of every CONNECT, in order."""
+        self.topics_seen: list[str] = []
+        self.conversations: list[list[int]] = []
+        """By connection, in order: the types of its packets."""
+        self._password = password
+        self._lock = threading.RLock()
+        self._fixed_connack = "connack" in options
+        super().__init__(cert_file, key_file, **options)
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError, _HangUpError), connection:
+            connection.settimeout(5)
+            with self._context_for_one().wrap_socket(connection, server_side=True) as tls:
+                self.handshakes += 1
+                try:
+                    _Client(self, tls).serve()
+                finally:
+                    tls.settimeout(5)
+                    tls.unwrap()
+
+    # -- What clients ask of the broker ------------------------------------------------------------
+
+    def connect(self, wanted: _Connect) -> tuple[_Session, bool]:
+        """Return the client's session and whether it was there before."""
+        with self._lock:
+            self.client_ids.append(wanted.client_id)
+            found = self.sessions.get(wanted.client_id)
+            if found is not None and wanted.clean and "keeps_after_clean_start" not in self.faults:
+                found = None
+            session = found or _Session()
+            session.connected, session.expiry = True, wanted.expiry
+            self.sessions[wanted.client_id] = session
+            return session, found is not None
+
+    def leave(self, client_id: str, session: _Session) -> None:
+        """The client's connection is gone."""
+        with self._lock:
+            session.connected = False
+            if not session.expiry and self.sessions.get(client_id) is session:
+                del self.sessions[client_id]
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Put a message into every subscriber's queue."""
+        with self._lock:
+            for session in self.sessions.values():
+                if topic in session.topics and (
+                        session.connected or "loses_messages" not in self.faults):
+                    session.waiting.append((topic, payload))
+
+    @property
+    def answer(self) -> bytes | None:
+        """The CONNACK a test asked for, byte by byte."""
+        return self._connack if self._fixed_connack else None
+
+    @property
+    def speaks_v5(self) -> bool:
+        """Whether MQTT 5 is spoken."""
+        return self._speaks_v5
+
+    def knows(self, wanted: _Connect) -> bool:
+        """Tell whether the password is right."""
+        return self._password is None or (wanted.username, wanted.password) == (
+            "probe", self._password)
+
+
+class _Client:
+    """One connection."""
+
+    def __init__(self, broker: MqttBroker, tls: ssl.SSLSocket) -> None:
+        self._broker, self._tls = broker, tls
+        self._buffer = b""
+        self._level = 4
+        self._session = _Session()
+        self._next_id = 0
+        self._heard: list[int] = []
+        broker.conversations.append(self._heard)
+
+    def _has(self, fault: str) -> bool:
+        return fault in self._broker.faults
+
+    def serve(self) -> None:
+        kind, body = self._packet()
+        if kind >> 4 != 1:
+            return
+        wanted = _connect(body)
+        self._level = wanted.level
+        refusal = self._refusal(wanted)
+        if refusal is not None:
+            self._tls.sendall(refusal)
+            return
+        self._session, present = self._broker.connect(wanted)
+        try:
+            self._accept(wanted, present=present)
+            while True:
+                kind, body = self._packet()
+                self._handle(kind, body)
+        finally:
+            self._broker.leave(wanted.client_id, self._session)
+
+    def _refusal(self, wanted: _Connect) -> bytes | None:
+        if self._has("no_connect"):
+            raise _HangUpError
+        if self._has("hangs_up_on_deletion") and wanted.clean and (
+                wanted.client_id in self._broker.sessions):
+            raise _HangUpError
+        code = None
+        if (wanted.level == 5 and not self._broker.speaks_v5) or self._has("refuses_version"):
+            return b"\x20\x02\x00\x01"
+        if not self._broker.knows(wanted) or self._has("refuses_password"):
+            code = 0x86 if wanted.level == 5 else 4
+        if code is None:
+            return None
+        return bytes((0x20, 3, 0, code, 0)) if wanted.level == 5 else bytes((0x20, 2, 0, code))
+
+    def _accept(self, wanted: _Connect, *, present: bool) -> None:
+        if self._has("no_connack"):
+            time.sleep(1)
+            raise _HangUpError
+        if self._has("always_present") and not wanted.clean:
+            present = True
+        if self._has("never_present"):
+            present = False
+        if wanted.level == 4:
+            self._tls.sendall(bytes((0x20, 2, present, 0)))
+            return
+        properties = b""
+        if self._has("expiry_0"):
+            self._session.expiry = 0
+            properties += b"\x11\x00\x00\x00\x00"
+        if self._has("assigns_client_id"):
+            properties += b"\x12" + _string("somebody-else")
+        body = bytes((present, 0, len(properties))) + properties
+        self._tls.sendall(self._broker.answer or b"\x20" + bytes((len(body),)) + body)
+
+    def _packet(self) -> tuple[int, bytes]:
+        """Return the next packet; meanwhile deliver what waits for this client."""
+        self._tls.settimeout(0.02)
+        while (found := self._whole()) is None:
+            self._deliver()
+            try:
+                data = self._tls.recv(4096)
+            except TimeoutError:
+                continue
+            if not data:
+                raise _HangUpError
+            self._buffer += data
+        self._heard.append(found[0] >> 4)
+        return found
+
+    def _whole(self) -> tuple[int, bytes] | None:
+        length, shift = 0, 0
+        for at, byte in enumerate(self._buffer[1:5], 2):
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if not byte & 0x80:
+                if len(self._buffer) < at + length:
+                    return None
+                packet = self._buffer[0], self._buffer[at:at + length]
+                self._buffer = self._buffer[at + length:]
+                return packet
+        return None
+
+    def _deliver(self) -> None:
+        while self._session.waiting:
+            topic, payload = self._session.waiting.popleft()
+            if self._has("changes_payload"):
+                payload = payload[::-1] + b"!"
+            self._next_id += 1
+            properties = b"\x00" if self._level == 5 else b""
+            self._send(0x32, _string(topic) + self._next_id.to_bytes(2, "big") + properties
+                       + payload)
+
+    def _send(self, first: int, body: bytes) -> None:
+        assert len(body) < 128
+        self._tls.sendall(bytes((first, len(body))) + body)
+
+    def _handle(self, first: int, body: bytes) -> None:
+        kind = first >> 4
+        if kind == 3:
+            self._publish(body)
+        elif kind == 8:
+            self._subscribe(body)
+        elif kind == 12:
+            if not self._has("no_pingresp"):
+                self._tls.sendall(b"\xd0\x00")
+        elif kind == 14:
+            raise _HangUpError
+
+    def _subscribe(self, body: bytes) -> None:
+        at = 3 + body[2] if self._level == 5 else 2
+        topic, _ = _take(body, at)
+        self._broker.topics_seen.append(topic)
+        granted = 0 if self._has("grants_qos_0") else 1
+        if self._has("closes_on_subscribe"):
+            raise _HangUpError
+        if self._has("sends_nonsense"):
+            self._tls.sendall(b"\x30\xff\xff\xff\xff\xff")
+        if self._has("breaks_protocol"):
+            self._tls.sendall(b"\x90\x01\x00")
+        if self._has("floods"):
+            for _ in range(40):
+                self._tls.sendall(b"\x30\xff\x0f\x00\x01x\x00" + bytes(2047 - 4))
+        if self._has("acl_subscribe"):
+            granted = 0x87 if self._level == 5 else 0x80
+        else:
+            self._session.topics.add(topic)
+        if not self._has("no_suback"):
+            properties = b"\x00" if self._level == 5 else b""
+            self._send(0x90, body[:2] + properties + bytes((granted,)))
+
+    def _publish(self, body: bytes) -> None:
+        topic, at = _take(body, 0)
+        identifier = body[at:at + 2]
+        payload = body[at + 2 + (1 + body[at + 2] if self._level == 5 else 0):]
+        if self._has("closes_on_publish"):
+            raise _HangUpError
+        if self._has("resets_on_publish"):
+            self._tls.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            socket.socket(fileno=self._tls.detach()).close()
+            raise _HangUpError
+        if self._has("acl_disconnect"):
+            self._tls.sendall(b"\xe0\x02\x87\x00" if self._level == 5 else b"")
+            raise _HangUpError
+        if self._has("acl_publish") and self._level == 5:
+            self._send(0x40, identifier + b"\x87")
+            return
+        if not self._has("drops_publish"):
+            self._broker.publish(topic, payload)
+        if not self._has("no_puback"):
+            self._send(0x40, identifier)
+
+
+def _string(text: str) -> bytes:
+    return len(text.encode()).to_bytes(2, "big") + text.encode()
+
+
+def _take(body: bytes, at: int) -> tuple[str, int]:
+    end = at + 2 + int.from_bytes(body[at:at + 2], "big")
+    return body[at + 2:end].decode(), end
+
+
+def _connect(body: bytes) -> _Connect:
+    _, at = _take(body, 0)
+    level, flags = body[at], body[at + 1]
+    at += 4
+    clean = bool(flags & 2)
+    expiry = 0 if clean else 1
+    if level == 5:
+        properties = body[at + 1:at + 1 + body[at]]
+        at += 1 + len(properties)
+        expiry = int.from_bytes(properties[1:5], "big") if properties[:1] == b"\x11" else 0
+    client_id, at = _take(body, at)
+    username = password = None
+    if flags & 0x80:
+        username, at = _take(body, at)
+    if flags & 0x40:
+        password, at = _take(body, at)
+    return _Connect(level, client_id, clean, expiry, username, password)
