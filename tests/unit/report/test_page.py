@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from ansible_collections.emqx.conformance.plugins.module_utils.report.page import Page, PageError
 
 TEMPLATE = Path(__file__).parents[3] / "templates" / "report.html.j2"
@@ -14,7 +13,8 @@ TEMPLATE = Path(__file__).parents[3] / "templates" / "report.html.j2"
 
 def results(count: int, **changed: Any) -> dict[str, Any]:
     names = [f"n{number}" for number in range(1, count + 1)]
-    matrix = [{"issuer": issuer, "redeemer": redeemer,
+    matrix: list[dict[str, Any]] = [{
+               "issuer": issuer, "redeemer": redeemer,
                "outcome": "resumed" if issuer == redeemer else "full",
                "expected": "resumed" if issuer == redeemer else "full", "passed": True,
                "reason": "", "offered_id": "aa", "server_id": "bb", "evidence": {}}
