@@ -104,6 +104,13 @@ def test_the_registry_refuses_a_second_owner_and_a_need_that_runs_later() -> Non
                            lambda *_: passed("x"), "Nothing.", (Need("X-03"),)))
 
 
+def test_checks_run_in_the_order_of_their_ids_after_what_they_need() -> None:
+    ids = [check.id for check in catalogue()]
+    assert ids == [f"CORE-{number:02d}" for number in range(1, 10)]
+    for check in catalogue():
+        assert all(ids.index(need.check) < ids.index(check.id) for need in check.needs)
+
+
 def test_every_check_of_the_catalogue_says_what_it_judges() -> None:
     for check in catalogue():
         assert check.requirement.endswith(".")

@@ -137,19 +137,26 @@ class Check:
     A sentence, or a verdict where the reason has a token of its own.
     """
 
+    @property
+    def family(self) -> str:
+        """``CORE`` of ``CORE-01``."""
+        return self.id.partition("-")[0]
+
     def cost_for(self, target: Target) -> Cost:
         """Return what one subject of this target costs."""
         return self.cost if isinstance(self.cost, Cost) else self.cost(target)
 
 
 class Registry:
-    """All checks, in the order in which they run."""
+    """All checks, in the order in which they run: by id, families as they were added."""
 
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
 
     def __iter__(self) -> Iterator[Check]:
-        return iter(self._checks.values())
+        families = list(dict.fromkeys(check.family for check in self._checks.values()))
+        return iter(sorted(self._checks.values(),
+                           key=lambda check: (families.index(check.family), check.id)))
 
     def add(self, check: Check) -> None:
         """Add a check whose needs are already there.
