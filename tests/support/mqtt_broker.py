@@ -51,7 +51,8 @@ class MqttBroker(Broker):
     """Listens on a free loopback port until :meth:`stop`."""
 
     def __init__(self, cert_file: Path, key_file: Path, *, password: str | None = None,
-                 **options: Any) -> None:
+                 waits_for_close: bool = False, **options: Any) -> None:
+        """``waits_for_close``: after DISCONNECT it is the client who closes."""
         self.faults: set[str] = set()
         self.sessions: dict[str, _Session] = {}
         """By client id; a session whose client is away is here when it is persistent."""
@@ -60,6 +61,7 @@ class MqttBroker(Broker):
         self.topics_seen: list[str] = []
         self.conversations: list[list[int]] = []
         """By connection, in order: the types of its packets."""
+        self.waits_for_close = waits_for_close
         self._password = password
         self._lock = threading.RLock()
         self._fixed_connack = "connack" in options
@@ -242,6 +244,9 @@ class _Client:
             if not self._has("no_pingresp"):
                 self._tls.sendall(b"\xd0\x00")
         elif kind == 14:
+            self._tls.settimeout(5)
+            while self._broker.waits_for_close and self._tls.recv(4096):
+                pass
             raise _HangUpError
 
     def _subscribe(self, body: bytes) -> None:
