@@ -19,6 +19,7 @@
     session_cache_max := pos_integer() | default,
     connect_timeout := timeout(),
     max_packet_size := pos_integer(),
+    users := embedded_node_users:users(),
     listeners := [listener()]
 }.
 
@@ -27,7 +28,7 @@
 read(File) ->
     case file:consult(File) of
         {ok, [#{node := _, peers := _, session_lifetime := _, session_cache_max := _,
-                connect_timeout := _, max_packet_size := _, listeners := _} = Config]} ->
+                connect_timeout := _, max_packet_size := _, users := _, listeners := _} = Config]} ->
             Config;
         {ok, _Other} ->
             throw({cannot_boot, [File, " is not a map with all the keys a node needs"]});

@@ -1,15 +1,18 @@
-%% @doc One client: upgrade to TLS, then MQTT until either side closes.
+%% @doc One connection: upgrade to TLS, CONNECT, then packets between client and session until
+%% either side closes.
 -module(embedded_node_connection).
 -behaviour(gen_server).
 
 -export([start_link/2, socket_is_yours/1, socket_is_gone/1]).
--export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2,
+         format_status/1]).
 
 -record(state, {
     settings :: map(),
     socket :: gen_tcp:socket() | ssl:sslsocket(),
     parser :: embedded_node_frame:parser(),
-    session = none :: embedded_node_session:session() | none,
+    session = none :: pid() | none,
+    allowance_ms = 0 :: non_neg_integer(),
     last_heard = 0 :: integer()
 }).
 
@@ -55,22 +58,25 @@ handle_cast(gone, State) ->
 handle_info({ssl, _Socket, Bytes}, #state{parser = Parser} = State) ->
     packets(State#state{parser = embedded_node_frame:feed(Bytes, Parser),
                         last_heard = now_ms()});
-handle_info({deliver, Message}, #state{session = Session} = State) when Session =/= none ->
-    {ok, Packets, Next} = embedded_node_session:deliver(Message, Session),
-    send_or_stop(Packets, State#state{session = Next});
+handle_info({send, Packets, Then}, State) ->
+    case {send(Packets, State), Then} of
+        {ok, quiet} -> {noreply, State};
+        {ok, more} -> await_more(State);
+        {_, _} -> {stop, normal, State}
+    end;
+handle_info({'DOWN', _Monitor, process, _Session, _Reason}, State) ->
+    {stop, normal, State};
 handle_info(connect_timeout, #state{session = none} = State) ->
     {stop, normal, State};
 handle_info(connect_timeout, State) ->
     {noreply, State};
-handle_info(keep_alive, #state{session = Session, last_heard = Heard} = State) ->
-    case Heard + allowance_ms(Session) - now_ms() of
+handle_info(keep_alive, #state{allowance_ms = Allowance, last_heard = Heard} = State) ->
+    case Heard + Allowance - now_ms() of
         Left when Left > 0 ->
             erlang:send_after(Left, self(), keep_alive),
             {noreply, State};
         _Overdue -> refuse(keep_alive_timeout, State)
     end;
-handle_info(taken_over, State) ->
-    refuse(taken_over, State);
 handle_info(timeout, State) ->
     {stop, normal, State};
 handle_info({ssl_closed, _Socket}, State) ->
@@ -80,53 +86,53 @@ handle_info({ssl_error, _Socket, _Reason}, State) ->
 handle_info(_Unexpected, State) ->
     {noreply, State}.
 
-terminate(_Reason, #state{session = none} = State) ->
-    close(State);
-terminate(_Reason, #state{session = Session} = State) ->
-    ok = embedded_node_session:publish_will(Session),
-    close(State).
+%% The session sees this process go, and publishes the will.
+terminate(_Reason, #state{socket = Socket}) when is_port(Socket) -> gen_tcp:close(Socket);
+terminate(_Reason, #state{socket = Socket}) -> ssl:close(Socket).
 
-close(#state{socket = Socket}) when is_port(Socket) -> gen_tcp:close(Socket);
-close(#state{socket = Socket}) -> ssl:close(Socket).
+%% What came from the client may hold its password: a crash report shows none of it.
+format_status(Status) ->
+    maps:map(fun(log, _Events) -> [];
+                (reason, Reason) -> Reason;
+                (_Key, _Value) -> hidden
+             end, Status).
 
+%% Whatever is whole goes on at once; more is read when it was answered.
 packets(#state{parser = Parser} = State) ->
+    {Packets, End, Rest} = parsed(Parser, []),
+    handle(Packets, End, State#state{parser = Rest}).
+
+parsed(Parser, Packets) ->
     case embedded_node_frame:next(Parser) of
-        {more, Kept} -> await_more(State#state{parser = Kept});
-        {ok, Packet, Rest} -> packet(Packet, State#state{parser = Rest});
-        {error, Reason} -> refuse(Reason, State)
+        {ok, Packet, Rest} -> parsed(Rest, [Packet | Packets]);
+        {more, Rest} -> {lists:reverse(Packets), more, Rest};
+        {error, Reason} -> {lists:reverse(Packets), {error, Reason}, Parser}
     end.
 
-packet({connect, Connect}, #state{session = none, settings = Settings} = State) ->
-    case embedded_node_session:connect(Connect, maps:get(max_packet_size, Settings)) of
-        {ok, Packets, Session} ->
-            embedded_node_stats:count(mqtt_connects),
-            ok = watch_keep_alive(Session),
-            continue(Packets, State#state{session = Session});
+handle([], more, State) ->
+    await_more(State);
+handle([], {error, Reason}, #state{session = none} = State) ->
+    refuse(Reason, State);
+%% The parser lets nothing else come first.
+handle([{connect, Connect} | Rest], End, #state{session = none} = State) ->
+    case embedded_node_session:admit(Connect, maps:get(users, State#state.settings)) of
+        {ok, Admitted} -> handle(Rest, End, attached(Admitted, State));
         {refuse, Packets, Reason} ->
             logger:info("CONNECT refused: ~ts", [Reason]),
             _ = send(Packets, State),
             {stop, normal, State}
     end;
-packet(Packet, #state{session = Session} = State) ->
-    case embedded_node_session:packet(Packet, Session) of
-        {ok, Packets, Next} -> continue(Packets, State#state{session = Next});
-        {stop, Packets, Reason, Last} ->
-            logger:info("closed: ~0p", [Reason]),
-            _ = send(Packets, State),
-            {stop, normal, State#state{session = Last}}
-    end.
+handle(Packets, End, #state{session = Session} = State) ->
+    ok = embedded_node_client:packets(Session, Packets, End),
+    {noreply, State}.
 
-continue(Packets, State) ->
-    case send(Packets, State) of
-        ok -> packets(State);
-        {error, _Reason} -> {stop, normal, State}
-    end.
-
-send_or_stop(Packets, State) ->
-    case send(Packets, State) of
-        ok -> {noreply, State};
-        {error, _Reason} -> {stop, normal, State}
-    end.
+attached(#{keep_alive := Seconds} = Connect, #state{settings = Settings} = State) ->
+    Session = embedded_node_clients:attach(Connect, maps:get(max_packet_size, Settings)),
+    _ = erlang:monitor(process, Session),
+    embedded_node_stats:count(mqtt_connects),
+    Allowance = allowance_ms(Seconds),
+    [erlang:send_after(Allowance, self(), keep_alive) || Allowance > 0],
+    State#state{session = Session, allowance_ms = Allowance}.
 
 refuse(Reason, #state{parser = Parser} = State) ->
     {Version, Packets} =
@@ -151,17 +157,9 @@ await_more(#state{socket = Socket} = State) ->
         {error, _Closed} -> {stop, normal, State}
     end.
 
-watch_keep_alive(Session) ->
-    case allowance_ms(Session) of
-        0 -> ok;
-        Allowance ->
-            erlang:send_after(Allowance, self(), keep_alive),
-            ok
-    end.
-
 %% One and a half times the promise (3.1.2.10).
-allowance_ms(Session) ->
-    embedded_node_session:keep_alive(Session) * 1500.
+allowance_ms(Seconds) ->
+    Seconds * 1500.
 
 now_ms() ->
     erlang:monotonic_time(millisecond).

@@ -78,6 +78,7 @@ status(Listeners) ->
                                 <<"completed">> => maps:get(completed, Stats),
                                 <<"failed">> => maps:get(failed, Stats)},
           <<"mqtt_connects">> => maps:get(mqtt_connects, Stats),
+          <<"sessions">> => embedded_node_client_sup:count(),
           <<"uptime_s">> => UptimeMs div 1000}).
 
 listener(#{name := Name, type := Type, bind := Bind} = Listener) ->

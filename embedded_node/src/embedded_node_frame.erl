@@ -6,7 +6,7 @@
 
 -export([new/1, feed/2, next/1, version/1]).
 -export([serialize/2]).
--export_type([parser/0, packet/0, properties/0, version/0]).
+-export_type([parser/0, packet/0, connect/0, will/0, properties/0, version/0]).
 
 -record(parser, {
     buffer = <<>> :: binary(),
@@ -19,13 +19,17 @@
 -type properties() :: #{atom() => term()}.
 -type qos() :: 0..2.
 -type will() :: #{topic := binary(), payload := binary(), qos := qos(), retain := boolean(),
-                  properties := properties()}.
+                  delay := Seconds :: 0..16#FFFFFFFF, properties := properties()}.
+%% The password is wrapped, so that no crash report can show it.
+-type connect() ::
+    #{version := version(), client_id := binary(), clean_start := boolean(),
+      keep_alive := 0..16#FFFF, will := will() | none, properties := properties(),
+      username := binary() | none, password := fun(() -> binary()) | none}.
 -type packet() ::
-    {connect, #{version := version(), client_id := binary(), clean_start := boolean(),
-                keep_alive := 0..16#FFFF, will := will() | none, properties := properties()}}
-  | {connack, byte(), properties()}
+    {connect, connect()}
+  | {connack, SessionPresent :: 0..1, Code :: byte(), properties()}
   | {publish, #{topic := binary(), payload := binary(), qos := qos(), retain := boolean(),
-                id := 0..16#FFFF, properties := properties()}}
+                dup := boolean(), id := 0..16#FFFF, properties := properties()}}
   | {puback, Id :: 1..16#FFFF, Code :: byte()}
   | {subscribe, Id :: 1..16#FFFF, properties(), [{binary(), #{qos := qos(), no_local := boolean()}}]}
   | {suback, Id :: 1..16#FFFF, [byte()]}
@@ -33,7 +37,8 @@
   | {unsuback, Id :: 1..16#FFFF, [byte()]}
   | pingreq
   | pingresp
-  | {disconnect, Code :: byte()}.
+  | {disconnect, Code :: byte(), properties()}    % from the client
+  | {disconnect, Code :: byte()}.                 % from this node
 -type refusal() ::
     malformed | protocol_error | packet_too_large | {unsupported_level, byte()} | qos_not_supported.
 
@@ -106,7 +111,7 @@ packet(?CONNECT, _Flags, _Body, _Version) -> throw(protocol_error);
 packet(?PUBLISH, Flags, Body, Version) -> publish(<<Flags:4>>, Body, Version);
 packet(?PUBACK, 0, <<Id:16>>, _Version) -> {puback, packet_id(Id), 0};
 packet(?PUBACK, 0, <<Id:16, Code, Rest/binary>>, 5) ->
-    ok = trailing_properties(Rest, [reason_string]),
+    _ = trailing_properties(Rest, [reason_string]),
     {puback, packet_id(Id), Code};
 packet(?SUBSCRIBE, 2#0010, <<Id:16, Rest/binary>>, Version) ->
     {Properties, Filters} = properties(Rest, Version, [subscription_identifier]),
@@ -115,10 +120,10 @@ packet(?UNSUBSCRIBE, 2#0010, <<Id:16, Rest/binary>>, Version) ->
     {_Properties, Filters} = properties(Rest, Version, []),
     {unsubscribe, packet_id(Id), filters(Filters)};
 packet(?PINGREQ, 0, <<>>, _Version) -> pingreq;
-packet(?DISCONNECT, 0, <<>>, _Version) -> {disconnect, 0};
+packet(?DISCONNECT, 0, <<>>, _Version) -> {disconnect, 0, #{}};
 packet(?DISCONNECT, 0, <<Code, Rest/binary>>, 5) ->
-    ok = trailing_properties(Rest, [session_expiry, reason_string, server_reference]),
-    {disconnect, Code};
+    {disconnect, Code,
+     trailing_properties(Rest, [session_expiry, reason_string, server_reference])};
 packet(Type, _Flags, _Body, _Version) when Type =:= 0; Type =:= 15 -> throw(protocol_error);
 %% PUBREC, PUBREL and PUBCOMP belong to QoS 2, which CONNACK does not offer.
 packet(Type, _Flags, _Body, _Version) when Type >= 5, Type =< 7 -> throw(protocol_error);
@@ -139,12 +144,16 @@ connect_flags(Version, <<User:1, Password:1, WillRetain:1, WillQos:2, Will:1, Cl
                                    maximum_packet_size]),
     {ClientId, AfterId} = string(AfterProperties),
     {TheWill, AfterWill} = will(Will, Version, WillQos, WillRetain =:= 1, AfterId),
-    {_UserName, AfterUser} = optional(User, fun string/1, AfterWill),
-    {_Password, Nothing} = optional(Password, fun bytes/1, AfterUser),
+    {UserName, AfterUser} = optional(User, fun string/1, AfterWill),
+    {ThePassword, Nothing} = optional(Password, fun bytes/1, AfterUser),
     Nothing =:= <<>> orelse throw(malformed),
     {connect, #{version => Version, client_id => ClientId, clean_start => Clean =:= 1,
-                keep_alive => KeepAlive, will => TheWill, properties => Properties}};
+                keep_alive => KeepAlive, will => TheWill, properties => Properties,
+                username => UserName, password => wrapped(ThePassword)}};
 connect_flags(_Version, _Rest) -> throw(malformed).
+
+wrapped(none) -> none;
+wrapped(Password) -> fun() -> Password end.
 
 %% 3.1.2.5 and following; a password without a user name is allowed from version 5 on.
 sane_connect_flags(_Version, _User, _Password, _Retain, 3, _Will) -> throw(malformed);
@@ -162,18 +171,19 @@ will(1, Version, Qos, Retain, Rest) ->
     {Payload, AfterPayload} = bytes(AfterTopic),
     embedded_node_topic:is_name(Topic) orelse throw(malformed),
     {#{topic => Topic, payload => Payload, qos => Qos, retain => Retain,
+       delay => maps:get(will_delay, Properties, 0),
        properties => maps:remove(will_delay, Properties)}, AfterPayload}.
 
 publish(<<_Dup:1, 3:2, _Retain:1>>, _Body, _Version) -> throw(malformed);
 publish(<<1:1, 0:2, _Retain:1>>, _Body, _Version) -> throw(malformed);
-publish(<<_Dup:1, Qos:2, Retain:1>>, Body, Version) ->
+publish(<<Dup:1, Qos:2, Retain:1>>, Body, Version) ->
     {Topic, AfterTopic} = string(Body),
     {Id, AfterId} = publish_id(Qos, AfterTopic),
     {Properties, Payload} =
         properties(AfterId, Version, [payload_format, message_expiry, topic_alias, response_topic,
                                       correlation_data, content_type]),
     {publish, #{topic => Topic, payload => Payload, qos => Qos, retain => Retain =:= 1,
-                id => Id, properties => Properties}}.
+                dup => Dup =:= 1, id => Id, properties => Properties}}.
 
 publish_id(0, Rest) -> {0, Rest};
 publish_id(_Qos, <<Id:16, Rest/binary>>) -> {packet_id(Id), Rest};
@@ -234,10 +244,10 @@ properties(Bytes, 5, Allowed) ->
     end.
 
 %% PUBACK and DISCONNECT may leave out the length too.
-trailing_properties(<<>>, _Allowed) -> ok;
+trailing_properties(<<>>, _Allowed) -> #{};
 trailing_properties(Bytes, Allowed) ->
     case properties(Bytes, 5, Allowed) of
-        {_Properties, <<>>} -> ok;
+        {Properties, <<>>} -> Properties;
         _ -> throw(malformed)
     end.
 
@@ -309,12 +319,12 @@ property_type(_Unknown) -> throw(malformed).
 
 %% @doc The bytes of what this node sends.
 -spec serialize(packet(), version()) -> iodata().
-serialize({connack, Code, _Properties}, 4) -> fixed(?CONNACK, 0, <<0, Code>>);
-serialize({connack, Code, Properties}, 5) ->
-    fixed(?CONNACK, 0, [<<0, Code>>, property_block(Properties)]);
-serialize({publish, #{topic := Topic, payload := Payload, qos := Qos, id := Id,
+serialize({connack, Present, Code, _Properties}, 4) -> fixed(?CONNACK, 0, <<Present, Code>>);
+serialize({connack, Present, Code, Properties}, 5) ->
+    fixed(?CONNACK, 0, [<<Present, Code>>, property_block(Properties)]);
+serialize({publish, #{topic := Topic, payload := Payload, qos := Qos, dup := Dup, id := Id,
                       properties := Properties}}, Version) ->
-    fixed(?PUBLISH, Qos bsl 1,
+    fixed(?PUBLISH, (flag(Dup) bsl 3) bor (Qos bsl 1),
           [length_prefixed(Topic), [<<Id:16>> || Qos > 0],
            [property_block(Properties) || Version =:= 5], Payload]);
 serialize({puback, Id, 0}, _Version) -> fixed(?PUBACK, 0, <<Id:16>>);
@@ -327,6 +337,9 @@ serialize(pingresp, _Version) -> fixed(?PINGRESP, 0, <<>>);
 %% A server may say why only from version 5 on; before, it just closes.
 serialize({disconnect, Code}, 5) -> fixed(?DISCONNECT, 0, <<Code>>);
 serialize({disconnect, _Code}, 4) -> [].
+
+flag(true) -> 1;
+flag(false) -> 0.
 
 fixed(Type, Flags, Body) ->
     [<<Type:4, Flags:4>>, varint(iolist_size(Body)), Body].

@@ -1,29 +1,48 @@
 %% @doc MQTT's rules for one client, without I/O: packets in, packets out.
+%%
+%% A session outlives its connection by its Session Expiry Interval. While the client is away it
+%% keeps the subscriptions, what is unacknowledged, and messages of QoS 1 that arrive.
 -module(embedded_node_session).
 
--export([connect/2, packet/2, deliver/2, publish_will/1, keep_alive/1, refusal/2]).
+-export([admit/2, open/2, resume/3, packet/2, deliver/2, leave/1, refusal/2]).
+-export([expiry/1, version/1, since/1, subscriptions/1, pending_will/1,
+         will_delay/1, will_published/1]).
 -export_type([session/0]).
 
 -record(session, {
     version :: embedded_node_frame:version(),
     client_id :: binary(),
-    keep_alive :: 0..16#FFFF,
-    will :: map() | none,
+    since :: Milliseconds :: integer(),
+    expiry_at_connect :: Seconds :: non_neg_integer(),
+    expiry :: Seconds :: non_neg_integer(),
+    will :: embedded_node_frame:will() | none,
     receive_maximum :: pos_integer(),
     maximum_packet_size :: pos_integer() | infinity,
+    connected = true :: boolean(),
+    subscriptions = #{} :: #{binary() => {0..1, NoLocal :: boolean()}},
     next_id = 1 :: 1..16#FFFF,
-    unacknowledged = #{} :: #{1..16#FFFF => true},
-    waiting = queue:new() :: queue:queue(map())
+    sent = 0 :: non_neg_integer(),
+    unacknowledged = #{} :: #{1..16#FFFF => {Order :: non_neg_integer(), message()}},
+    %% Unacknowledged on earlier connections, to be sent again on this one.
+    again = [] :: [{1..16#FFFF, message()}],
+    waiting = queue:new() :: queue:queue(message()),
+    lost = 0 :: non_neg_integer()
 }).
 
 -opaque session() :: #session{}.
+-type message() :: embedded_node_message:message().
 -type packets() :: [embedded_node_frame:packet()].
 
-%% EMQX's default for max_mqueue_len: more than this waiting for one slow subscriber is lost.
+%% EMQX's defaults for max_inflight and max_mqueue_len.
+-define(MAX_UNACKNOWLEDGED, 32).
 -define(MAX_WAITING, 1000).
+%% EMQX's default for session_expiry_interval; here also the longest that is granted.
+-define(MAX_EXPIRY_S, 7200).
 
 -define(SUCCESS, 0).
+-define(NO_SUBSCRIPTION_EXISTED, 16#11).
 -define(PROTOCOL_ERROR, 16#82).
+-define(BAD_USER_NAME_OR_PASSWORD, 16#86).
 -define(BAD_AUTHENTICATION_METHOD, 16#8C).
 -define(TAKEN_OVER, 16#8E).
 -define(TOPIC_NAME_INVALID, 16#90).
@@ -34,44 +53,83 @@
 -define(SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, 16#A1).
 -define(SUBACK_FAILURE_3_1_1, 16#80).
 -define(IDENTIFIER_REJECTED_3_1_1, 2).
+-define(BAD_USER_NAME_OR_PASSWORD_3_1_1, 4).
 
-%% @doc Answer CONNECT. Session Present is always 0: no session outlives its connection.
--spec connect(map(), pos_integer()) -> {ok, packets(), session()} | {refuse, packets(), atom()}.
-connect(#{version := 5, properties := #{auth_method := _}}, _MaxPacket) ->
-    {refuse, [{connack, ?BAD_AUTHENTICATION_METHOD, #{}}], auth_method};
-connect(#{version := 5, will := #{qos := 2}}, _MaxPacket) ->
-    {refuse, [{connack, ?QOS_NOT_SUPPORTED, #{}}], will_qos_2};
-connect(#{version := 5, will := #{retain := true}}, _MaxPacket) ->
-    {refuse, [{connack, ?RETAIN_NOT_SUPPORTED, #{}}], will_retain};
-connect(#{version := 4, client_id := <<>>, clean_start := false}, _MaxPacket) ->
-    {refuse, [{connack, ?IDENTIFIER_REJECTED_3_1_1, #{}}], empty_client_id};
-connect(#{client_id := <<>>} = Connect, MaxPacket) ->
+%% @doc Whether a client may connect at all. What comes back has a client id and no
+%% credentials any more.
+-spec admit(embedded_node_frame:connect(), embedded_node_users:users()) ->
+    {ok, map()} | {refuse, packets(), atom()}.
+admit(#{version := 5, properties := #{auth_method := _}}, _Users) ->
+    {refuse, [{connack, 0, ?BAD_AUTHENTICATION_METHOD, #{}}], auth_method};
+admit(#{version := 5, will := #{qos := 2}}, _Users) ->
+    {refuse, [{connack, 0, ?QOS_NOT_SUPPORTED, #{}}], will_qos_2};
+admit(#{version := 5, will := #{retain := true}}, _Users) ->
+    {refuse, [{connack, 0, ?RETAIN_NOT_SUPPORTED, #{}}], will_retain};
+admit(#{version := 4, client_id := <<>>, clean_start := false}, _Users) ->
+    {refuse, [{connack, 0, ?IDENTIFIER_REJECTED_3_1_1, #{}}], empty_client_id};
+admit(#{version := Version} = Connect, Users) ->
+    case embedded_node_users:may_connect(Connect, Users) of
+        true -> {ok, identified(maps:without([username, password], Connect))};
+        false -> {refuse, [{connack, 0, bad_credentials(Version), #{}}], bad_user_name_or_password}
+    end.
+
+bad_credentials(5) -> ?BAD_USER_NAME_OR_PASSWORD;
+bad_credentials(4) -> ?BAD_USER_NAME_OR_PASSWORD_3_1_1.
+
+identified(#{client_id := <<>>} = Connect) ->
     Id = <<"auto-", (binary:encode_hex(crypto:strong_rand_bytes(8)))/binary>>,
-    accept(Connect#{client_id := Id}, MaxPacket, #{assigned_client_id => Id});
-connect(Connect, MaxPacket) ->
-    accept(Connect, MaxPacket, #{}).
+    Connect#{client_id := Id, assigned => #{assigned_client_id => Id}};
+identified(Connect) ->
+    Connect#{assigned => #{}}.
 
-accept(#{version := Version, client_id := ClientId, keep_alive := KeepAlive, will := Will,
-         properties := Properties}, MaxPacket, Extra) ->
-    ok = embedded_node_router:client_connected(ClientId),
-    Session = #session{
-        version = Version, client_id = ClientId, keep_alive = KeepAlive, will = Will,
-        receive_maximum = maps:get(receive_maximum, Properties, 16#FFFF),
-        maximum_packet_size = maps:get(maximum_packet_size, Properties, infinity)},
-    {ok, [{connack, ?SUCCESS, maps:merge(capabilities(MaxPacket), Extra)}], Session}.
+%% @doc Answer an admitted CONNECT with a new session.
+-spec open(map(), pos_integer()) -> {ok, packets(), session()}.
+open(#{version := Version, client_id := ClientId} = Connect, MaxPacket) ->
+    Empty = #session{version = Version, client_id = ClientId, since = 0,
+                     expiry_at_connect = 0, expiry = 0, will = none, receive_maximum = 1,
+                     maximum_packet_size = infinity},
+    Session = connected(Connect, Empty),
+    {ok, [connack(0, Connect, Session, MaxPacket)], Session}.
+
+%% @doc Answer an admitted CONNECT with the session that its client left; messages follow
+%% CONNACK at once.
+-spec resume(map(), pos_integer(), session()) -> {ok, packets(), session()}.
+resume(Connect, MaxPacket, Before) ->
+    Session = connected(Connect, Before),
+    {ok, Packets, Sent} = send_waiting(Session, []),
+    {ok, [connack(1, Connect, Session, MaxPacket) | Packets], Sent}.
+
+connected(#{version := Version, will := Will, properties := Properties} = Connect, Session) ->
+    Expiry = min(asked_expiry(Connect), ?MAX_EXPIRY_S),
+    Session#session{
+        version = Version, since = now_ms(), expiry_at_connect = Expiry, expiry = Expiry,
+        will = Will, connected = true, lost = 0,
+        receive_maximum = min(maps:get(receive_maximum, Properties, 16#FFFF), ?MAX_UNACKNOWLEDGED),
+        maximum_packet_size = maps:get(maximum_packet_size, Properties, infinity)}.
+
+%% A session of 3.1.1 ends with its connection or never (3.1.2.4).
+asked_expiry(#{version := 4, clean_start := true}) -> 0;
+asked_expiry(#{version := 4}) -> ?MAX_EXPIRY_S;
+asked_expiry(#{properties := Properties}) -> maps:get(session_expiry, Properties, 0).
 
 %% What this node does not do, it says, with its name, in every MQTT 5 CONNACK.
-capabilities(MaxPacket) ->
-    #{session_expiry => 0, maximum_qos => 1, retain_available => 0,
-      maximum_packet_size => MaxPacket, subscription_identifiers_available => 0,
-      shared_subscription_available => 0,
-      user_property => embedded_node_identity:properties()}.
+connack(Present, #{assigned := Assigned} = Connect, Session, MaxPacket) ->
+    Capabilities = #{
+        maximum_qos => 1, retain_available => 0, maximum_packet_size => MaxPacket,
+        subscription_identifiers_available => 0, shared_subscription_available => 0,
+        user_property => embedded_node_identity:properties()},
+    Granted = granted_expiry(Session#session.expiry, asked_expiry(Connect)),
+    {connack, Present, ?SUCCESS, maps:merge(maps:merge(Capabilities, Assigned), Granted)}.
 
-%% @doc What a client is told whose bytes the parser refused.
+%% Left out, it is what the client asked for (5.0, 3.2.2.3.2).
+granted_expiry(Asked, Asked) -> #{};
+granted_expiry(Granted, _Asked) -> #{session_expiry => Granted}.
+
+%% @doc What a client is told that is sent away, or whose bytes the parser refused.
 -spec refusal(term(), embedded_node_frame:version() | undefined) ->
     {embedded_node_frame:version(), packets()}.
-refusal({unsupported_level, Level}, undefined) when Level > 5 -> {5, [{connack, 16#84, #{}}]};
-refusal({unsupported_level, _Level}, undefined) -> {4, [{connack, 1, #{}}]};
+refusal({unsupported_level, Level}, undefined) when Level > 5 -> {5, [{connack, 0, 16#84, #{}}]};
+refusal({unsupported_level, _Level}, undefined) -> {4, [{connack, 0, 1, #{}}]};
 refusal(_Reason, undefined) -> {4, []};
 refusal(malformed, Version) -> {Version, [{disconnect, 16#81}]};
 refusal(packet_too_large, Version) -> {Version, [{disconnect, 16#95}]};
@@ -79,9 +137,20 @@ refusal(keep_alive_timeout, Version) -> {Version, [{disconnect, 16#8D}]};
 refusal(taken_over, Version) -> {Version, [{disconnect, ?TAKEN_OVER}]};
 refusal(_ProtocolError, Version) -> {Version, [{disconnect, ?PROTOCOL_ERROR}]}.
 
-%% @doc Seconds the client promised to be heard within; 0: no promise.
--spec keep_alive(session()) -> 0..16#FFFF.
-keep_alive(#session{keep_alive = Seconds}) -> Seconds.
+-spec version(session()) -> embedded_node_frame:version().
+version(#session{version = Version}) -> Version.
+
+%% @doc Seconds the session lives on without a connection.
+-spec expiry(session()) -> non_neg_integer().
+expiry(#session{expiry = Seconds}) -> Seconds.
+
+%% @doc When its client connected last; system time in milliseconds.
+-spec since(session()) -> integer().
+since(#session{since = Since}) -> Since.
+
+%% @doc The topic filters, each with its QoS and whether it is without the client's own.
+-spec subscriptions(session()) -> #{binary() => {0..1, boolean()}}.
+subscriptions(#session{subscriptions = Subscriptions}) -> Subscriptions.
 
 %% @doc Handle a packet of a connected client.
 -spec packet(embedded_node_frame:packet(), session()) ->
@@ -90,18 +159,19 @@ packet(pingreq, Session) ->
     {ok, [pingresp], Session};
 packet({publish, Publish}, Session) ->
     publish(Publish, Session);
-packet({puback, Id, _Code}, #session{unacknowledged = Open} = Session) ->
-    send_waiting(Session#session{unacknowledged = maps:remove(Id, Open)}, []);
+packet({puback, Id, _Code}, #session{unacknowledged = Open, again = Again} = Session) ->
+    send_waiting(Session#session{unacknowledged = maps:remove(Id, Open),
+                                 again = lists:keydelete(Id, 1, Again)}, []);
 packet({subscribe, _Id, #{subscription_identifier := _}, _Filters}, Session) ->
     refuse(?SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, subscription_identifier, Session);
 packet({subscribe, Id, _Properties, Filters}, Session) ->
-    {ok, [{suback, Id, [subscribe(Filter, Session) || Filter <- Filters]}], Session};
+    {Codes, Next} = lists:mapfoldl(fun subscribe/2, Session, Filters),
+    {ok, [{suback, Id, Codes}], Next};
 packet({unsubscribe, Id, Filters}, Session) ->
-    {ok, [{unsuback, Id, [unsubscribe(Filter) || Filter <- Filters]}], Session};
-packet({disconnect, 0}, Session) ->
-    {stop, [], normal, Session#session{will = none}};
-packet({disconnect, _WithWill}, Session) ->
-    {stop, [], normal, Session}.
+    {Codes, Next} = lists:mapfoldl(fun unsubscribe/2, Session, Filters),
+    {ok, [{unsuback, Id, Codes}], Next};
+packet({disconnect, Code, Properties}, Session) ->
+    disconnect(Code, Properties, Session).
 
 publish(#{qos := 2}, Session) ->
     refuse(?QOS_NOT_SUPPORTED, qos_2, Session);
@@ -113,60 +183,130 @@ publish(#{topic := Topic, qos := Qos, id := Id} = Publish, Session) ->
     case embedded_node_topic:is_name(Topic) of
         false -> refuse(?TOPIC_NAME_INVALID, topic_name, Session);
         true ->
-            ok = embedded_node_router:publish(
-                maps:with([topic, payload, qos, properties], Publish)),
+            ok = embedded_node_router:publish(embedded_node_message:new(Publish, now_ms())),
             {ok, [{puback, Id, ?SUCCESS} || Qos =:= 1], Session}
     end.
 
 refuse(Code, Reason, Session) ->
     {stop, [{disconnect, Code}], Reason, Session}.
 
-subscribe({<<"$share/", _/binary>>, _Options}, #session{version = 5}) ->
-    ?SHARED_SUBSCRIPTIONS_NOT_SUPPORTED;
-subscribe({<<"$share/", _/binary>>, _Options}, _Session) ->
-    ?SUBACK_FAILURE_3_1_1;
-subscribe({Filter, #{qos := Qos, no_local := NoLocal}}, _Session) ->
+subscribe({<<"$share/", _/binary>>, _Options}, #session{version = 5} = Session) ->
+    {?SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, Session};
+subscribe({<<"$share/", _/binary>>, _Options}, Session) ->
+    {?SUBACK_FAILURE_3_1_1, Session};
+subscribe({Filter, #{qos := Qos, no_local := NoLocal}},
+          #session{subscriptions = Subscriptions} = Session) ->
     Granted = min(Qos, 1),
     ok = embedded_node_router:subscribe(Filter, Granted, NoLocal),
-    Granted.
+    {Granted, Session#session{subscriptions = Subscriptions#{Filter => {Granted, NoLocal}}}}.
 
-unsubscribe(Filter) ->
-    case embedded_node_router:unsubscribe(Filter) of
-        true -> ?SUCCESS;
-        false -> 16#11
-    end.
+unsubscribe(Filter, #session{subscriptions = Subscriptions} = Session)
+  when is_map_key(Filter, Subscriptions) ->
+    ok = embedded_node_router:unsubscribe(Filter),
+    {?SUCCESS, Session#session{subscriptions = maps:remove(Filter, Subscriptions)}};
+unsubscribe(_Filter, Session) ->
+    {?NO_SUBSCRIPTION_EXISTED, Session}.
 
-%% @doc A message for this client, at the QoS granted.
--spec deliver(map(), session()) -> {ok, packets(), session()}.
+%% What was 0 at CONNECT stays 0 (5.0, 3.14.2.2.2).
+disconnect(_Code, #{session_expiry := Expiry}, #session{expiry_at_connect = 0} = Session)
+  when Expiry > 0 ->
+    refuse(?PROTOCOL_ERROR, session_expiry, Session);
+disconnect(Code, #{session_expiry := Expiry}, Session) ->
+    disconnect(Code, #{}, Session#session{expiry = min(Expiry, ?MAX_EXPIRY_S)});
+disconnect(0, _Properties, Session) ->
+    {stop, [], normal, Session#session{will = none}};
+disconnect(_WithWill, _Properties, Session) ->
+    {stop, [], normal, Session}.
+
+%% @doc The connection is gone. Tells what of the session stays, and the will if it is due now;
+%% a will with a delay waits in the session (5.0, 3.1.3.2.2).
+-spec leave(session()) -> {Due :: message() | none, session() | none}.
+leave(#session{expiry = 0} = Session) ->
+    {pending_will(Session), none};
+leave(#session{will = #{delay := Delay}} = Session) when Delay > 0 ->
+    {none, away(Session)};
+leave(Session) ->
+    {pending_will(Session), away(will_published(Session))}.
+
+away(#session{unacknowledged = Open, again = Again} = Session) ->
+    Sent = [{Id, Message} || {Id, {_Order, Message}} <-
+                lists:sort(fun({_, {One, _}}, {_, {Other, _}}) -> One =< Other end,
+                           maps:to_list(Open))],
+    Session#session{connected = false, unacknowledged = #{}, again = Sent ++ Again}.
+
+%% @doc The will that was not published yet.
+-spec pending_will(session()) -> message() | none.
+pending_will(#session{will = none}) -> none;
+pending_will(#session{will = Will}) -> embedded_node_message:new(Will, now_ms()).
+
+%% @doc Seconds it waits after the connection is gone; `none' when there is none.
+-spec will_delay(session()) -> non_neg_integer() | none.
+will_delay(#session{will = none}) -> none;
+will_delay(#session{will = #{delay := Delay}}) -> Delay.
+
+-spec will_published(session()) -> session().
+will_published(Session) -> Session#session{will = none}.
+
+%% @doc A message for this client, at the QoS granted. One that is away gets those of QoS 1
+%% when it is back.
+-spec deliver(message(), session()) -> {ok, packets(), session()}.
+deliver(#{qos := 0}, #session{connected = false} = Session) ->
+    {ok, [], Session};
 deliver(#{qos := 0} = Message, Session) ->
-    {ok, [Packet || Packet <- [{publish, Message#{id => 0, retain => false}}],
-                    fits(Packet, Session)], Session};
-deliver(Message, #session{waiting = Waiting, client_id = ClientId} = Session) ->
-    case queue:len(Waiting) < ?MAX_WAITING of
-        true -> send_waiting(Session#session{waiting = queue:in(Message, Waiting)}, []);
-        false ->
-            logger:warning("~ts: more than ~b messages unacknowledged, one is lost",
-                           [ClientId, ?MAX_WAITING]),
-            {ok, [], Session}
+    Packet = publication(Message, 0, false),
+    {ok, [Packet || fits(Packet, Session)], Session};
+deliver(Message, Session) ->
+    case enqueued(Message, Session) of
+        #session{connected = false} = Away -> {ok, [], Away};
+        Connected -> send_waiting(Connected, [])
     end.
+
+enqueued(Message, #session{waiting = Waiting} = Session) ->
+    case queue:len(Waiting) < ?MAX_WAITING of
+        true -> Session#session{waiting = queue:in(Message, Waiting)};
+        false -> one_lost(Session#session{waiting = queue:in(Message, queue:drop(Waiting))})
+    end.
+
+%% One line for the first and for each further thousand: a fast publisher fills no disk.
+one_lost(#session{lost = Lost, client_id = ClientId} = Session) ->
+    Lost rem ?MAX_WAITING =:= 0 andalso
+        logger:warning("~ts: ~b messages wait already, the oldest is lost (the ~b. since its "
+                       "client connected)", [ClientId, ?MAX_WAITING, Lost + 1]),
+    Session#session{lost = Lost + 1}.
 
 %% Receive Maximum (5.0, 3.1.2.11.3) bounds what is unacknowledged.
 send_waiting(#session{unacknowledged = Open, receive_maximum = Max} = Session, Sent)
   when map_size(Open) >= Max ->
     {ok, lists:reverse(Sent), Session};
-send_waiting(#session{waiting = Waiting, unacknowledged = Open} = Session, Sent) ->
+%% What was sent before comes first, in its order and under its id (4.4, 4.6).
+send_waiting(#session{again = [{Id, Message} | Rest]} = Session, Sent) ->
+    send(Id, true, Message, Session#session{again = Rest}, Sent);
+send_waiting(#session{waiting = Waiting} = Session, Sent) ->
     case queue:out(Waiting) of
         {empty, _} -> {ok, lists:reverse(Sent), Session};
-        {{value, Message}, Rest} ->
-            Id = free_id(Session#session.next_id, Open),
-            Packet = {publish, Message#{id => Id, retain => false}},
-            Next = Session#session{waiting = Rest, next_id = Id rem 16#FFFF + 1},
-            case fits(Packet, Session) of
-                true -> send_waiting(Next#session{unacknowledged = Open#{Id => true}},
-                                     [Packet | Sent]);
-                false -> send_waiting(Next, Sent)
-            end
+        {{value, Message}, Rest} -> send_first(Message, Session#session{waiting = Rest}, Sent)
     end.
+
+send_first(Message, #session{next_id = Next, unacknowledged = Open} = Session, Sent) ->
+    case embedded_node_message:has_expired(Message, now_ms()) of
+        true -> send_waiting(Session, Sent);
+        false ->
+            Id = free_id(Next, Open),
+            send(Id, false, Message, Session#session{next_id = Id rem 16#FFFF + 1}, Sent)
+    end.
+
+send(Id, Dup, Message, #session{unacknowledged = Open, sent = Order} = Session, Sent) ->
+    Packet = publication(embedded_node_message:aged(Message, now_ms()), Id, Dup),
+    case fits(Packet, Session) of
+        true ->
+            Known = Open#{Id => {Order, Message}},
+            send_waiting(Session#session{unacknowledged = Known, sent = Order + 1},
+                         [Packet | Sent]);
+        false -> send_waiting(Session, Sent)
+    end.
+
+publication(Message, Id, Dup) ->
+    {publish, (maps:remove(published, Message))#{id => Id, dup => Dup, retain => false}}.
 
 free_id(Id, Open) when is_map_key(Id, Open) -> free_id(Id rem 16#FFFF + 1, Open);
 free_id(Id, _Open) -> Id.
@@ -176,10 +316,5 @@ fits(_Packet, #session{maximum_packet_size = infinity}) -> true;
 fits(Packet, #session{maximum_packet_size = Max, version = Version}) ->
     iolist_size(embedded_node_frame:serialize(Packet, Version)) =< Max.
 
-%% @doc Publish the will, unless DISCONNECT took it back. Its delay does not matter: the
-%% session ends with the connection (5.0, 3.1.3.2.2).
--spec publish_will(session()) -> ok.
-publish_will(#session{will = none}) -> ok;
-publish_will(#session{will = #{qos := Qos} = Will}) ->
-    embedded_node_router:publish(
-        maps:with([topic, payload, qos, properties], Will#{qos := min(Qos, 1)})).
+now_ms() ->
+    erlang:system_time(millisecond).

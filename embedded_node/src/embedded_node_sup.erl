@@ -1,4 +1,4 @@
-%% @doc Top supervisor: the router before the listeners that use it, the control socket
+%% @doc Top supervisor: router and sessions before the listeners that use them, the control socket
 %% last, so that its being there means that the node serves.
 -module(embedded_node_sup).
 -behaviour(supervisor).
@@ -11,11 +11,13 @@ start_link(Config) ->
 
 init(#{listeners := Listeners, peers := Peers} = Config) ->
     ok = embedded_node_stats:new(),
-    Limits = maps:with([connect_timeout, max_packet_size], Config),
+    Limits = maps:with([connect_timeout, max_packet_size, users], Config),
     Children =
         [#{id => pg, start => {pg, start_link, [embedded_node]}},
          #{id => router, start => {embedded_node_router, start_link, []}},
-         #{id => peers, start => {embedded_node_peers, start_link, [Peers]}}]
+         #{id => peers, start => {embedded_node_peers, start_link, [Peers]}},
+         #{id => sessions, type => supervisor, start => {embedded_node_client_sup, start_link, []}},
+         #{id => clients, start => {embedded_node_clients, start_link, []}}]
         ++ [listener(Listener, Limits) || Listener <- Listeners]
         ++ [#{id => control, start => {embedded_node_control, start_link, [Listeners]}}],
     {ok, {#{strategy => rest_for_one, intensity => 5, period => 10}, Children}}.

@@ -14,6 +14,16 @@ incomplete_test() ->
         ?assertNotEqual(nomatch, string:find(iolist_to_binary(Sentence), "all the keys"))
     end).
 
+users_are_named_even_when_there_are_none_test() ->
+    Rest = "peers => [], session_lifetime => default, session_cache_max => default, "
+           "connect_timeout => 1, max_packet_size => 1, listeners => []}.\n",
+    with_file("#{node => 'a@127.0.0.1', " ++ Rest, fun(File) ->
+        ?assertThrow({cannot_boot, _}, embedded_node_config:read(File))
+    end),
+    with_file("#{node => 'a@127.0.0.1', users => none, " ++ Rest, fun(File) ->
+        ?assertMatch(#{users := none}, embedded_node_config:read(File))
+    end).
+
 syntax_error_test() ->
     with_file("#{.\n", fun(File) ->
         ?assertThrow({cannot_boot, _}, embedded_node_config:read(File))

@@ -25,7 +25,7 @@ whole_conversation_test() ->
                   {puback, 9, 16#10},
                   {unsubscribe, 10, [<<"a/+">>]},
                   pingreq,
-                  {disconnect, 4}], Packets).
+                  {disconnect, 4, #{}}], Packets).
 
 nothing_is_no_error_test() ->
     ?assertEqual({[], more}, packets(<<>>)).
@@ -76,8 +76,35 @@ will_and_credentials_test() ->
     Body = <<4:16, "MQTT", 4, 2#11001110, 0:16, 1:16, "c", 1:16, "t", 2:16, "by", 1:16, "u",
              1:16, "p">>,
     ?assertMatch({[{connect, #{will := #{topic := <<"t">>, payload := <<"by">>, qos := 1,
-                                         retain := false}}}], more},
+                                         retain := false, delay := 0},
+                               username := <<"u">>}}], more},
                  packets(<<16#10, (byte_size(Body)), Body/binary>>)).
+
+%% No crash report may show it.
+password_is_wrapped_test() ->
+    Body = <<4:16, "MQTT", 4, 2#11000010, 0:16, 1:16, "c", 1:16, "u", 6:16, "secret">>,
+    {[{connect, #{password := Password} = Connect}], more} =
+        packets(<<16#10, (byte_size(Body)), Body/binary>>),
+    ?assertEqual(<<"secret">>, Password()),
+    ?assertEqual(nomatch, string:find(io_lib:format("~p ~0p", [Connect, Connect]), "secret")),
+    {[{connect, Without}], more} = packets(?CONNECT_4),
+    ?assertMatch(#{username := none, password := none}, Without).
+
+will_delay_test() ->
+    Body = <<4:16, "MQTT", 5, 2#00000110, 0:16, 0, 1:16, "c", 5, 16#18, 30:32, 1:16, "t", 0:16>>,
+    {[{connect, #{will := Will}}], more} = packets(<<16#10, (byte_size(Body)), Body/binary>>),
+    ?assertMatch(#{delay := 30, payload := <<>>, properties := P} when map_size(P) =:= 0, Will).
+
+disconnect_properties_test() ->
+    ?assertMatch({[_, {disconnect, 0, #{session_expiry := 9}}], more},
+                 packets(<<(connect(5))/binary, 16#E0, 7, 0, 5, 16#11, 9:32>>)),
+    ?assertMatch({[_, {disconnect, 4, Empty}], more} when map_size(Empty) =:= 0,
+                 packets(<<(connect(5))/binary, 16#E0, 1, 4>>)).
+
+duplicate_flag_test() ->
+    ?assertMatch({[_, {publish, #{dup := true}}, {publish, #{dup := false}}], more},
+                 packets(<<(connect(4))/binary, 16#3A, 5, 1:16, "a", 1:16,
+                           16#32, 5, 1:16, "a", 2:16>>)).
 
 connect_comes_first_and_once_test() ->
     ?assertEqual({[], protocol_error}, packets(<<16#C0, 0>>)),
@@ -151,9 +178,10 @@ mutated(Bytes) ->
 serialize_test_() ->
     [?_assertEqual(Expected, iolist_to_binary(embedded_node_frame:serialize(Packet, Version)))
      || {Packet, Version, Expected} <- [
-        {{connack, 0, #{maximum_qos => 1}}, 4, <<16#20, 2, 0, 0>>},
-        {{connack, 0, #{maximum_qos => 1}}, 5, <<16#20, 5, 0, 0, 2, 16#24, 1>>},
-        {{connack, 16#84, #{}}, 5, <<16#20, 3, 0, 16#84, 0>>},
+        {{connack, 0, 0, #{maximum_qos => 1}}, 4, <<16#20, 2, 0, 0>>},
+        {{connack, 1, 0, #{}}, 4, <<16#20, 2, 1, 0>>},
+        {{connack, 1, 0, #{maximum_qos => 1}}, 5, <<16#20, 5, 1, 0, 2, 16#24, 1>>},
+        {{connack, 0, 16#84, #{}}, 5, <<16#20, 3, 0, 16#84, 0>>},
         {{puback, 258, 0}, 4, <<16#40, 2, 1, 2>>},
         {{suback, 1, [0, 16#80]}, 4, <<16#90, 4, 0, 1, 0, 16#80>>},
         {{suback, 1, [0]}, 5, <<16#90, 4, 0, 1, 0, 0>>},
@@ -163,6 +191,7 @@ serialize_test_() ->
         {{disconnect, 16#82}, 5, <<16#E0, 1, 16#82>>},
         {{disconnect, 16#82}, 4, <<>>},
         {publish(1, <<"x">>), 4, <<16#32, 6, 1:16, "a", 5:16, "x">>},
+        {again(publish(1, <<"x">>)), 4, <<16#3A, 6, 1:16, "a", 5:16, "x">>},
         {publish(0, <<"x">>), 5, <<16#30, 5, 1:16, "a", 0, "x">>}]].
 
 length_boundaries_test_() ->
@@ -177,8 +206,10 @@ encoded_length(Length) ->
     {Length, binary:part(Bytes, 1, byte_size(Bytes) - Length - 1)}.
 
 publish(Qos, Payload) ->
-    {publish, #{topic => <<"a">>, payload => Payload, qos => Qos, retain => false, id => 5,
-                properties => #{}}}.
+    {publish, #{topic => <<"a">>, payload => Payload, qos => Qos, retain => false, dup => false,
+                id => 5, properties => #{}}}.
+
+again({publish, Publish}) -> {publish, Publish#{dup := true}}.
 
 %% -- Helpers ------------------------------------------------------------------------------------
 

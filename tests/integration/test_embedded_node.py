@@ -169,8 +169,8 @@ def test_the_node_names_itself_in_connack(cluster: TestCluster) -> None:
                        ("otp_release", str(cluster.status("emqx1")["otp_release"])),
                        ("ssl_version", str(cluster.status("emqx1")["ssl_version"]))):
         assert b"\x26" + string(key) + string(value) in body
-    # Session Expiry Interval 0, Maximum QoS 1, and no retain, identifiers or shared groups.
-    for announced in (b"\x11\x00\x00\x00\x00", b"\x24\x01", b"\x25\x00", b"\x29\x00", b"\x2a\x00"):
+    # Maximum QoS 1, and no retain, identifiers or shared groups.
+    for announced in (b"\x24\x01", b"\x25\x00", b"\x29\x00", b"\x2a\x00"):
         assert announced in body
 
 

@@ -83,6 +83,16 @@ options:
   client_key:
     description: PEM file of its private key.
     type: path
+  mqtt_username:
+    description:
+      - User name for CONNECT when readiness is tried.
+      - The embedded driver lets its nodes accept this user only, and nobody without credentials;
+        it needs O(mqtt_password) then.
+    type: str
+  mqtt_password:
+    description:
+      - Its password. Embedded nodes are given a salted hash of it, nothing else is stored.
+    type: str
   timeout:
     description: Seconds within which the cluster must be ready.
     type: float
@@ -189,6 +199,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "ca": {"type": "path"},
     "client_cert": {"type": "path"},
     "client_key": {"type": "path", "no_log": False},
+    "mqtt_username": {"type": "str"},
+    "mqtt_password": {"type": "str", "no_log": True},
     "timeout": {"type": "float", "default": 30},
 }
 

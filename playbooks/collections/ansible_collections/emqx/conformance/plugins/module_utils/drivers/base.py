@@ -81,5 +81,8 @@ class Driver(abc.ABC):
         """Return what the node is, and how that was learnt."""
 
     @abc.abstractmethod
-    def wait_ready(self, nodes: Sequence[NodeSpec], timeout_s: float) -> None:
-        """Return when every node answers CONNECT over TLS and the cluster is whole."""
+    def wait_ready(self, nodes: Sequence[NodeSpec], timeout_s: float) -> dict[str, Identity]:
+        """Return when every node answers CONNECT over TLS and the cluster is whole.
+
+        The CONNACKs tell what the nodes are: name -> identity.
+        """

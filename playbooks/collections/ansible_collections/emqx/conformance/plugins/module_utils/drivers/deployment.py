@@ -16,7 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..identity import Identity
 from ..listeners.release import Release
+from ..mqtt.client import Credentials
 from . import build, hocon, ports
 from .base import DriverError, DriverInterrupted, NodeSpec
 from .conversion import ConversionError, SslListener, convert
@@ -27,10 +29,12 @@ from .lock import exclusive
 from .processes import Process, working_under
 from .ready import Caller
 from .terms import Atom, Term, render_file
+from .users import known_or_new
 
 # EMQX's own: mqtt.idle_timeout and mqtt.max_packet_size.
 _CONNECT_TIMEOUT_MS = 15_000
 _MAX_PACKET_SIZE = 1024 * 1024
+_CONFIG = "node.config"
 
 # One scheduler that sleeps when idle keeps a node small; the node starts distribution by
 # itself, and an epmd of its own making would outlive it on all addresses.
@@ -39,6 +43,10 @@ _ERL_FLAGS = [
     "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none",
     "-start_epmd", "false", "-connect_all", "false",
     "-kernel", "inet_dist_use_interface", "{127,0,0,1}"]
+
+
+_NOT_TRIED = ("the listener for clients does not speak TLS 1.2: whether it answers CONNECT is not "
+              "tried")
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,8 @@ class Wanted:
     """Seconds; None leaves OTP's default of 24 h."""
     session_cache_max: int | None = None
     """Sessions; None leaves OTP's default of 1,000."""
+    credentials: Credentials | None = None
+    """What clients must give; None lets everybody in."""
     timeout_s: float = 30.0
 
 
@@ -173,8 +183,7 @@ class Deployment:
         _check_endpoint(node, listeners)
         prepared = Prepared(node, listeners, "", "", command)
         if not _speaks_1_2(prepared):
-            plan.warn("the listener for clients does not speak TLS 1.2: whether it answers CONNECT "
-                      "is not tried", node.name)
+            plan.warn(_NOT_TRIED, node.name)
         config = render_file(self._term(node, listeners))
         files = {path: _digest(self._folder.run_dir(node.name) / path)
                  for listener in listeners for path in listener.files}
@@ -190,8 +199,22 @@ class Deployment:
             "session_cache_max": _or_default(wanted.session_cache_max),
             "connect_timeout": _CONNECT_TIMEOUT_MS,
             "max_packet_size": _MAX_PACKET_SIZE,
+            "users": self._users(node),
             "listeners": [listener.term() for listener in listeners],
         }
+
+    def _users(self, node: NodeSpec) -> Term:
+        credentials = self._wanted.credentials
+        if credentials is None:
+            return Atom("none")
+        if credentials.username is None or credentials.password is None:
+            raise DriverError("embedded nodes ask for a user name with its password: give both, "
+                              "or none")
+        try:
+            config = (self._folder.run_dir(node.name) / _CONFIG).read_text(encoding="utf-8")
+        except OSError:
+            config = ""
+        return [known_or_new(credentials.username, credentials.password, config).term()]
 
     def _check_ports(self, plan: Plan) -> None:
         taken: dict[int, list[tuple[str, str]]] = {}
@@ -243,8 +266,8 @@ class Deployment:
 
     # -- doing -----------------------------------------------------------------------------
 
-    def apply(self, plan: Plan) -> None:
-        """Make it so: return when every node of this run is ready.
+    def apply(self, plan: Plan) -> dict[str, Identity]:
+        """Make it so: return when every node of this run is ready, with what each says it is.
 
         When that fails, what this call started is ended; what ran before and was not
         changed runs on.
@@ -273,9 +296,11 @@ class Deployment:
                     self.driver.start(plan.prepared[name].node)
             self.driver.wait_members([node.name for node in self._wanted.nodes],
                                      self._wanted.timeout_s)
-            self.driver.wait_ready(
-                [prepared.node for prepared in plan.prepared.values() if _speaks_1_2(prepared)],
-                self._wanted.timeout_s)
+            untried = {name: Identity.unknown(_NOT_TRIED)
+                       for name, prepared in plan.prepared.items() if not _speaks_1_2(prepared)}
+            return {**untried, **self.driver.wait_ready(
+                [prepared.node for name, prepared in plan.prepared.items() if name not in untried],
+                self._wanted.timeout_s)}
         except BaseException:
             self._roll_back(started)
             raise
@@ -283,7 +308,7 @@ class Deployment:
     def _write(self, prepared: Prepared, epmd_port: int) -> None:
         run_dir = self._folder.run_dir(prepared.node.name)
         run_dir.mkdir(mode=0o700, exist_ok=True)
-        replace_file(run_dir / "node.config", prepared.config, 0o600)
+        replace_file(run_dir / _CONFIG, prepared.config, 0o600)
         NodeRecord(prepared.fingerprint, prepared.command, epmd_port, None).save(run_dir)
 
     def _end_strays(self) -> None:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from ..identity import Identity
+from ..identity import Identity, from_connack
 from . import control
 from .base import (
     Driver,
@@ -162,12 +162,11 @@ class EmbeddedDriver(Driver):
         (run_dir / "control.sock").unlink(missing_ok=True)
         replace(record, process=None).save(run_dir)
 
-    def wait_ready(self, nodes: Sequence[NodeSpec], timeout_s: float) -> None:
+    def wait_ready(self, nodes: Sequence[NodeSpec], timeout_s: float) -> dict[str, Identity]:
         """Return when every node answers CONNECT over TLS and sees all members."""
         self.wait_members([node.name for node in nodes], timeout_s)
         end = time.monotonic() + timeout_s
-        for node in nodes:
-            self._wait_connack(node, end, timeout_s)
+        return {node.name: self._wait_connack(node, end, timeout_s) for node in nodes}
 
     def wait_members(self, names: Sequence[str], timeout_s: float) -> None:
         """Return when each of these nodes sees the whole cluster.
@@ -204,10 +203,10 @@ class EmbeddedDriver(Driver):
             return None
         return f"it sees {', '.join(seen) or 'nobody'} instead of {', '.join(whole)}"
 
-    def _wait_connack(self, node: NodeSpec, end: float, timeout_s: float) -> None:
+    def _wait_connack(self, node: NodeSpec, end: float, timeout_s: float) -> Identity:
         while True:
             try:
-                self._caller.connack(node)
+                return from_connack(self._caller.connack(node))
             except NotReadyError as error:
                 self._still_there(node.name)
                 if error.final or time.monotonic() >= end:
@@ -215,8 +214,6 @@ class EmbeddedDriver(Driver):
                     raise DriverError(f"{node.endpoint} did not answer CONNECT over TLS{within}: "
                                       f"{error}{self._log_tail(node.name)}") from None
                 self._pause_polling()
-            else:
-                return
 
     def _pause_polling(self) -> None:
         if self._stop.wait(_POLL_S):

@@ -4,7 +4,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from ..identity import Identity
+from ..identity import Identity, from_connack
 from .base import Driver, DriverError, DriverUnsupported, NodeSpec
 from .ready import Caller, NotReadyError
 
@@ -53,15 +53,16 @@ class ExternalDriver(Driver):
         """Return what the node's MQTT 5 CONNACK says of it."""
         return self._caller.identity(node)
 
-    def wait_ready(self, nodes: Sequence[NodeSpec], timeout_s: float) -> None:
+    def wait_ready(self, nodes: Sequence[NodeSpec], timeout_s: float) -> dict[str, Identity]:
         """Return when every node answers CONNECT; nothing can be known of their cluster."""
         end = time.monotonic() + timeout_s
-        for node in nodes:
-            while True:
-                try:
-                    self._caller.connack(node)
-                    break
-                except NotReadyError as error:
-                    if error.final or time.monotonic() >= end:
-                        raise DriverError(f"{node.endpoint} is not ready: {error}") from None
-                    time.sleep(0.2)
+        return {node.name: self._wait_connack(node, end) for node in nodes}
+
+    def _wait_connack(self, node: NodeSpec, end: float) -> Identity:
+        while True:
+            try:
+                return from_connack(self._caller.connack(node))
+            except NotReadyError as error:
+                if error.final or time.monotonic() >= end:
+                    raise DriverError(f"{node.endpoint} is not ready: {error}") from None
+                time.sleep(0.2)

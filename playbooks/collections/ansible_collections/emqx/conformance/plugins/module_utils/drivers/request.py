@@ -9,6 +9,7 @@ from typing import Any
 
 from ..identity import Identity
 from ..listeners.release import DEFAULT_RELEASE, parse_release
+from ..mqtt.client import Credentials
 from ..tls.engine import Trust
 from .base import DriverError, NodeSpec
 from .deployment import Deployment, Plan, Wanted, destroy, diff_text
@@ -54,7 +55,7 @@ def ask(params: Mapping[str, Any], *, pretend: bool, stop: threading.Event) -> A
         DriverError: one sentence for people.
         OSError: a directory cannot be read or written.
     """
-    caller = Caller(_trust(params), stop=stop)
+    caller = Caller(_trust(params), _credentials(params), stop)
     try:
         if params["state"] == "absent":
             return _absent(params, caller, pretend=pretend)
@@ -75,6 +76,13 @@ def _trust(params: Mapping[str, Any]) -> Trust:
         return Trust()
     return Trust(params["ca"] or None, params["client_cert"] or None,
                  params["client_key"] or None)
+
+
+def _credentials(params: Mapping[str, Any]) -> Credentials | None:
+    username, password = params["mqtt_username"] or None, params["mqtt_password"] or None
+    if username is None and password is None:
+        return None
+    return Credentials(username, password)
 
 
 def _specs(params: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
@@ -126,7 +134,8 @@ def _embedded(params: Mapping[str, Any], caller: Caller, *, pretend: bool,
         nodes=nodes, all_nodes=tuple(params["all_nodes"] or [node.name for node in nodes]),
         release=_release(params["release"]), source_dir=Path(_needed(params, "source_dir")),
         session_lifetime=params["session_lifetime"],
-        session_cache_max=params["session_cache_max"], timeout_s=params["timeout"])
+        session_cache_max=params["session_cache_max"], credentials=_credentials(params),
+        timeout_s=params["timeout"])
     restart = params["state"] == "restarted"
     if pretend:
         plan = Deployment(folder, wanted, caller, stop).plan(
@@ -135,9 +144,9 @@ def _embedded(params: Mapping[str, Any], caller: Caller, *, pretend: bool,
     with exclusive(folder.path, f"cluster {name}"):
         deployment = Deployment(folder, wanted, caller, stop)
         plan = deployment.plan(restart=restart)
-        deployment.apply(plan)
+        identities = deployment.apply(plan)
         answer = _of_plan(plan)
-        answer.identities = {node.name: deployment.driver.identify(node) for node in nodes}
+        answer.identities = {node.name: identities[node.name] for node in nodes}
     return answer
 
 

@@ -1,0 +1,245 @@
+%% @doc One client's session, whether the client is connected or away.
+%%
+%% It stays where its client connected last. Whoever opens it on another node fetches it in two
+%% steps: first the subscriptions, then, subscribed itself, the rest; so nothing is missed.
+-module(embedded_node_client).
+-behaviour(gen_server).
+
+-export([start_link/1, attach/4, packets/3, meet/3]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+
+-record(state, {
+    others :: [pid()],
+    session = none :: embedded_node_session:session() | none,
+    connection = none :: {pid(), Monitor :: reference()} | none,
+    timers = #{} :: #{ended | will => reference()}
+}).
+
+%% Sessions on a node that answers no sooner are lost: CONNECT cannot wait for a frozen node.
+-define(FETCH_MS, 2_000).
+%% A connection that dies before it attaches leaves nothing else behind.
+-define(NEVER_ATTACHED_MS, 5_000).
+
+%% @doc `Others' are this client id's sessions on other nodes.
+-spec start_link([pid()]) -> {ok, pid()}.
+start_link(Others) ->
+    gen_server:start_link(?MODULE, Others, []).
+
+%% @doc Make the calling process the session's connection. It is sent
+%% `{send, Packets, quiet | more | stop}': `more' asks for the client's next packets.
+-spec attach(pid(), map(), pos_integer(), [pid()]) -> ok.
+attach(Session, Connect, MaxPacket, Others) ->
+    gen_server:call(Session, {attach, Connect, MaxPacket, Others}, infinity).
+
+%% @doc What the client sent, and whether the bytes after it could not be read.
+-spec packets(pid(), [embedded_node_frame:packet()], more | {error, term()}) -> ok.
+packets(Session, Packets, End) ->
+    gen_server:cast(Session, {packets, self(), Packets, End}).
+
+%% @doc Another node made a session of the same client id, which knew of `Seen'.
+-spec meet(pid(), pid(), [pid()]) -> ok.
+meet(Session, Rival, Seen) ->
+    gen_server:cast(Session, {meet, Rival, Seen}).
+
+init(Others) ->
+    {ok, timer(ended, ?NEVER_ATTACHED_MS, #state{others = Others})}.
+
+handle_call({attach, Connect, MaxPacket, Others}, {Connection, _Tag}, Before) ->
+    State = without_timers(send_away((Before)#state{others = Others})),
+    {ok, Packets, Session} = begun(Connect, MaxPacket, State),
+    send(Connection, Packets, quiet),
+    Monitor = erlang:monitor(process, Connection),
+    {reply, ok, State#state{session = Session, connection = {Connection, Monitor}}};
+handle_call(subscriptions, _From, #state{session = none} = State) ->
+    {reply, none, State};
+handle_call(subscriptions, _From, #state{session = Session} = State) ->
+    case embedded_node_session:expiry(Session) of
+        0 -> {stop, normal, none, send_away(State)};
+        _ -> {reply, {embedded_node_session:since(Session),
+                      embedded_node_session:subscriptions(Session)}, State}
+    end;
+handle_call(hand_over, _From, State) ->
+    #state{session = Session} = Left = send_away(State),
+    {stop, normal, with_delivered(Session), Left}.
+
+handle_cast({packets, Connection, Packets, End},
+            #state{connection = {Connection, _Monitor}, session = Session} = State) ->
+    case answers(Packets, End, Session, []) of
+        {ok, Answers, Next} ->
+            send(Connection, Answers, more),
+            {noreply, State#state{session = Next}};
+        {stop, Answers, Reason, Last} ->
+            logger:info("closed: ~0p", [Reason]),
+            stay(left(Answers, State#state{session = Last}))
+    end;
+handle_cast(discard, State) ->
+    end_session(send_away(State));
+%% Whoever saw the other fetches its session. If neither did, one of them must go.
+handle_cast({meet, Rival, Seen}, #state{others = Others} = State) ->
+    SawEachOther = lists:member(self(), Seen) orelse lists:member(Rival, Others),
+    case not SawEachOther andalso node(Rival) > node() of
+        true -> end_session(send_away(State));
+        false -> {noreply, State}
+    end;
+handle_cast(_FromAnEarlierConnection, State) ->
+    {noreply, State}.
+
+handle_info({deliver, _Message}, #state{session = none} = State) ->
+    {noreply, State};
+handle_info({deliver, Message}, #state{session = Session, connection = Connection} = State) ->
+    {ok, Packets, Next} = embedded_node_session:deliver(Message, Session),
+    [send(Pid, Packets, quiet) || {Pid, _Monitor} <- [Connection], Packets =/= []],
+    {noreply, State#state{session = Next}};
+handle_info({'DOWN', Monitor, process, Pid, _Reason}, #state{connection = {Pid, Monitor}} = State) ->
+    stay(over(State));
+handle_info({timeout, Timer, ended}, #state{timers = #{ended := Timer}} = State) ->
+    end_session(State);
+handle_info({timeout, Timer, will}, #state{timers = #{will := Timer}} = State) ->
+    {noreply, will_published(State), hibernate};
+handle_info(_Unexpected, State) ->
+    {noreply, State}.
+
+%% -- The session's beginning ------------------------------------------------------------------
+
+begun(#{clean_start := true} = Connect, MaxPacket, #state{others = Others} = State) ->
+    [gen_server:cast(Other, discard) || Other <- Others],
+    _ = forgotten(State),
+    embedded_node_session:open(Connect, MaxPacket);
+begun(Connect, MaxPacket, #state{session = Own, others = Others}) ->
+    case lists:foldl(fun newest/2, Own, Others) of
+        none -> embedded_node_session:open(Connect, MaxPacket);
+        Session -> embedded_node_session:resume(Connect, MaxPacket, Session)
+    end.
+
+%% There may be several after nodes were parted: the one connected last is the client's.
+newest(Other, Own) ->
+    case ask(Other, subscriptions) of
+        {Since, Subscriptions} -> newest(Other, Since, Subscriptions, Own);
+        none -> discard(Other, Own)
+    end.
+
+newest(Other, Since, Subscriptions, Own) ->
+    case Own =:= none orelse embedded_node_session:since(Own) < Since of
+        true ->
+            ok = unsubscribe(Own),
+            ok = subscribe(Subscriptions),
+            fetched(ask(Other, hand_over), Other, Subscriptions);
+        false -> discard(Other, Own)
+    end.
+
+fetched(none, Other, Subscriptions) ->
+    ok = unsubscribe(Subscriptions),
+    discard(Other, none);
+fetched(Session, _Other, _Subscriptions) ->
+    Session.
+
+discard(Other, Kept) ->
+    gen_server:cast(Other, discard),
+    Kept.
+
+ask(Other, Question) ->
+    try gen_server:call(Other, Question, ?FETCH_MS)
+    catch exit:{_GoneOrSilent, _Call} -> none
+    end.
+
+subscribe(Subscriptions) ->
+    maps:foreach(
+        fun(Filter, {Qos, NoLocal}) ->
+            ok = embedded_node_router:subscribe(Filter, Qos, NoLocal)
+        end, Subscriptions).
+
+unsubscribe(none) -> ok;
+unsubscribe(Subscriptions) when is_map(Subscriptions) ->
+    maps:foreach(fun(Filter, _Options) -> ok = embedded_node_router:unsubscribe(Filter) end,
+                 Subscriptions);
+unsubscribe(Session) ->
+    unsubscribe(embedded_node_session:subscriptions(Session)).
+
+%% -- The connection's end ---------------------------------------------------------------------
+
+%% Another connection wants the session, or nobody any more.
+send_away(#state{connection = none} = State) ->
+    State;
+send_away(#state{session = Session} = State) ->
+    {_Version, Packets} =
+        embedded_node_session:refusal(taken_over, embedded_node_session:version(Session)),
+    left(Packets, State).
+
+left(LastPackets, #state{connection = {Connection, Monitor}} = State) ->
+    true = erlang:demonitor(Monitor, [flush]),
+    send(Connection, LastPackets, stop),
+    over(State).
+
+over(#state{session = Session} = State) ->
+    {Will, Kept} = embedded_node_session:leave(Session),
+    ok = publish(Will),
+    Kept =:= none andalso unsubscribe(Session),
+    awaiting_end(State#state{connection = none, session = Kept}).
+
+awaiting_end(#state{session = none} = State) ->
+    State;
+awaiting_end(#state{session = Session} = State) ->
+    Expiry = embedded_node_session:expiry(Session),
+    WithEnd = timer(ended, Expiry * 1000, State),
+    case embedded_node_session:will_delay(Session) of
+        none -> WithEnd;
+        Delay -> timer(will, min(Delay, Expiry) * 1000, WithEnd)
+    end.
+
+%% What arrived while the other node subscribed goes with the session.
+with_delivered(none) -> none;
+with_delivered(Session) ->
+    receive
+        {deliver, Message} ->
+            {ok, _None, Next} = embedded_node_session:deliver(Message, Session),
+            with_delivered(Next)
+    after 0 -> Session
+    end.
+
+stay(#state{session = none} = State) -> {stop, normal, State};
+stay(State) -> {noreply, State, hibernate}.
+
+%% -- The session's end ------------------------------------------------------------------------
+
+end_session(State) ->
+    {stop, normal, forgotten(State)}.
+
+%% A will that still waits is due now (5.0, 3.1.2.5).
+forgotten(#state{session = none} = State) ->
+    State;
+forgotten(#state{session = Session} = State) ->
+    ok = unsubscribe(Session),
+    (will_published(State))#state{session = none}.
+
+will_published(#state{session = Session} = State) ->
+    ok = publish(embedded_node_session:pending_will(Session)),
+    State#state{session = embedded_node_session:will_published(Session)}.
+
+%% -- Helpers ----------------------------------------------------------------------------------
+
+answers([], more, Session, Answers) ->
+    {ok, lists:append(lists:reverse(Answers)), Session};
+answers([], {error, Reason}, Session, Answers) ->
+    {_Version, Packets} =
+        embedded_node_session:refusal(Reason, embedded_node_session:version(Session)),
+    {stop, lists:append(lists:reverse([Packets | Answers])), Reason, Session};
+answers([Packet | Rest], End, Session, Answers) ->
+    case embedded_node_session:packet(Packet, Session) of
+        {ok, Packets, Next} -> answers(Rest, End, Next, [Packets | Answers]);
+        {stop, Packets, Reason, Last} ->
+            {stop, lists:append(lists:reverse([Packets | Answers])), Reason, Last}
+    end.
+
+publish(none) -> ok;
+publish(Message) -> embedded_node_router:publish(Message).
+
+send(Connection, Packets, Then) ->
+    Connection ! {send, Packets, Then},
+    ok.
+
+timer(Name, Milliseconds, #state{timers = Timers} = State) ->
+    State#state{timers = Timers#{Name => erlang:start_timer(Milliseconds, self(), Name)}}.
+
+without_timers(#state{timers = Timers} = State) ->
+    _ = [erlang:cancel_timer(Timer) || Timer <- maps:values(Timers)],
+    State#state{timers = #{}}.
