@@ -25,6 +25,7 @@ CONNECTIONS = 5
 back to the session, one that deletes it."""
 SESSION_EXPIRY_S = 300
 """What is asked for, in seconds: if the session cannot be deleted, MQTT 5 forgets it then."""
+_SILENT_ACL = " (if an ACL drops messages without saying so, set resumption_mqtt_topic)"
 _LAST_DEADLINE_S = 1.0
 """For each step of deleting a session when the check went wrong or the run is ending."""
 
@@ -196,7 +197,8 @@ def mqtt_over_resumed_connections(bench: Bench, subject: Subject) -> Verdict:
     except UnsupportedVersionError as error:
         return Verdict(Status.SKIPPED, error.cause, f"{name}: {error}", tuple(node.handshakes))
     except MqttError as error:
-        return failed(error.cause, f"{name}: on a resumed connection {error}{_left(node)}",
+        hint = _SILENT_ACL if error.cause in ("publish_not_received", "message_lost") else ""
+        return failed(error.cause, f"{name}: on a resumed connection {error}{hint}{_left(node)}",
                       *node.handshakes)
     version = bench.mqtt_version(name)
     session = "a persistent session was kept" if offered else \
