@@ -18,7 +18,10 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 # What the embedded node runs on; what its tests and cross-checks need on top.
 NODE_PACKAGES := erlang-base erlang-asn1 erlang-crypto erlang-public-key erlang-ssl
-TEST_PACKAGES := $(NODE_PACKAGES) erlang-eunit erlang-tools git gnutls-bin iproute2 openssl \
+# RabbitMQ itself, in molecule/staging, is unpacked and not installed; this is what it runs on.
+RABBITMQ_NEEDS := erlang-eldap erlang-inets erlang-mnesia erlang-os-mon erlang-syntax-tools \
+  erlang-tools erlang-xmerl
+TEST_PACKAGES := $(NODE_PACKAGES) $(RABBITMQ_NEEDS) erlang-eunit git gnutls-bin iproute2 openssl \
   procps ruby-hocon
 
 # Only an inventory of embedded nodes needs Erlang here.

@@ -15,14 +15,27 @@ class Client:
     """One MQTT connection over one TLS connection, in which a session may be offered."""
 
     def __init__(self, context: ssl.SSLContext, port: int,
-                 session: ssl.SSLSession | None = None) -> None:
-        """Connect to a port of loopback, TLS and MQTT; the client id is one nobody else has."""
+                 session: ssl.SSLSession | None = None,
+                 credentials: tuple[str, str] | None = None) -> None:
+        """Connect to a port of loopback, TLS and MQTT; the client id is one nobody else has.
+
+        Raises:
+            OSError: no TCP, no TLS, or no answer in time.
+            AssertionError: the answer is no CONNACK that accepts.
+        """
         plain = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
         self._tls = context.wrap_socket(plain, server_hostname="127.0.0.1", session=session)
         client_id = f"molecule-{secrets.token_hex(4)}"
-        # Clean session, keep-alive of a minute (MQTT 3.1.1, 3.1).
-        self._send(CONNECT, _text("MQTT") + b"\x04\x02\x00\x3c" + _text(client_id))
-        assert self._receive(CONNACK) == b"\x00\x00"
+        # Clean session, with or without user name and password (MQTT 3.1.1, 3.1.2.3).
+        flags = bytes((0xC2 if credentials else 0x02,))
+        keep_alive_s = (60).to_bytes(2, "big")
+        try:
+            self._send(CONNECT, _text("MQTT") + b"\x04" + flags + keep_alive_s + b"".join(
+                _text(text) for text in (client_id, *(credentials or ()))))
+            assert self._receive(CONNACK) == b"\x00\x00"
+        except BaseException:
+            self._tls.close()
+            raise
 
     def __enter__(self) -> Client:
         """Nothing but itself: the connection stands already."""

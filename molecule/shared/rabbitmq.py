@@ -1,0 +1,322 @@
+"""A RabbitMQ cluster with its MQTT plugin, from Debian's package, run by whoever calls this.
+
+The package is unpacked, not installed: its service, its user and its files under /etc and /var
+never come into being. Everything is on loopback, also Erlang's distribution and its own epmd.
+
+    rabbitmq.py fetch        have the package; without network if it is there already
+    rabbitmq.py configure    make a CA, a server certificate, a password, and write the nodes'
+                             configuration
+    rabbitmq.py start        start epmd and all nodes side by side
+    rabbitmq.py await NODE   return when the node listens
+    rabbitmq.py join         return when all nodes are one cluster, and each accepts a CONNECT
+    rabbitmq.py destroy      end everything and remove all but the package
+"""
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import plain_mqtt
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.epmd import ClusterEpmd
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.launch import detached
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.processes import (
+    Process,
+    working_under,
+)
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".cache" / "rabbitmq"
+UNPACKED = CACHE / "package"
+STATE = CACHE / "cluster"
+TLS = STATE / "tls"
+USERNAME = "device"
+PASSWORD_FILE = STATE / "password"
+START_S = 120
+STOP_S = 20.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node and its ports."""
+
+    name: str
+    port: int
+    """Of the MQTT listener, TLS."""
+    dist_port: int
+
+    @property
+    def folder(self) -> Path:
+        """Where all its files are."""
+        return STATE / self.name
+
+    @property
+    def erlang_name(self) -> str:
+        """Its name in the Erlang cluster."""
+        return f"{self.name}@localhost"
+
+
+# Below 32768, where Linux takes the ports of outgoing connections from.
+NODES = tuple(Node(f"rabbit{number}", 18860 + number, 18870 + number) for number in (1, 2, 3))
+
+
+def _conf(node: Node, password: str) -> str:
+    """Return rabbitmq.conf: MQTT over TLS 1.2 for one user, and no other listener at all."""
+    discovery = "".join(f"cluster_formation.classic_config.nodes.{number} = {peer.erlang_name}\n"
+                        for number, peer in enumerate(NODES, 1))
+    return f"""\
+listeners.tcp = none
+mqtt.listeners.tcp = none
+mqtt.listeners.ssl.1 = 127.0.0.1:{node.port}
+mqtt.allow_anonymous = false
+ssl_options.cacertfile = {TLS / "ca.pem"}
+ssl_options.certfile = {TLS / "server.pem"}
+ssl_options.keyfile = {TLS / "server-key.pem"}
+ssl_options.verify = verify_none
+ssl_options.fail_if_no_peer_cert = false
+ssl_options.versions.1 = tlsv1.2
+default_user = {USERNAME}
+default_pass = {password}
+log.file = {node.folder / "rabbitmq.log"}
+log.file.level = info
+cluster_name = staging
+cluster_formation.peer_discovery_backend = classic_config
+cluster_formation.discovery_retry_limit = 2
+{discovery}"""
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    """Write a file that is never readable for others in between."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        file.write(text)
+
+
+def _openssl(*arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=60)
+
+
+def make_ca(certificate: Path, key: Path) -> None:
+    """Make a CA of its own, which nothing else here knows of."""
+    _openssl("req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "7",
+             "-subj", "/CN=Staging CA", "-addext", "basicConstraints=critical,CA:true",
+             "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+             "-keyout", str(key), "-out", str(certificate))
+
+
+def _make_certificates() -> None:
+    TLS.mkdir(exist_ok=True)
+    make_ca(TLS / "ca.pem", TLS / "ca-key.pem")
+    _openssl("req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "7",
+             "-CA", str(TLS / "ca.pem"), "-CAkey", str(TLS / "ca-key.pem"),
+             "-subj", "/CN=Staging broker", "-addext", "subjectAltName=IP:127.0.0.1",
+             "-addext", "basicConstraints=critical,CA:false",
+             "-keyout", str(TLS / "server-key.pem"), "-out", str(TLS / "server.pem"))
+
+
+def _run_here(*command: str) -> None:
+    done = subprocess.run(command, cwd=CACHE, check=False, capture_output=True, text=True,
+                          timeout=300)
+    if done.returncode:
+        sys.exit(f"RabbitMQ's package cannot be had: {' '.join(command)} failed; is the network "
+                 f"there, and is apt-get update recent?\n{done.stderr.strip()}")
+
+
+def fetch() -> None:
+    """Download and unpack the package, unless that is done; each step is whole or not at all."""
+    if UNPACKED.exists():
+        return
+    CACHE.mkdir(parents=True, exist_ok=True)
+    if not list(CACHE.glob("rabbitmq-server_*.deb")):
+        _run_here("apt-get", "download", "rabbitmq-server")
+    (package,) = CACHE.glob("rabbitmq-server_*.deb")
+    half = CACHE / "package.half"
+    shutil.rmtree(half, ignore_errors=True)
+    _run_here("dpkg-deb", "--extract", str(package), str(half))
+    half.rename(UNPACKED)
+    print(f"unpacked {package.name}")  # noqa: T201 - what the playbook shows
+
+
+def version() -> tuple[int, ...]:
+    """Return the version of the unpacked RabbitMQ."""
+    (folder,) = UNPACKED.glob("usr/lib/rabbitmq/lib/rabbitmq_server-*")
+    return tuple(int(part) for part in folder.name.rpartition("-")[2].split("."))
+
+
+def configure() -> None:
+    """Write every node's configuration; each cluster has its own CA, password and cookie."""
+    os.umask(0o077)
+    STATE.mkdir(parents=True, exist_ok=True)
+    _make_certificates()
+    # Hexadecimal: it must be searchable in any output, however that quotes things.
+    password = secrets.token_hex(16)
+    _write(PASSWORD_FILE, password, 0o600)
+    _write(STATE / ".erlang.cookie", secrets.token_hex(20), 0o400)
+    for node in NODES:
+        node.folder.mkdir(exist_ok=True)
+        _write(node.folder / "rabbitmq.conf", _conf(node, password), 0o600)
+        _write(node.folder / "enabled_plugins", "[rabbitmq_mqtt].\n", 0o644)
+
+
+def _program(name: str) -> str:
+    (program,) = UNPACKED.glob(f"usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/{name}")
+    return str(program)
+
+
+def _environment(node: Node, epmd_port: int) -> dict[str, str]:
+    loopback = "-kernel inet_dist_use_interface {127,0,0,1}"
+    return {
+        # The cookie is found there.
+        "HOME": str(STATE),
+        "ERL_EPMD_PORT": str(epmd_port), "ERL_EPMD_ADDRESS": "127.0.0.1",
+        # It does not exist: /etc/rabbitmq of an installed RabbitMQ must not matter.
+        "RABBITMQ_CONF_ENV_FILE": str(node.folder / "rabbitmq-env.conf"),
+        "RABBITMQ_NODENAME": node.erlang_name,
+        "RABBITMQ_DIST_PORT": str(node.dist_port),
+        "RABBITMQ_CONFIG_FILE": str(node.folder / "rabbitmq.conf"),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(node.folder / "advanced.config"),
+        "RABBITMQ_GENERATED_CONFIG_DIR": str(node.folder / "generated"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(node.folder / "enabled_plugins"),
+        "RABBITMQ_MNESIA_BASE": str(node.folder / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(node.folder),
+        "RABBITMQ_PID_FILE": str(node.folder / "rabbitmq.pid"),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{loopback} +S 1:1",
+        "RABBITMQ_CTL_ERL_ARGS": loopback,
+        # Its script then becomes the Erlang VM instead of waiting for it, and one pid is enough.
+        "RUNNING_UNDER_SYSTEMD": "true",
+    }
+
+
+def start(*nodes: Node) -> None:
+    """Start nodes side by side, without waiting for them."""
+    os.umask(0o077)
+    epmd_port = ClusterEpmd(STATE).ensure()
+    for node in nodes:
+        process = detached([_program("rabbitmq-server")], folder=node.folder,
+                           output=node.folder / "output.log",
+                           extra_environment=_environment(node, epmd_port))
+        _write(node.folder / "process.json", json.dumps(process.as_dict()), 0o600)
+
+
+def process_of(node: Node) -> Process | None:
+    """Return the node's process as it was recorded."""
+    try:
+        return Process.from_dict(json.loads((node.folder / "process.json").read_text()))
+    except (OSError, ValueError):
+        return None
+
+
+def _ctl(node: Node, *arguments: str) -> None:
+    """Run rabbitmqctl; its output is shown when it fails."""
+    epmd = ClusterEpmd(STATE).recorded()
+    if epmd is None:
+        sys.exit("The RabbitMQ cluster has no epmd: it was not started.")
+    environment: Mapping[str, str] = {
+        "PATH": os.environ["PATH"], "LANG": "C.UTF-8", **_environment(node, epmd.port)}
+    done = subprocess.run([_program("rabbitmqctl"), *arguments], env=environment, check=False,
+                          capture_output=True, text=True, timeout=START_S)
+    if done.returncode:
+        sys.exit(f"{node.name}: rabbitmqctl {' '.join(arguments)} failed; the node's log is "
+                 f"{node.folder / 'rabbitmq.log'}\n{done.stdout}{done.stderr}")
+
+
+def _end_of_log(node: Node) -> str:
+    for name in ("rabbitmq.log", "output.log"):
+        try:
+            return "\n".join((node.folder / name).read_text().splitlines()[-20:])
+        except OSError:
+            continue
+    return "it wrote no log"
+
+
+def await_node(node: Node) -> None:
+    """Return when a node listens: that is the last thing a RabbitMQ node does when it boots."""
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        process = process_of(node)
+        if process is None or process.state() != "running":
+            sys.exit(f"{node.name} does not run:\n{_end_of_log(node)}")
+        with socket.socket() as caller:
+            if caller.connect_ex(("127.0.0.1", node.port)) == 0:
+                return
+        time.sleep(0.2)
+    sys.exit(f"{node.name} does not listen after {START_S} s:\n{_end_of_log(node)}")
+
+
+def _accepts_connect(node: Node, context: ssl.SSLContext, password: str) -> bool:
+    try:
+        with plain_mqtt.Client(context, node.port, credentials=(USERNAME, password)):
+            return True
+    except (OSError, AssertionError):
+        return False
+
+
+def join() -> None:
+    """Return when the nodes are one cluster, and each lets a client in.
+
+    A node listens before that: it admits nobody until the cluster has elected the leader of its
+    client ids, and leaves a CONNECT without an answer.
+    """
+    for node in NODES:
+        _ctl(node, "await_online_nodes", str(len(NODES)), "--timeout", "30")
+    context = ssl.create_default_context(cafile=TLS / "ca.pem")
+    password = PASSWORD_FILE.read_text()
+    end = time.monotonic() + START_S
+    for node in NODES:
+        while not _accepts_connect(node, context, password):
+            if time.monotonic() >= end:
+                sys.exit(f"{node.name} accepts no CONNECT:\n{_end_of_log(node)}")
+            time.sleep(0.5)
+
+
+def stop(node: Node) -> None:
+    """End one node, gracefully if it can."""
+    process = process_of(node)
+    if process is not None:
+        process.signal(signal.SIGTERM)
+        if not process.wait_gone(STOP_S):
+            process.signal(signal.SIGKILL)
+            process.wait_gone(STOP_S)
+
+
+def destroy() -> None:
+    """End every process and remove every file of the cluster, whatever state it is in."""
+    processes = [process for node in NODES if (process := process_of(node)) is not None]
+    # Nobody will miss what they remember.
+    for process in processes:
+        process.signal(signal.SIGKILL)
+    for process in processes:
+        process.wait_gone(STOP_S)
+    ClusterEpmd(STATE).stop()
+    # A start that was interrupted before it could be recorded.
+    for process in working_under(STATE):
+        process.signal(signal.SIGKILL)
+        process.wait_gone(STOP_S)
+    shutil.rmtree(STATE, ignore_errors=True)
+
+
+def main(verb: str, *arguments: str) -> None:
+    """Do what the command line says."""
+    nodes = {node.name: node for node in NODES}
+    if verb == "await" and len(arguments) == 1 and arguments[0] in nodes:
+        await_node(nodes[arguments[0]])
+        return
+    verbs = {"fetch": fetch, "configure": configure, "start": lambda: start(*NODES), "join": join,
+             "destroy": destroy}
+    if verb not in verbs or arguments:
+        sys.exit(__doc__)
+    verbs[verb]()
+
+
+if __name__ == "__main__":
+    main(*(sys.argv[1:] or [""]))

@@ -1,0 +1,219 @@
+"""RabbitMQ: the shipped verify.yml is right about a broker that nobody here wrote."""
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import threading
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import outside
+import pytest
+import rabbitmq
+
+CA = rabbitmq.TLS / "ca.pem"
+PORTS = {node.name: node.port for node in rabbitmq.NODES}
+PAIRS = [(issuer, redeemer) for issuer in PORTS for redeemer in PORTS]
+NEVER_WRONG = {"passed", "info", "skipped", "warned"}
+SPEAKS_MQTT_5 = rabbitmq.version() >= (3, 13)
+
+
+@contextlib.contextmanager
+def command_lines() -> Iterator[set[str]]:
+    """Yield what fills up with every command line seen on this machine meanwhile."""
+    seen: set[str] = set()
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.01):
+            for process in Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError):
+                    seen.add((process / "cmdline").read_bytes().decode(errors="replace"))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        watching.join()
+
+
+def connections(node: rabbitmq.Node) -> set[str]:
+    """Return the clients' addresses of all MQTT connections that a node's own log tells of."""
+    log = (node.folder / "rabbitmq.log").read_text(errors="replace")
+    return set(re.findall(rf"(127\.0\.0\.1:\d+) -> 127\.0\.0\.1:{node.port}\b", log))
+
+
+def assert_complete(verification: outside.Verification) -> None:
+    """Every cell and every planned check is in every report, whatever happened."""
+    results = verification.results
+    assert results["complete"] is True
+    assert {(cell["issuer"], cell["redeemer"]) for cell in results["matrix"]} == set(PAIRS)
+    assert all(cell["passed"] or cell["reason"] for cell in results["matrix"])
+    assert all(row["status"] and row["message"] for row in results["checks"])
+    assert sum(results["counts"].values()) == len(results["checks"])
+    cases = ET.parse(verification.report / "junit.xml").getroot().iter("testcase")
+    assert Counter(case.get("classname") for case in cases) == Counter(
+        ["verdict", *(row["id"] for row in results["checks"])])
+
+
+def assert_absent(password: str, verification: outside.Verification) -> None:
+    """A password is neither in the output nor in any file of the report."""
+    assert password not in verification.output
+    files = [file for file in verification.report.rglob("*") if file.is_file()]
+    assert {"results.json", "junit.xml"} <= {file.name for file in files}
+    assert not [file for file in files if password.encode() in file.read_bytes()]
+
+
+def reasons(verification: outside.Verification) -> dict[tuple[str, str], tuple[str, str]]:
+    """Return status and reason of what neither passed nor was skipped, by check and subject."""
+    return {(row["id"], row["subject"]): (row["status"], row["reason"])
+            for row in verification.results["checks"] if row["status"] not in NEVER_WRONG}
+
+
+def flat(text: str) -> str:
+    """Return a text without its line breaks and indentation."""
+    return " ".join(text.split())
+
+
+@pytest.fixture(scope="module")
+def healthy() -> outside.Verification:
+    """The shipped verify.yml on the healthy cluster."""
+    return outside.run_verify()
+
+
+@pytest.fixture
+def without_rabbit3() -> Iterator[None]:
+    """The cluster while one node is down."""
+    node = rabbitmq.NODES[2]
+    rabbitmq.stop(node)
+    yield
+    rabbitmq.start(node)
+    rabbitmq.await_node(node)
+    rabbitmq.join()
+
+
+def test_all_nine_pairs_are_as_expected(healthy: outside.Verification) -> None:
+    assert healthy.exit_code == 0, healthy.output
+    assert healthy.results["verdict"] == "passed"
+    assert healthy.results["headline"] == "9 of 9 pairs as expected"
+    assert outside.matrix(healthy.results) == {
+        (issuer, redeemer): "resumed" if issuer == redeemer else "full"
+        for issuer, redeemer in PAIRS}
+    assert reasons(healthy) == {}
+    assert_complete(healthy)
+
+
+def test_the_target_is_what_it_says_of_itself(healthy: outside.Verification) -> None:
+    target = healthy.results["target"]
+    assert target["driver"] == "external"
+    # Nothing in MQTT obliges a broker to tell, and MQTT 3.1.1 has no place for it.
+    assert (target["product"], target["version"], target["otp_release"]) == ("unknown", None, None)
+    assert target["how_identified"]
+
+
+@pytest.mark.parametrize("version", [
+    "3.1.1",
+    pytest.param("auto", marks=pytest.mark.xfail(
+        not SPEAKS_MQTT_5, strict=True,
+        reason="auto takes a close without CONNACK for a failure, not for a refusal of MQTT 5"))])
+def test_the_announced_handshakes_are_those_that_the_broker_counts(version: str) -> None:
+    before = {node.name: connections(node) for node in rabbitmq.NODES}
+    verification = outside.run_verify("-e", f"resumption_mqtt_version={version}")
+    assert verification.exit_code == 0, verification.output
+    spoken = {row["mqtt"]["version"] for row in verification.results["handshakes"].values()
+              if row["mqtt"] and not row["mqtt"]["cause"]}
+    assert spoken == {"5" if version == "auto" and SPEAKS_MQTT_5 else "3.1.1"}
+    # To learn that a node does not speak MQTT 5 costs one connection.
+    extra = int(version == "auto" and not SPEAKS_MQTT_5)
+    for node in rabbitmq.NODES:
+        budget = verification.results["budget"]["nodes"][node.name]
+        counted = len(connections(node) - before[node.name])
+        assert counted == budget["handshakes_announced"] + extra
+        assert counted == budget["handshakes_done"]
+
+
+@pytest.mark.parametrize(("issuer", "redeemer"), PAIRS)
+def test_openssl_agrees(healthy: outside.Verification, tmp_path: Path,
+                        issuer: str, redeemer: str) -> None:
+    found = outside.openssl_pair(PORTS[issuer], PORTS[redeemer], CA, tmp_path)
+    assert found == outside.matrix(healthy.results)[issuer, redeemer]
+
+
+def test_noisy_checks_are_right_too() -> None:
+    verification = outside.run_verify("-e", "resumption_max_impact=noisy",
+                                      "-e", '{"resumption_tls_versions": ["tlsv1.2"]}')
+    assert verification.exit_code == 0, verification.output
+    assert reasons(verification) == {}
+    assert_complete(verification)
+
+
+def test_nothing_but_mqtt_over_tls_on_loopback(host: Any) -> None:
+    pids = {outside.process_of(port)[0] for port in PORTS.values()}
+    assert len(pids) == len(PORTS)
+    for pid in pids:
+        listening = host.run(f"ss -Hltnp | grep pid={pid},").stdout
+        ports = {int(port) for port in re.findall(r"127\.0\.0\.1:(\d+) ", listening)}
+        assert len(listening.splitlines()) == 2, listening
+        assert ports < {port for node in rabbitmq.NODES for port in (node.port, node.dist_port)}
+
+
+def test_the_password_is_nowhere() -> None:
+    password = rabbitmq.PASSWORD_FILE.read_text()
+    with command_lines() as commands:
+        verification = outside.run_verify("-vvv")
+    assert verification.exit_code == 0, verification.output
+    assert "resumption_verify" in verification.output
+    assert any("verify.yml" in command for command in commands)
+    assert not [command for command in commands if password in command]
+    assert_absent(password, verification)
+
+
+def test_a_wrong_password_is_one_clear_sentence(tmp_path: Path) -> None:
+    wrong = secrets.token_hex(16)
+    (tmp_path / "password").write_text(wrong)
+    verification = outside.run_verify("-vvv", "-e", f"staging_password_file={tmp_path}/password")
+    assert verification.exit_code == 2, verification.output
+    assert verification.results["verdict"] == "error"
+    assert ("CONNECT was refused: bad user name or password (0x04) (check "
+            "resumption_mqtt_username and resumption_mqtt_password)") in flat(verification.output)
+    assert {reason for _, reason in reasons(verification).values()} == {"mqtt_refused"}
+    assert {cell["outcome"] for cell in verification.results["matrix"]} == {"not_measured"}
+    assert_complete(verification)
+    assert_absent(wrong, verification)
+
+
+def test_a_wrong_ca_is_one_clear_sentence(tmp_path: Path) -> None:
+    rabbitmq.make_ca(tmp_path / "ca.pem", tmp_path / "ca-key.pem")
+    verification = outside.run_verify("-e", f"resumption_ca={tmp_path / 'ca.pem'}")
+    assert verification.exit_code == 2, verification.output
+    assert verification.results["verdict"] == "error"
+    assert "(is resumption_ca the CA that signed this node's certificate?)" in flat(
+        verification.output)
+    assert {reason for _, reason in reasons(verification).values()} == {"certificate_not_trusted"}
+    assert {cell["outcome"] for cell in verification.results["matrix"]} == {"not_measured"}
+    assert_complete(verification)
+
+
+def test_a_stopped_node_is_one_clear_sentence(without_rabbit3: None) -> None:
+    verification = outside.run_verify()
+    assert verification.exit_code == 2, verification.output
+    assert verification.results["verdict"] == "error"
+    assert ("rabbit3 (127.0.0.1:18863): connection refused: nothing listens there (is the node "
+            "running, and is emqx_tls_port right?)") in flat(verification.output)
+    assert set(reasons(verification).values()) == {("error", "connection_refused")}
+    assert {subject for _, subject in reasons(verification)} == {"rabbit3"}
+    matrix = outside.matrix(verification.results)
+    assert Counter(matrix.values()) == {"resumed": 2, "full": 2, "not_measured": 5}
+    assert all("rabbit3" in pair for pair, outcome in matrix.items() if outcome == "not_measured")
+    assert_complete(verification)
+
+
+def test_the_cluster_is_whole_again() -> None:
+    verification = outside.run_verify()
+    assert verification.exit_code == 0, verification.output
