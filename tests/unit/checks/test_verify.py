@@ -266,6 +266,7 @@ def test_the_terminal_keeps_its_width_and_shows_the_matrix(
     assert max(map(len, lines)) <= width
     row = next(line for line in lines if line.startswith("n1 "))
     assert row.split() == ["n1", "resumed", "resumed", "!"]
+    assert any(line.startswith("Budget    8") for line in lines)
     assert any(line.startswith("Verdict   FAILED: 2 of 4 pairs as expected") for line in lines)
 
 

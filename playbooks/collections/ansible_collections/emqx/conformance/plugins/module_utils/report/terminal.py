@@ -26,10 +26,21 @@ def render(results: dict[str, Any], report: str, width: int = 80) -> list[Line]:
     verdict = results["verdict"]
     counts = ", ".join(f"{number} {status}" for status, number in results["counts"].items()
                        if number)
-    lines += [Line(f"Report    {report}"), Line(f"Findings  {counts}")]
+    lines += [Line(f"Report    {report}"), *_wrapped(_budget(results), width, 10),
+              Line(f"Findings  {counts}")]
     lines += _wrapped(f"Verdict   {verdict.upper()}: {results['headline']}", width, 10,
                       _COLOURS[verdict])
     return lines
+
+
+def _budget(results: dict[str, Any]) -> str:
+    budget = results["budget"]
+    nodes = budget["nodes"].values()
+    announced, done = (sum(node[key] for node in nodes)
+                       for key in ("handshakes_announced", "handshakes_done"))
+    made = max(node["sessions_made"] for node in nodes)
+    return (f"Budget    {announced} handshakes announced, {done} made; at most {made} new sessions "
+            f"on one node (limit {budget['session_limit']})")
 
 
 def _wrapped(text: str, width: int, indent: int, colour: str = "normal") -> list[Line]:
