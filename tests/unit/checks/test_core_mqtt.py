@@ -1,7 +1,10 @@
 """CORE-06 against a little broker on OpenSSL's server side: every reason by its fault."""
 from __future__ import annotations
 
+import os
 import secrets
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -259,6 +262,15 @@ def test_without_paho_it_is_skipped_and_costs_nothing(monkeypatch: pytest.Monkey
     assert planned.skipped.reason == "paho_missing"
     assert "pip install paho-mqtt==2.2.0" in planned.skipped.message
     assert plan.handshakes == {}
+
+
+def test_the_catalogue_is_there_without_paho() -> None:
+    script = ("import sys; sys.modules['paho'] = None; "
+              f"from {core_mqtt.__name__.rpartition('.')[0]} import catalogue, core_mqtt; "
+              "print(core_mqtt.PAHO, len(list(catalogue.catalogue())))")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
+                          check=True, env={"PYTHONPATH": os.pathsep.join(sys.path)})
+    assert done.stdout.split() == ["False", str(len(list(catalogue())))]
 
 
 def test_where_nothing_is_to_resume_it_does_not_apply() -> None:
