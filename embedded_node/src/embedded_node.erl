@@ -8,6 +8,8 @@
 -export([boot/0]).
 -export([start/2, stop/1]).
 
+-define(NAME_IN_USE_MS, 5_000).
+
 %% @doc Entry point for `erl -s embedded_node boot'. Ends the VM with status 1 and one
 %% sentence on standard error when the node cannot boot.
 -spec boot() -> ok.
@@ -63,15 +65,48 @@ set_unless_default(Variable, Value) -> application:set_env(ssl, Variable, Value)
 %% The cookie is .erlang.cookie in $HOME, which the driver points at the cluster's
 %% directory; so it is on no command line, and kernel checks its mode.
 start_distribution(#{node := Node}) ->
+    start_distribution(Node, now_ms() + ?NAME_IN_USE_MS).
+
+%% A node of this name that was killed a moment ago keeps it until epmd has noticed.
+start_distribution(Node, Until) ->
     case net_kernel:start(Node, #{name_domain => longnames, net_ticktime => 8}) of
         {ok, _Pid} -> ok;
         {error, Reason} ->
             logger:error("no distribution: ~p", [Reason]),
-            throw({cannot_boot,
-                   io_lib:format("Erlang distribution as ~ts did not start; is epmd running on "
-                                 "127.0.0.1:~ts, and is the name free?",
-                                 [Node, os:getenv("ERL_EPMD_PORT", "4369")])})
+            InUse = is_in_use(Node),
+            Late = now_ms() >= Until,
+            if
+                not InUse ->
+                    no_distribution(Node, ["is epmd running on 127.0.0.1:", epmd_port(), "?"]);
+                Late -> no_distribution(Node, "another node has this name");
+                true ->
+                    ok = await_name(Node, Until),
+                    start_distribution(Node, Until)
+            end
     end.
+
+await_name(Node, Until) ->
+    case is_in_use(Node) andalso now_ms() < Until of
+        true -> timer:sleep(50), await_name(Node, Until);
+        false -> ok
+    end.
+
+is_in_use(Node) ->
+    [Name, _Host] = string:split(atom_to_list(Node), "@"),
+    case erl_epmd:names({127, 0, 0, 1}) of
+        {ok, Names} -> lists:keymember(Name, 1, Names);
+        {error, _NoEpmd} -> false
+    end.
+
+epmd_port() ->
+    os:getenv("ERL_EPMD_PORT", "4369").
+
+no_distribution(Node, Why) ->
+    throw({cannot_boot, io_lib:format("Erlang distribution as ~ts did not start: ~ts",
+                                      [Node, Why])}).
+
+now_ms() ->
+    erlang:monotonic_time(millisecond).
 
 start_application(Config) ->
     ok = application:load(embedded_node),

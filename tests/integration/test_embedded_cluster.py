@@ -134,6 +134,51 @@ def test_dead_and_paused_nodes_are_started_anew(deployed: TestCluster) -> None:
     assert len(deployed.status("emqx2")["members"]) == 3
 
 
+def test_nodes_killed_this_very_moment_are_started_anew(deployed: TestCluster) -> None:
+    for _ in range(4):
+        for node in ("emqx1", "emqx3"):
+            os.kill(deployed.pid(node), signal.SIGKILL)
+        plan = deployed.deploy()
+        assert (plan.start, plan.unchanged) == (["emqx1", "emqx3"], ["emqx2"])
+
+
+def register_with_epmd(port: int, name: str) -> socket.socket:
+    """Take a node name, as a node does: for as long as the connection lives."""
+    request = (b"x" + (1).to_bytes(2, "big") + b"\x4d\x00" + (6).to_bytes(2, "big")
+               + (5).to_bytes(2, "big") + len(name).to_bytes(2, "big") + name.encode()
+               + b"\x00\x00")
+    caller = socket.create_connection(("127.0.0.1", port), timeout=5)
+    caller.sendall(len(request).to_bytes(2, "big") + request)
+    assert caller.recv(2)[1:] == b"\x00"
+    return caller
+
+
+def test_a_name_that_epmd_still_remembers_is_waited_for(cluster: TestCluster) -> None:
+    cluster.deploy(only=("emqx1", "emqx2"))
+    driver = cluster.deployment().driver
+    epmd = driver.epmd.recorded()
+    assert epmd is not None
+    driver.kill_all(["emqx1"])
+    holder = register_with_epmd(epmd.port, "emqx1")
+    release = threading.Timer(2.0, holder.close)
+    release.start()
+    begun = time.monotonic()
+    assert cluster.deploy(only=("emqx1", "emqx2")).start == ["emqx1"]
+    assert time.monotonic() - begun > 2.0
+    release.join()
+
+
+def test_a_name_that_stays_taken_is_told(cluster: TestCluster) -> None:
+    cluster.deploy(only=("emqx1",))
+    epmd = cluster.deployment().driver.epmd.recorded()
+    assert epmd is not None
+    with register_with_epmd(epmd.port, "emqx2"), pytest.raises(DriverError) as error:
+        cluster.deploy(only=("emqx1", "emqx2"))
+    assert str(error.value) == ("emqx2 did not boot: Erlang distribution as emqx2@127.0.0.1 did "
+                                "not start: another node has this name")
+    assert cluster.deploy(only=("emqx1", "emqx2")).start == ["emqx2"]
+
+
 def test_a_dead_epmd_is_replaced(deployed: TestCluster) -> None:
     epmd = deployed.deployment().driver.epmd.recorded()
     assert epmd is not None

@@ -1,14 +1,17 @@
 """Processes are recognised without doubt, or not at all."""
 from __future__ import annotations
 
+import platform
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers import ports
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.processes import (
     Process,
     working_under,
@@ -65,6 +68,40 @@ def test_a_zombie_is_gone() -> None:
         time.sleep(0.005)
     assert process.state() == "gone"
     child.wait()
+
+
+def test_a_process_whose_first_thread_is_a_zombie_is_ending() -> None:
+    """Its other threads still hold its sockets, as those of a killed node do for a while."""
+    exit_of_one_thread = 60 if platform.machine() == "x86_64" else 93
+    script = ("import ctypes, socket, sys, threading; s = socket.create_server(('127.0.0.1', 0)); "
+              "threading.Thread(target=sys.stdin.read).start(); "
+              "print(s.getsockname()[1], flush=True); "
+              f"ctypes.CDLL(None).syscall({exit_of_one_thread}, 0)")
+    child = subprocess.Popen([sys.executable, "-c", script],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    port = int(child.stdout.readline())
+    process = Process.of(child.pid)
+    assert process is not None
+    end = time.monotonic() + 5
+    while process.state() == "running" and time.monotonic() < end:
+        time.sleep(0.005)
+    try:
+        assert process.state() == "ending"
+        assert process.wait_gone(0.1) is False
+        assert not ports.is_free("127.0.0.1", port)
+    finally:
+        child.kill()
+    assert process.wait_gone(5.0)
+    assert ports.is_free("127.0.0.1", port)
+
+
+def test_a_killed_process_is_running_no_more(sleeper: subprocess.Popen[bytes]) -> None:
+    process = Process.of(sleeper.pid)
+    assert process is not None
+    for _ in range(20):
+        sleeper.kill()
+        assert process.state() in ("ending", "gone")
 
 
 def test_nobody_has_this_pid() -> None:

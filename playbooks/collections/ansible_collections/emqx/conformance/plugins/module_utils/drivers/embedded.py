@@ -67,6 +67,7 @@ class EmbeddedDriver(Driver):
     def start(self, node: NodeSpec) -> None:
         """Start a node as it was last deployed."""
         record = self._record(node.name)
+        record.await_ending()
         if record.state() != "gone":
             raise DriverError(f"{node.name} runs already")
         run_dir = self._folder.run_dir(node.name)
@@ -110,7 +111,7 @@ class EmbeddedDriver(Driver):
         return self._caller.identity(node)
 
     def state(self, name: str) -> str:
-        """Return ``running``, ``paused`` or ``gone``."""
+        """Return ``running``, ``paused``, ``ending`` or ``gone``."""
         record = NodeRecord.load(self._folder.run_dir(name))
         return record.state() if record else "gone"
 
@@ -191,7 +192,7 @@ class EmbeddedDriver(Driver):
         if self._members is not None:
             return list(self._members)
         return [name for name, record in self._folder.nodes().items()
-                if record.state() != "gone"]
+                if record.state() in ("running", "paused")]
 
     def _missing(self, name: str, whole: list[str]) -> str | None:
         try:

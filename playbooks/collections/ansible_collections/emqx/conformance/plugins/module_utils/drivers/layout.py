@@ -15,6 +15,7 @@ from .processes import Process
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _RECORD = "node.json"
+_ENDING_S = 5.0
 
 
 def check_name(kind: str, name: str) -> None:
@@ -64,8 +65,14 @@ class NodeRecord:
             "process": self.process.as_dict() if self.process else None}, indent=1) + "\n", 0o600)
 
     def state(self) -> str:
-        """Return ``running``, ``paused`` or ``gone``."""
+        """Return ``running``, ``paused``, ``ending`` or ``gone``."""
         return self.process.state() if self.process else "gone"
+
+
+    def await_ending(self) -> None:
+        """Return when a process that is ending right now has let go of its ports."""
+        if self.process is not None and self.process.state() == "ending":
+            self.process.wait_gone(_ENDING_S)
 
 
 @dataclass(frozen=True)
