@@ -138,8 +138,8 @@ class Deployment:
         """
         plan = Plan()
         records = self._folder.nodes()
-        for record in records.values():
-            record.await_ending()
+        for known in records.values():
+            known.await_ending()
         command = self._command()
         for node in self._wanted.nodes:
             record = records.get(node.name)
