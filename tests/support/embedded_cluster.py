@@ -25,6 +25,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.listeners.release
     parse_release,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import Credentials
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import Trust
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,7 @@ class TestCluster:
     certificate: tuple[Path, Path]
     ports: dict[str, int]
     session_lifetime: int | None = None
+    credentials: Credentials | None = None
     timeout_s: float = 30.0
     stop: threading.Event = field(default_factory=threading.Event)
     name: str = "tested"
@@ -95,12 +97,12 @@ class TestCluster:
             nodes=tuple(self.spec(node) for node in only or self.ports),
             all_nodes=tuple(self.ports), release=parse_release("5.8.9"),
             source_dir=ROOT / "embedded_node", session_lifetime=self.session_lifetime,
-            timeout_s=self.timeout_s)
+            credentials=self.credentials, timeout_s=self.timeout_s)
         return Deployment(self.cluster_folder, wanted, self.caller(), self.stop)
 
     def caller(self) -> Caller:
         """Return what finds out whether a node is ready."""
-        return Caller(Trust(ca_file=str(self.certificate[0])))
+        return Caller(Trust(ca_file=str(self.certificate[0])), self.credentials)
 
     def deploy(self, *, only: tuple[str, ...] | None = None) -> Plan:
         """Plan, apply, and return the plan."""
@@ -171,9 +173,9 @@ class Client:
             if not byte & 0x80:
                 return first[0], self._exactly(length)
 
-    def connect(self, *, version: int = 4, client_id: str = "", keep_alive: int = 60) -> bytes:
-        """Send CONNECT and return the CONNACK's body."""
-        self.send(connect(version=version, client_id=client_id, keep_alive=keep_alive))
+    def connect(self, **how: Any) -> bytes:
+        """Send CONNECT, made by the function of this name, and return the CONNACK's body."""
+        self.send(connect(**how))
         first, body = self.packet()
         assert first == 0x20
         return body
@@ -185,6 +187,34 @@ class Client:
         first, body = self.packet()
         assert first == 0x90
         return body
+
+    def publish(self, topic: str, payload: str, *, version: int = 4) -> None:
+        """Publish with QoS 1 and return when it is acknowledged."""
+        properties = b"\x00" if version == 5 else b""
+        self.send(packet(0x32, string(topic) + b"\x00\x2a" + properties + payload.encode()))
+        assert self.packet() == (0x40, b"\x00\x2a")
+
+    def message(self, *, version: int = 4, acknowledge: bool = True) -> tuple[str, bool]:
+        """Return the payload of the next PUBLISH of QoS 1, and whether it has DUP."""
+        first, body = self.packet()
+        assert first & 0xF7 == 0x32
+        at = 2 + int.from_bytes(body[:2], "big")
+        if acknowledge:
+            self.send(packet(0x40, body[at:at + 2]))
+        at += 2
+        if version == 5:
+            at += 1 + body[at]
+        return body[at:].decode(), bool(first & 0x08)
+
+    def silent(self) -> bool:
+        """Tell whether nothing comes before the answer to a PINGREQ."""
+        self.send(b"\xc0\x00")
+        return self.packet() == (0xD0, b"")
+
+    def disconnect(self, body: bytes = b"") -> None:
+        """Send DISCONNECT and wait until the node has closed."""
+        self.send(packet(0xE0, body))
+        assert self.packet() == (0, b"")
 
     def _exactly(self, count: int) -> bytes:
         data = b""
@@ -211,8 +241,20 @@ def packet(first: int, body: bytes) -> bytes:
     return bytes((first,)) + prefix + body
 
 
-def connect(*, version: int = 4, client_id: str = "", keep_alive: int = 60) -> bytes:
-    """CONNECT with clean start."""
-    properties = b"\x00" if version == 5 else b""
-    return packet(0x10, string("MQTT") + bytes((version, 2)) + keep_alive.to_bytes(2, "big")
-                  + properties + string(client_id))
+def connect(*, version: int = 4, client_id: str = "", keep_alive: int = 60, clean: bool = True,
+            expiry: int | None = None, will: tuple[str, str, int] | None = None,
+            username: str | None = None, password: str | None = None) -> bytes:
+    """CONNECT; a will is topic, payload and, with MQTT 5, its delay in seconds."""
+    flags, payload = 0x02 if clean else 0, string(client_id)
+    if will is not None:
+        flags |= 0x0C
+        delay = b"\x05\x18" + will[2].to_bytes(4, "big") if version == 5 else b""
+        payload += delay + string(will[0]) + string(will[1])
+    if username is not None:
+        flags, payload = flags | 0x80, payload + string(username)
+    if password is not None:
+        flags, payload = flags | 0x40, payload + string(password)
+    properties = b"" if expiry is None else b"\x11" + expiry.to_bytes(4, "big")
+    length = bytes((len(properties),)) if version == 5 else b""
+    return packet(0x10, string("MQTT") + bytes((version, flags)) + keep_alive.to_bytes(2, "big")
+                  + length + properties + payload)
