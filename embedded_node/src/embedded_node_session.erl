@@ -164,12 +164,15 @@ packet({puback, Id, _Code}, #session{unacknowledged = Open, again = Again} = Ses
                                  again = lists:keydelete(Id, 1, Again)}, []);
 packet({subscribe, _Id, #{subscription_identifier := _}, _Filters}, Session) ->
     refuse(?SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, subscription_identifier, Session);
+%% Not with lists:mapfoldl/3: the compiler of OTP 27.3.4 returns its result as it is when the
+%% codes are constants, and drops what comes after it.
 packet({subscribe, Id, _Properties, Filters}, Session) ->
-    {Codes, Next} = lists:mapfoldl(fun subscribe/2, Session, Filters),
-    {ok, [{suback, Id, Codes}], Next};
+    Granted = [{Filter, suback_code(Filter, Session)} || Filter <- Filters],
+    {ok, [{suback, Id, [Code || {_Filter, Code} <- Granted]}],
+     lists:foldl(fun subscribe/2, Session, Granted)};
 packet({unsubscribe, Id, Filters}, Session) ->
-    {Codes, Next} = lists:mapfoldl(fun unsubscribe/2, Session, Filters),
-    {ok, [{unsuback, Id, Codes}], Next};
+    Codes = [unsuback_code(Filter, Session) || Filter <- Filters],
+    {ok, [{unsuback, Id, Codes}], lists:foldl(fun unsubscribe/2, Session, Filters)};
 packet({disconnect, Code, Properties}, Session) ->
     disconnect(Code, Properties, Session).
 
@@ -190,22 +193,25 @@ publish(#{topic := Topic, qos := Qos, id := Id} = Publish, Session) ->
 refuse(Code, Reason, Session) ->
     {stop, [{disconnect, Code}], Reason, Session}.
 
-subscribe({<<"$share/", _/binary>>, _Options}, #session{version = 5} = Session) ->
-    {?SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, Session};
-subscribe({<<"$share/", _/binary>>, _Options}, Session) ->
-    {?SUBACK_FAILURE_3_1_1, Session};
-subscribe({Filter, #{qos := Qos, no_local := NoLocal}},
-          #session{subscriptions = Subscriptions} = Session) ->
-    Granted = min(Qos, 1),
-    ok = embedded_node_router:subscribe(Filter, Granted, NoLocal),
-    {Granted, Session#session{subscriptions = Subscriptions#{Filter => {Granted, NoLocal}}}}.
+suback_code({<<"$share/", _/binary>>, _Options}, #session{version = 5}) ->
+    ?SHARED_SUBSCRIPTIONS_NOT_SUPPORTED;
+suback_code({<<"$share/", _/binary>>, _Options}, _Session) -> ?SUBACK_FAILURE_3_1_1;
+suback_code({_Filter, #{qos := Qos}}, _Session) -> min(Qos, 1).
 
-unsubscribe(Filter, #session{subscriptions = Subscriptions} = Session)
-  when is_map_key(Filter, Subscriptions) ->
+subscribe({{Filter, #{no_local := NoLocal}}, Granted},
+          #session{subscriptions = Subscriptions} = Session) when Granted =< 1 ->
+    ok = embedded_node_router:subscribe(Filter, Granted, NoLocal),
+    Session#session{subscriptions = Subscriptions#{Filter => {Granted, NoLocal}}};
+subscribe({_Filter, _Failure}, Session) ->
+    Session.
+
+unsuback_code(Filter, #session{subscriptions = Subscriptions})
+  when is_map_key(Filter, Subscriptions) -> ?SUCCESS;
+unsuback_code(_Filter, _Session) -> ?NO_SUBSCRIPTION_EXISTED.
+
+unsubscribe(Filter, #session{subscriptions = Subscriptions} = Session) ->
     ok = embedded_node_router:unsubscribe(Filter),
-    {?SUCCESS, Session#session{subscriptions = maps:remove(Filter, Subscriptions)}};
-unsubscribe(_Filter, Session) ->
-    {?NO_SUBSCRIPTION_EXISTED, Session}.
+    Session#session{subscriptions = maps:remove(Filter, Subscriptions)}.
 
 %% What was 0 at CONNECT stays 0 (5.0, 3.14.2.2.2).
 disconnect(_Code, #{session_expiry := Expiry}, #session{expiry_at_connect = 0} = Session)
