@@ -7,8 +7,10 @@ never come into being. Everything is on loopback, also Erlang's distribution and
     rabbitmq.py configure    make a CA, a server certificate, a password, and write the nodes'
                              configuration
     rabbitmq.py start        start epmd and all nodes side by side
-    rabbitmq.py await NODE   return when the node listens
-    rabbitmq.py join         return when all nodes are one cluster, and each accepts a CONNECT
+    rabbitmq.py await NODE   return when the node has booted
+    rabbitmq.py join         return when all nodes are one cluster
+    rabbitmq.py enable NODE  start the MQTT plugin
+    rabbitmq.py admit NODE   return when the node lets a client in
     rabbitmq.py destroy      end everything and remove all but the package
 """
 from __future__ import annotations
@@ -18,16 +20,16 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import plain_mqtt
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers import ports
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.epmd import ClusterEpmd
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.launch import detached
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.processes import (
@@ -43,6 +45,7 @@ TLS = STATE / "tls"
 USERNAME = "device"
 PASSWORD_FILE = STATE / "password"
 START_S = 120
+CONNECT_S = 30.0
 STOP_S = 20.0
 
 
@@ -165,7 +168,7 @@ def configure() -> None:
     for node in NODES:
         node.folder.mkdir(exist_ok=True)
         _write(node.folder / "rabbitmq.conf", _conf(node, password), 0o600)
-        _write(node.folder / "enabled_plugins", "[rabbitmq_mqtt].\n", 0o644)
+        _write(node.folder / "enabled_plugins", "[].\n", 0o644)
 
 
 def _program(name: str) -> str:
@@ -199,6 +202,11 @@ def _environment(node: Node, epmd_port: int) -> dict[str, str]:
 
 def start(*nodes: Node) -> None:
     """Start nodes side by side, without waiting for them."""
+    for node in nodes:
+        for port in (node.port, node.dist_port):
+            if not ports.is_free("127.0.0.1", port):
+                holders = ", ".join(process.describe() for process in ports.holders(port))
+                sys.exit(f"Port {port} of {node.name} is in use by {holders or 'somebody else'}.")
     os.umask(0o077)
     epmd_port = ClusterEpmd(STATE).ensure()
     for node in nodes:
@@ -216,20 +224,6 @@ def process_of(node: Node) -> Process | None:
         return None
 
 
-def _ctl(node: Node, *arguments: str) -> None:
-    """Run rabbitmqctl; its output is shown when it fails."""
-    epmd = ClusterEpmd(STATE).recorded()
-    if epmd is None:
-        sys.exit("The RabbitMQ cluster has no epmd: it was not started.")
-    environment: Mapping[str, str] = {
-        "PATH": os.environ["PATH"], "LANG": "C.UTF-8", **_environment(node, epmd.port)}
-    done = subprocess.run([_program("rabbitmqctl"), *arguments], env=environment, check=False,
-                          capture_output=True, text=True, timeout=START_S)
-    if done.returncode:
-        sys.exit(f"{node.name}: rabbitmqctl {' '.join(arguments)} failed; the node's log is "
-                 f"{node.folder / 'rabbitmq.log'}\n{done.stdout}{done.stderr}")
-
-
 def _end_of_log(node: Node) -> str:
     for name in ("rabbitmq.log", "output.log"):
         try:
@@ -239,44 +233,57 @@ def _end_of_log(node: Node) -> str:
     return "it wrote no log"
 
 
+def _tool(name: str, node: Node, *arguments: str) -> None:
+    """Run one of RabbitMQ's tools on a node; its output is shown when it fails."""
+    epmd = ClusterEpmd(STATE).recorded()
+    if epmd is None:
+        sys.exit("The RabbitMQ cluster has no epmd: it was not started.")
+    environment: Mapping[str, str] = {
+        "PATH": os.environ["PATH"], "LANG": "C.UTF-8", **_environment(node, epmd.port)}
+    done = subprocess.run([_program(name), *arguments], env=environment, check=False,
+                          capture_output=True, text=True, timeout=START_S + 10)
+    if done.returncode:
+        sys.exit(f"{node.name}: {name} {' '.join(arguments)} failed:\n"
+                 f"{done.stdout}{done.stderr}{_end_of_log(node)}")
+
+
 def await_node(node: Node) -> None:
-    """Return when a node listens: that is the last thing a RabbitMQ node does when it boots."""
-    end = time.monotonic() + START_S
-    while time.monotonic() < end:
-        process = process_of(node)
-        if process is None or process.state() != "running":
-            sys.exit(f"{node.name} does not run:\n{_end_of_log(node)}")
-        with socket.socket() as caller:
-            if caller.connect_ex(("127.0.0.1", node.port)) == 0:
-                return
-        time.sleep(0.2)
-    sys.exit(f"{node.name} does not listen after {START_S} s:\n{_end_of_log(node)}")
-
-
-def _accepts_connect(node: Node, context: ssl.SSLContext, password: str) -> bool:
-    try:
-        with plain_mqtt.Client(context, node.port, credentials=(USERNAME, password)):
-            return True
-    except (OSError, AssertionError):
-        return False
+    """Return when a node has booted; at once with an error when it ends."""
+    process = process_of(node)
+    if process is None or process.state() != "running":
+        sys.exit(f"{node.name} does not run:\n{_end_of_log(node)}")
+    _tool("rabbitmqctl", node, "wait", "--pid", str(process.pid), "--timeout", str(START_S))
 
 
 def join() -> None:
-    """Return when the nodes are one cluster, and each lets a client in.
+    """Return when every node counts all others to its cluster."""
+    for node in NODES:
+        _tool("rabbitmqctl", node, "await_online_nodes", str(len(NODES)), "--timeout", "30")
 
-    A node listens before that: it admits nobody until the cluster has elected the leader of its
-    client ids, and leaves a CONNECT without an answer.
+
+def enable(node: Node) -> None:
+    """Start a node's MQTT plugin, once the cluster stands.
+
+    It counts the cluster's nodes when it starts and then waits for most of them to elect a leader.
+    Plugins that start with nodes which are just joining count differently, and now and then elect
+    nobody, ever; no node answers a CONNECT then.
     """
-    for node in NODES:
-        _ctl(node, "await_online_nodes", str(len(NODES)), "--timeout", "30")
+    _tool("rabbitmq-plugins", node, "enable", "rabbitmq_mqtt")
+
+
+def await_clients(node: Node) -> None:
+    """Return when a node answers CONNECT with a CONNACK that accepts."""
     context = ssl.create_default_context(cafile=TLS / "ca.pem")
-    password = PASSWORD_FILE.read_text()
-    end = time.monotonic() + START_S
-    for node in NODES:
-        while not _accepts_connect(node, context, password):
+    credentials = USERNAME, PASSWORD_FILE.read_text()
+    end = time.monotonic() + CONNECT_S
+    while True:
+        try:
+            with plain_mqtt.Client(context, node.port, credentials=credentials):
+                return
+        except (OSError, AssertionError) as error:
             if time.monotonic() >= end:
-                sys.exit(f"{node.name} accepts no CONNECT:\n{_end_of_log(node)}")
-            time.sleep(0.5)
+                sys.exit(f"{node.name} accepts no CONNECT: {error}\n{_end_of_log(node)}")
+        time.sleep(0.5)
 
 
 def stop(node: Node) -> None:
@@ -308,14 +315,17 @@ def destroy() -> None:
 def main(verb: str, *arguments: str) -> None:
     """Do what the command line says."""
     nodes = {node.name: node for node in NODES}
-    if verb == "await" and len(arguments) == 1 and arguments[0] in nodes:
-        await_node(nodes[arguments[0]])
-        return
-    verbs = {"fetch": fetch, "configure": configure, "start": lambda: start(*NODES), "join": join,
-             "destroy": destroy}
-    if verb not in verbs or arguments:
+    cluster: dict[str, Callable[[], None]] = {
+        "fetch": fetch, "configure": configure, "start": lambda: start(*NODES), "join": join,
+        "destroy": destroy}
+    one: dict[str, Callable[[Node], None]] = {
+        "await": await_node, "enable": enable, "admit": await_clients}
+    if verb in cluster and not arguments:
+        cluster[verb]()
+    elif verb in one and len(arguments) == 1 and arguments[0] in nodes:
+        one[verb](nodes[arguments[0]])
+    else:
         sys.exit(__doc__)
-    verbs[verb]()
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def without_rabbit3() -> Iterator[None]:
     yield
     rabbitmq.start(node)
     rabbitmq.await_node(node)
-    rabbitmq.join()
+    rabbitmq.await_clients(node)
 
 
 def test_all_nine_pairs_are_as_expected(healthy: outside.Verification) -> None:
