@@ -97,6 +97,9 @@ options:
     description: Seconds within which the cluster must be ready.
     type: float
     default: 30
+  progress_file:
+    description: Where to say how far the start is; the action plugin of the same name reads it.
+    type: path
 attributes:
   check_mode:
     support: full
@@ -202,6 +205,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "mqtt_username": {"type": "str"},
     "mqtt_password": {"type": "str", "no_log": True},
     "timeout": {"type": "float", "default": 30},
+    "progress_file": {"type": "path"},
 }
 
 

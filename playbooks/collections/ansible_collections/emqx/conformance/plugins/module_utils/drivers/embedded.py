@@ -9,7 +9,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +60,9 @@ class EmbeddedDriver(Driver):
         self._caller = caller
         self._members = members
         self._stop = stop or threading.Event()
+        self.on_ready: Callable[[int], None] = lambda _: None
+        """Told how many nodes see the whole cluster, again and again while the others are waited
+        for."""
         self.epmd = ClusterEpmd(folder.path)
 
     # -- one node --------------------------------------------------------------------------
@@ -178,8 +181,9 @@ class EmbeddedDriver(Driver):
         """
         whole = sorted(erlang_name(name) for name in self._expected_members())
         end = time.monotonic() + timeout_s
-        for name in names:
+        for done, name in enumerate(names):
             while (missing := self._missing(name, whole)) is not None:
+                self.on_ready(done)
                 # Whoever died is the reason; the others only miss it.
                 for other in names:
                     self._still_there(other)

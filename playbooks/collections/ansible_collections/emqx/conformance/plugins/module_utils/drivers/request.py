@@ -10,6 +10,7 @@ from typing import Any
 from ..identity import Identity
 from ..listeners.release import DEFAULT_RELEASE, parse_release
 from ..mqtt.client import Credentials
+from ..progress import ProgressFile
 from ..tls.engine import Trust
 from .base import DriverError, NodeSpec
 from .deployment import Deployment, Plan, Wanted, destroy, diff_text
@@ -144,6 +145,8 @@ def _embedded(params: Mapping[str, Any], caller: Caller, *, pretend: bool,
     with exclusive(folder.path, f"cluster {name}"):
         deployment = Deployment(folder, wanted, caller, stop)
         plan = deployment.plan(restart=restart)
+        deployment.driver.on_ready = ProgressFile(
+            params.get("progress_file"), len(nodes), "nodes ready").update
         identities = deployment.apply(plan)
         answer = _of_plan(plan)
         answer.identities = {node.name: identities[node.name] for node in nodes}
