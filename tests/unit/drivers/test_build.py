@@ -34,6 +34,19 @@ def test_a_changed_source_gets_a_directory_of_its_own(source_dir: Path) -> None:
     assert before.is_dir()
 
 
+def test_another_otp_release_gets_a_directory_of_its_own(
+        source_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = build.code_version(source_dir)
+    other = tmp_path / "erlang"
+    (other / "bin").mkdir(parents=True)
+    (other / "bin" / "erl").write_text("#!/bin/sh\n")
+    (other / "bin" / "erl").chmod(0o755)
+    (other / "releases" / "99").mkdir(parents=True)
+    (other / "releases" / "99" / "OTP_VERSION").write_text("99.1\n")
+    monkeypatch.setenv("PATH", str(other / "bin"))
+    assert build.code_version(source_dir) != before
+
+
 def test_builds_at_the_same_time(source_dir: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         made = set(pool.map(lambda _: build.compiled(source_dir), range(4)))

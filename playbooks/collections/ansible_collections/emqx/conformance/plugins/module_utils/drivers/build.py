@@ -26,13 +26,17 @@ def program(name: str) -> str:
 
 
 def code_version(source_dir: Path) -> str:
-    """Return a digest of the node's sources.
+    """Return a digest of the node's sources and of the Erlang/OTP that compiles and runs them.
+
+    What a newer release compiled does not run on an older one.
 
     Raises:
-        DriverError: there are none.
+        DriverError: there are no sources, or no Erlang.
     """
     sources = _sources(source_dir)
     digest = hashlib.sha256()
+    for version in sorted(Path(program("erl")).resolve().parents[1].glob("releases/*/OTP_VERSION")):
+        digest.update(version.read_bytes())
     for source in sources:
         digest.update(f"{source.name}:{source.stat().st_size}:".encode())
         digest.update(source.read_bytes())
