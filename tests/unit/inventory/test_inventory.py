@@ -50,7 +50,8 @@ def test_defaults_of_an_embedded_cluster() -> None:
     result = checked()
     assert result["settings"] == {
         "cluster_name": "emqx", "driver": "embedded", "image": "emqx/emqx:5.8.9",
-        "release": "5.8.9", "licensed": False, "base_port": None, "destroy_scope": "cluster",
+        "release": "5.8.9", "licensed": False, "base_port": None, "node_count": None,
+        "destroy_scope": "cluster",
         "session_lifetime": 86400, "session_cache_max": 1000, "certificate_key_type": "rsa",
         "certs_dir": "/checkout/certs", "config_dir": "/checkout/config",
         "state_dir": "/checkout/.cluster", "reports_dir": "/checkout/reports",
