@@ -5,25 +5,28 @@
 -module(embedded_node_client).
 -behaviour(gen_server).
 
--export([start_link/1, attach/4, packets/3, meet/3]).
+-export([start_link/2, attach/4, packets/3, meet/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -record(state, {
+    client_id :: binary(),
     others :: [pid()],
     session = none :: embedded_node_session:session() | none,
     connection = none :: {pid(), Monitor :: reference()} | none,
-    timers = #{} :: #{ended | will => reference()}
+    timers = #{} :: #{ended | will | rivals => reference()}
 }).
 
 %% Sessions on a node that answers no sooner are lost: CONNECT cannot wait for a frozen node.
 -define(FETCH_MS, 2_000).
+%% By then pg has told every node of every session.
+-define(RIVALS_MS, 1_000).
 %% A connection that dies before it attaches leaves nothing else behind.
 -define(NEVER_ATTACHED_MS, 5_000).
 
 %% @doc `Others' are this client id's sessions on other nodes.
--spec start_link([pid()]) -> {ok, pid()}.
-start_link(Others) ->
-    gen_server:start_link(?MODULE, Others, []).
+-spec start_link(binary(), [pid()]) -> {ok, pid()}.
+start_link(ClientId, Others) ->
+    gen_server:start_link(?MODULE, {ClientId, Others}, []).
 
 %% @doc Make the calling process the session's connection. It is sent
 %% `{send, Packets, quiet | more | stop}': `more' asks for the client's next packets.
@@ -36,16 +39,16 @@ attach(Session, Connect, MaxPacket, Others) ->
 packets(Session, Packets, End) ->
     gen_server:cast(Session, {packets, self(), Packets, End}).
 
-%% @doc Another node made a session of the same client id, which knew of `Seen'.
+%% @doc Another node has a session of the same client id, which knew of `Seen' when it began.
 -spec meet(pid(), pid(), [pid()]) -> ok.
 meet(Session, Rival, Seen) ->
     gen_server:cast(Session, {meet, Rival, Seen}).
 
-init(Others) ->
-    {ok, timer(ended, ?NEVER_ATTACHED_MS, #state{others = Others})}.
+init({ClientId, Others}) ->
+    {ok, timer(ended, ?NEVER_ATTACHED_MS, #state{client_id = ClientId, others = Others})}.
 
 handle_call({attach, Connect, MaxPacket, Others}, {Connection, _Tag}, Before) ->
-    State = without_timers(send_away((Before)#state{others = Others})),
+    State = timer(rivals, ?RIVALS_MS, without_timers(send_away(Before#state{others = Others}))),
     {ok, Packets, Session} = begun(Connect, MaxPacket, State),
     send(Connection, Packets, quiet),
     Monitor = erlang:monitor(process, Connection),
@@ -74,7 +77,8 @@ handle_cast({packets, Connection, Packets, End},
     end;
 handle_cast(discard, State) ->
     end_session(send_away(State));
-%% Whoever saw the other fetches its session. If neither did, one of them must go.
+%% Whoever saw the other fetches its session. If neither did, because their clients connected at
+%% the same time, one of them must go.
 handle_cast({meet, Rival, Seen}, #state{others = Others} = State) ->
     SawEachOther = lists:member(self(), Seen) orelse lists:member(Rival, Others),
     case not SawEachOther andalso node(Rival) > node() of
@@ -90,10 +94,14 @@ handle_info({deliver, Message}, #state{session = Session, connection = Connectio
     {ok, Packets, Next} = embedded_node_session:deliver(Message, Session),
     [send(Pid, Packets, quiet) || {Pid, _Monitor} <- [Connection], Packets =/= []],
     {noreply, State#state{session = Next}};
-handle_info({'DOWN', Monitor, process, Pid, _Reason}, #state{connection = {Pid, Monitor}} = State) ->
+handle_info({'DOWN', Monitor, process, _Pid, _Reason}, #state{connection = {_, Monitor}} = State) ->
     stay(over(State));
 handle_info({timeout, Timer, ended}, #state{timers = #{ended := Timer}} = State) ->
     end_session(State);
+handle_info({timeout, Timer, rivals}, #state{timers = #{rivals := Timer}} = State) ->
+    #state{client_id = ClientId, others = Others} = State,
+    [meet(Rival, self(), Others) || Rival <- embedded_node_clients:elsewhere(ClientId) -- Others],
+    {noreply, State};
 handle_info({timeout, Timer, will}, #state{timers = #{will := Timer}} = State) ->
     {noreply, will_published(State), hibernate};
 handle_info(_Unexpected, State) ->

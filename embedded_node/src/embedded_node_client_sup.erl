@@ -2,15 +2,15 @@
 -module(embedded_node_client_sup).
 -behaviour(supervisor).
 
--export([start_link/0, start_client/1, count/0, init/1]).
+-export([start_link/0, start_client/2, count/0, init/1]).
 
 -spec start_link() -> supervisor:startlink_ret().
 start_link() ->
     supervisor:start_link({local, ?MODULE}, ?MODULE, []).
 
--spec start_client([pid()]) -> supervisor:startchild_ret().
-start_client(Others) ->
-    supervisor:start_child(?MODULE, [Others]).
+-spec start_client(binary(), [pid()]) -> supervisor:startchild_ret().
+start_client(ClientId, Others) ->
+    supervisor:start_child(?MODULE, [ClientId, Others]).
 
 %% @doc Sessions now, of clients that are connected or away.
 -spec count() -> non_neg_integer().

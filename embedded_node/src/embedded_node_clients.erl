@@ -4,7 +4,7 @@
 -module(embedded_node_clients).
 -behaviour(gen_server).
 
--export([start_link/0, attach/2]).
+-export([start_link/0, attach/2, elsewhere/1]).
 -export([init/1, handle_call/3, handle_cast/2]).
 
 -define(SCOPE, embedded_node).
@@ -26,29 +26,28 @@ attach(#{client_id := ClientId} = Connect, MaxPacket) ->
             attach(Connect, MaxPacket)
     end.
 
+%% @doc The sessions of a client id on other nodes; more than one only after nodes were parted.
+-spec elsewhere(binary()) -> [pid()].
+elsewhere(ClientId) ->
+    [Pid || Pid <- pg:get_members(?SCOPE, {client, ClientId}), node(Pid) =/= node()].
+
 init([]) ->
     {ok, none}.
 
 %% One at a time: two connections of one client id get the same process.
 handle_call({open, ClientId}, _From, State) ->
-    Others = [Pid || Pid <- pg:get_members(?SCOPE, {client, ClientId}), node(Pid) =/= node()],
-    case [Pid || Pid <- own(ClientId), is_process_alive(Pid)] of
+    Others = elsewhere(ClientId),
+    Own = pg:get_local_members(?SCOPE, {client, ClientId}),
+    case [Pid || Pid <- Own, is_process_alive(Pid)] of
         [Session | _] -> {reply, {Session, Others}, State};
         [] -> {reply, {start(ClientId, Others), Others}, State}
     end.
 
-handle_cast({started, ClientId, Rival, Others}, State) ->
-    [embedded_node_client:meet(Session, Rival, Others) || Session <- own(ClientId)],
+handle_cast(_Message, State) ->
     {noreply, State}.
 
-own(ClientId) ->
-    pg:get_local_members(?SCOPE, {client, ClientId}).
-
-%% The others are looked up before this one can be seen, so two never wait for each other. If
-%% neither saw the other, the announcement tells them.
+%% The others were looked up before this one can be seen: two never wait for each other.
 start(ClientId, Others) ->
-    {ok, Session} = embedded_node_client_sup:start_client(Others),
+    {ok, Session} = embedded_node_client_sup:start_client(ClientId, Others),
     ok = pg:join(?SCOPE, {client, ClientId}, Session),
-    Nodes = lists:delete(node(), embedded_node_router:members()),
-    abcast = gen_server:abcast(Nodes, ?MODULE, {started, ClientId, Session, Others}),
     Session.

@@ -278,7 +278,7 @@ gone(Connection) ->
     receive {'DOWN', Ref, process, Connection, _} -> settled(Session) end.
 
 elsewhere(Others) ->
-    {ok, Session} = embedded_node_client_sup:start_client(Others),
+    {ok, Session} = embedded_node_client_sup:start_client(<<"c">>, Others),
     Session.
 
 publish(Topic) ->

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.embedded_cluster import Client, TestCluster
+from tests.support.embedded_cluster import Client, TestCluster, connect
 from tests.support.playbooks import free_ports
 
 ABSENT, PRESENT = 0, 1
@@ -130,6 +130,27 @@ def test_connections_lost_without_disconnect(cluster: TestCluster, client_id: st
             last = present(client, client_id, **KEPT_5)
     assert last == PRESENT
     come_and_go(cluster, "emqx1", client_id)
+
+
+def test_two_at_the_same_time_on_two_nodes(cluster: TestCluster) -> None:
+    ids = [f"rivals-{secrets.token_hex(4)}" for _ in range(30)]
+    alive = []
+    for client_id in ids:
+        pair = [cluster.client(node) for node in ("emqx1", "emqx2")]
+        for client in pair:
+            client.send(connect(version=5, client_id=client_id, clean=False, expiry=60))
+        alive.append(pair)
+    time.sleep(2.0)
+    for client_id, pair in zip(ids, alive):
+        told = []
+        for client in pair:
+            assert client.packet()[0] == 0x20
+            client.send(b"\xc0\x00")
+            told.append(client.packet()[0])
+            client.socket.close()
+        assert sorted(told) == [0xD0, 0xE0], client_id
+        come_and_go(cluster, "emqx1", client_id)
+    await_sessions(cluster, [0, 0])
 
 
 # -- Expiry --------------------------------------------------------------------------------------
