@@ -22,7 +22,7 @@ FAULTS = frozenset((
     "acl_subscribe", "acl_publish", "acl_disconnect", "closes_on_subscribe", "closes_on_publish",
     "resets_on_publish", "breaks_protocol", "sends_nonsense", "floods", "never_present",
     "always_present", "loses_messages", "keeps_after_clean_start", "hangs_up_on_deletion",
-    "expiry_0"))
+    "expiry_0", "closes_on_v5", "answers_once"))
 
 
 @dataclass
@@ -158,7 +158,8 @@ class _Client:
             self._broker.leave(wanted.client_id, self._session)
 
     def _refusal(self, wanted: _Connect) -> bytes | None:
-        if self._has("no_connect"):
+        if (self._has("no_connect") or (self._has("closes_on_v5") and wanted.level == 5)
+                or (self._has("answers_once") and self._broker.client_ids)):
             raise _HangUpError
         if self._has("hangs_up_on_deletion") and wanted.clean and (
                 wanted.client_id in self._broker.sessions):

@@ -132,11 +132,7 @@ def test_the_target_is_what_it_says_of_itself(healthy: outside.Verification) -> 
     assert target["how_identified"]
 
 
-@pytest.mark.parametrize("version", [
-    "3.1.1",
-    pytest.param("auto", marks=pytest.mark.xfail(
-        not SPEAKS_MQTT_5, strict=True,
-        reason="auto takes a close without CONNACK for a failure, not for a refusal of MQTT 5"))])
+@pytest.mark.parametrize("version", ["3.1.1", "auto"])
 def test_the_announced_handshakes_are_those_that_the_broker_counts(version: str) -> None:
     before = {node.name: len(log_of(node)) for node in rabbitmq.NODES}
     verification = outside.run_verify("-e", f"resumption_mqtt_version={version}")

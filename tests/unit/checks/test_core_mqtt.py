@@ -220,7 +220,9 @@ def test_a_session_that_cannot_be_deleted_is_named(tried: Callable[..., Tried]) 
 
 def test_every_fault_of_the_broker_is_tried() -> None:
     tried = {fault for _, faults, _, _ in FAILURES + SKIPPED for fault in faults}
-    assert tried | {"expiry_0", "hangs_up_on_deletion"} == FAULTS
+    # The latter two are about which version a node speaks: test_verify tries them.
+    elsewhere = {"expiry_0", "hangs_up_on_deletion", "closes_on_v5", "answers_once"}
+    assert tried | elsewhere == FAULTS
 
 
 def test_a_full_handshake_is_not_resumed(tried: Callable[..., Tried]) -> None:

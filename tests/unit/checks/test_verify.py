@@ -18,9 +18,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils import verify as 
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Bench
 from ansible_collections.emqx.conformance.plugins.module_utils.report import terminal
 
-from tests.support.openssl_broker import Broker
+from tests.support.mqtt_broker import MqttBroker
 
-Brokers = Callable[..., Broker]
+Brokers = Callable[..., MqttBroker]
 ROOT = Path(__file__).parents[3]
 SCHEMA = json.loads((ROOT / "schemas/results.schema.json").read_text())
 
@@ -171,9 +171,12 @@ def test_a_refused_connect_is_an_error_and_names_the_password(
     assert "resumption_mqtt_password" in results["headline"]
 
 
+@pytest.mark.parametrize("closes", [False, True])
 def test_a_broker_of_mqtt_3_1_1_costs_one_more_connection(
-        run: Callable[..., Any], brokers: Brokers) -> None:
+        run: Callable[..., Any], brokers: Brokers, closes: bool) -> None:
     broker = brokers(speaks_v5=False)
+    if closes:
+        broker.faults.add("closes_on_v5")
     results = run([broker.port])
     assert results["verdict"] == "passed"
     spoken = [handshake["mqtt"] for handshake in results["handshakes"].values()
@@ -183,6 +186,18 @@ def test_a_broker_of_mqtt_3_1_1_costs_one_more_connection(
     budget = results["budget"]["nodes"]["n1"]
     assert budget["handshakes_done"] == budget["handshakes_announced"] + 1
     assert broker.handshakes == budget["handshakes_done"] - 3  # three versions are refused
+
+
+def test_a_broker_that_spoke_mqtt_5_once_is_not_asked_in_3_1_1(
+        run: Callable[..., Any], brokers: Brokers) -> None:
+    broker = brokers()
+    broker.faults.add("answers_once")
+    results = run([broker.port])
+    assert results["verdict"] == "failed"
+    failed = {(row["id"], row["reason"]) for row in results["checks"] if row["status"] == "failed"}
+    assert ("CORE-02", "mqtt_failed") in failed
+    assert {handshake["mqtt"]["version"] for handshake in results["handshakes"].values()
+            if handshake["mqtt"]} == {"5"}
 
 
 def test_a_broker_that_does_not_speak_the_declared_version_is_an_error(

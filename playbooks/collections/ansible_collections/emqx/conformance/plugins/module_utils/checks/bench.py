@@ -148,7 +148,7 @@ class Bench:
             return self.heard(node, Contact(attempt.handshake))
         seen = replace(attempt.handshake, crowded=how.together is not None)
         try:
-            result, connack = self._speak_mqtt(attempt.stream, version, how.together)
+            result, connack = self._speak_mqtt(attempt.stream, node, version, how.together)
         except mqtt.UnsupportedVersionError as error:
             # This handshake happened too, even though another one takes its place.
             result = MqttResult(version, error.cause, str(error))
@@ -183,7 +183,7 @@ class Bench:
         self.on_handshake(count)
         return contact
 
-    def _speak_mqtt(self, stream: mqtt.ByteStream, version: str,
+    def _speak_mqtt(self, stream: mqtt.ByteStream, node: str, version: str,
                     together: threading.Barrier | None,
                     ) -> tuple[MqttResult, mqtt.Connack | None]:
         deadline = Deadline(self.settings.deadline_s, self.stop)
@@ -196,6 +196,11 @@ class Bench:
                 raise
             return MqttResult(version, error.cause, str(error)), None
         except mqtt.MqttError as error:
+            # MQTT 3.1.1 3.1.4: a server closes without CONNACK on a CONNECT that is not as its
+            # standard says, as an MQTT 5 one is not. Who has answered MQTT 5 once speaks it.
+            if (self.settings.mqtt_version == "auto" and version == "5"
+                    and error.cause == "mqtt_closed" and node not in self.connacks):
+                raise mqtt.UnsupportedVersionError(error.cause, str(error)) from None
             return MqttResult(version, error.cause, str(error)), None
         connect_ms = round((time.monotonic() - begun) * 1000, 3)
         _wait_for_all(together, self.settings.deadline_s)

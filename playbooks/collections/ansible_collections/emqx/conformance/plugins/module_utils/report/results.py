@@ -180,7 +180,7 @@ def summarise(rows: list[dict[str, Any]]) -> str:
 def _target(record: RunRecord) -> dict[str, Any]:
     told = [record.identities[name] for name in record.bench.nodes if name in record.identities]
     known = [identity for identity in told if identity.product != "unknown"]
-    first = (known or told or [Identity.unknown("no node was reached")])[0]
+    first = (known or told or [Identity.unknown("no node has accepted a CONNECT")])[0]
     how = first.how_identified
     if any(identity != first for identity in told):
         how += "; the nodes differ, see nodes"
@@ -190,7 +190,7 @@ def _target(record: RunRecord) -> dict[str, Any]:
 
 def _node(record: RunRecord, name: str) -> dict[str, Any]:
     endpoint = record.bench.nodes[name]
-    identity = record.identities.get(name, Identity.unknown("the node was not reached"))
+    identity = record.identities.get(name, Identity.unknown("it has accepted no CONNECT"))
     return {"name": name, "host": endpoint.host, "port": endpoint.port,
             "server_name": endpoint.server_name, "product": identity.product,
             "version": identity.version, "otp_release": identity.otp_release}
