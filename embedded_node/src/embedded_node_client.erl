@@ -5,7 +5,7 @@
 -module(embedded_node_client).
 -behaviour(gen_server).
 
--export([start_link/2, attach/4, packets/3, meet/3]).
+-export([start_link/2, attach/4, packets/3, discard/1, meet/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -record(state, {
@@ -16,7 +16,7 @@
     timers = #{} :: #{ended | will | rivals => reference()}
 }).
 
-%% Sessions on a node that answers no sooner are lost: CONNECT cannot wait for a frozen node.
+%% As for embedded_node_clients.
 -define(FETCH_MS, 2_000).
 %% By then pg has told every node of every session.
 -define(RIVALS_MS, 1_000).
@@ -39,8 +39,14 @@ attach(Session, Connect, MaxPacket, Others) ->
 packets(Session, Packets, End) ->
     gen_server:cast(Session, {packets, self(), Packets, End}).
 
-%% @doc Another node has a session of the same client id, which knew of `Seen' when it began.
--spec meet(pid(), pid(), [pid()]) -> ok.
+%% @doc End the session; its client has another one, or wants none.
+-spec discard(pid()) -> ok.
+discard(Session) ->
+    gen_server:cast(Session, discard).
+
+%% @doc Another node has a session of the same client id, whose client connected at this time
+%% (system time in milliseconds) and which knew of `Seen'.
+-spec meet(pid(), {integer(), pid()}, [pid()]) -> ok.
 meet(Session, Rival, Seen) ->
     gen_server:cast(Session, {meet, Rival, Seen}).
 
@@ -78,10 +84,12 @@ handle_cast({packets, Connection, Packets, End},
 handle_cast(discard, State) ->
     end_session(send_away(State));
 %% Whoever saw the other fetches its session. If neither did, because their clients connected at
-%% the same time, one of them must go.
-handle_cast({meet, Rival, Seen}, #state{others = Others} = State) ->
+%% the same time, the earlier one must go.
+handle_cast({meet, {Since, Rival}, Seen}, #state{session = Session, others = Others} = State)
+  when Session =/= none ->
     SawEachOther = lists:member(self(), Seen) orelse lists:member(Rival, Others),
-    case not SawEachOther andalso node(Rival) > node() of
+    Mine = {embedded_node_session:since(Session), node()},
+    case not SawEachOther andalso {Since, node(Rival)} > Mine of
         true -> end_session(send_away(State));
         false -> {noreply, State}
     end;
@@ -98,9 +106,11 @@ handle_info({'DOWN', Monitor, process, _Pid, _Reason}, #state{connection = {_, M
     stay(over(State));
 handle_info({timeout, Timer, ended}, #state{timers = #{ended := Timer}} = State) ->
     end_session(State);
-handle_info({timeout, Timer, rivals}, #state{timers = #{rivals := Timer}} = State) ->
+handle_info({timeout, Timer, rivals},
+            #state{timers = #{rivals := Timer}, session = Session} = State) ->
     #state{client_id = ClientId, others = Others} = State,
-    [meet(Rival, self(), Others) || Rival <- embedded_node_clients:elsewhere(ClientId) -- Others],
+    Me = {embedded_node_session:since(Session), self()},
+    [meet(Rival, Me, Others) || Rival <- embedded_node_clients:elsewhere(ClientId) -- Others],
     {noreply, State};
 handle_info({timeout, Timer, will}, #state{timers = #{will := Timer}} = State) ->
     {noreply, will_published(State), hibernate};
@@ -110,7 +120,7 @@ handle_info(_Unexpected, State) ->
 %% -- The session's beginning ------------------------------------------------------------------
 
 begun(#{clean_start := true} = Connect, MaxPacket, #state{others = Others} = State) ->
-    [gen_server:cast(Other, discard) || Other <- Others],
+    [discard(Other) || Other <- Others],
     _ = forgotten(State),
     embedded_node_session:open(Connect, MaxPacket);
 begun(Connect, MaxPacket, #state{session = Own, others = Others}) ->
@@ -123,7 +133,7 @@ begun(Connect, MaxPacket, #state{session = Own, others = Others}) ->
 newest(Other, Own) ->
     case ask(Other, subscriptions) of
         {Since, Subscriptions} -> newest(Other, Since, Subscriptions, Own);
-        none -> discard(Other, Own)
+        none -> discarded(Other, Own)
     end.
 
 newest(Other, Since, Subscriptions, Own) ->
@@ -132,17 +142,17 @@ newest(Other, Since, Subscriptions, Own) ->
             ok = unsubscribe(Own),
             ok = subscribe(Subscriptions),
             fetched(ask(Other, hand_over), Other, Subscriptions);
-        false -> discard(Other, Own)
+        false -> discarded(Other, Own)
     end.
 
 fetched(none, Other, Subscriptions) ->
     ok = unsubscribe(Subscriptions),
-    discard(Other, none);
+    discarded(Other, none);
 fetched(Session, _Other, _Subscriptions) ->
     Session.
 
-discard(Other, Kept) ->
-    gen_server:cast(Other, discard),
+discarded(Other, Kept) ->
+    ok = discard(Other),
     Kept.
 
 ask(Other, Question) ->

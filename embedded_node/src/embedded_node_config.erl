@@ -28,7 +28,8 @@
 read(File) ->
     case file:consult(File) of
         {ok, [#{node := _, peers := _, session_lifetime := _, session_cache_max := _,
-                connect_timeout := _, max_packet_size := _, users := _, listeners := _} = Config]} ->
+                connect_timeout := _, max_packet_size := _, users := _,
+                listeners := _} = Config]} ->
             Config;
         {ok, _Other} ->
             throw({cannot_boot, [File, " is not a map with all the keys a node needs"]});

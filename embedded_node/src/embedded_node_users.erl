@@ -14,8 +14,9 @@
 may_connect(_Connect, none) ->
     true;
 may_connect(#{username := Name, password := Password}, Users) when is_function(Password, 0) ->
-    lists:any(fun(#{username := Known} = User) -> Known =:= Name andalso is_right(Password, User) end,
-              Users);
+    lists:any(
+        fun(#{username := Known} = User) -> Known =:= Name andalso is_right(Password, User) end,
+        Users);
 may_connect(_NoPassword, _Users) ->
     false.
 

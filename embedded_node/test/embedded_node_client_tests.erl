@@ -167,10 +167,12 @@ one_of_two_rivals_goes() ->
     Connection = connection(),
     attach(Session, Connection, expiring(60)),
     %% It was seen, and will be fetched.
-    embedded_node_client:meet(Session, on_node(<<"z@z">>), [Session]),
-    embedded_node_client:meet(Session, on_node(<<"a@a">>), []),
+    Now = erlang:system_time(millisecond),
+    embedded_node_client:meet(Session, {Now + 99, on_node(<<"z@z">>)}, [Session]),
+    %% Its client came first.
+    embedded_node_client:meet(Session, {Now - 9999, on_node(<<"z@z">>)}, []),
     ?assertEqual([], received(Connection)),
-    embedded_node_client:meet(Session, on_node(<<"z@z">>), []),
+    embedded_node_client:meet(Session, {Now + 99, on_node(<<"a@a">>)}, []),
     await(fun() -> not is_process_alive(Session) end),
     ?assertEqual([{disconnect, 16#8E}], received(Connection)).
 
@@ -178,8 +180,10 @@ one_of_two_rivals_goes() ->
 rival_that_was_seen() ->
     Rival = on_node(<<"z@z">>),
     Session = elsewhere([Rival]),
-    embedded_node_client:meet(Session, Rival, []),
-    _ = sys:get_state(Session),
+    Connection = connection(),
+    attach(Session, Connection, (expiring(60))#{clean_start := true}, [Rival]),
+    embedded_node_client:meet(Session, {erlang:system_time(millisecond) + 99, Rival}, []),
+    ?assertEqual([], received(Connection)),
     ?assert(is_process_alive(Session)).
 
 %% In the external term format, a pid of a node that nobody needs to know.
