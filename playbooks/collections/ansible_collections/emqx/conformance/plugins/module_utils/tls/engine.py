@@ -110,42 +110,40 @@ class Stream:
             raise WireError(_library_failure(error, "mqtt")) from error
         self._wire.send(self._outgoing.read(), deadline)
 
+    def _decrypted(self) -> bytes | None:
+        """Return application data, ``b""`` at the end, None when the library wants more bytes."""
+        try:
+            return self._tls.read(65536)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLZeroReturnError:
+            return b""
+        except ssl.SSLError as error:
+            raise WireError(_library_failure(error, "mqtt")) from error
+
     def receive(self, deadline: Deadline) -> bytes:
         """Return the next application data, ``b""`` when the target closed. Raises WireError."""
-        while True:
-            try:
-                return self._tls.read(65536)
-            except ssl.SSLWantReadError:
-                data = self._wire.receive(deadline)
-                if not data:
-                    return b""
-                self._incoming.write(data)
-            except ssl.SSLZeroReturnError:
+        while (data := self._decrypted()) is None:
+            raw = self._wire.receive(deadline)
+            if not raw:
                 return b""
-            except ssl.SSLError as error:
-                raise WireError(_library_failure(error, "mqtt")) from error
+            self._incoming.write(raw)
+        return data
 
     def receive_now(self) -> bytes | None:
         """Return application data that is there already, ``b""`` at the end, None without any.
 
         Raises WireError.
         """
+        data = self._decrypted()
+        if data is not None:
+            return data
         # One look at the socket, so that a peer that never pauses cannot keep us here.
-        for ready in (True, False):
-            try:
-                return self._tls.read(65536)
-            except ssl.SSLWantReadError:
-                data = self._wire.receive_now() if ready else None
-                if data is None:
-                    return None
-                if not data:
-                    return b""
-                self._incoming.write(data)
-            except ssl.SSLZeroReturnError:
-                return b""
-            except ssl.SSLError as error:
-                raise WireError(_library_failure(error, "mqtt")) from error
-        return None
+        raw = self._wire.receive_now()
+        if not raw:
+            return raw
+        self._incoming.write(raw)
+        return self._decrypted()
 
     def fileno(self) -> int:
         """Return the socket's descriptor, to be polled."""
