@@ -33,7 +33,7 @@ def node(port: int) -> NodeSpec:
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart", "kill", "pause", "resume",
-                                  "disconnect"])
+                                  "disconnect", "reconnect"])
 def test_it_never_touches(driver: ExternalDriver, verb: str) -> None:
     with pytest.raises(DriverUnsupported, match="external nodes are run by somebody else"):
         getattr(driver, verb)(node(1))

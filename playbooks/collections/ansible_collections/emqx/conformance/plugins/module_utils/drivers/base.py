@@ -5,6 +5,7 @@ import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from ..identity import Identity
 from ..model import Endpoint
@@ -46,6 +47,11 @@ class Driver(abc.ABC):
     """Starts, stops and disturbs nodes. Every method raises DriverError."""
 
     name: str
+    abilities: ClassVar[frozenset[str]]
+    """What it can do to a node at all, of ``restart``, ``kill``, ``pause`` and ``disconnect``: a
+    plan is made from this, without a driver."""
+    limits: ClassVar[str] = ""
+    """Why it cannot do the rest, in one clause."""
 
     @abc.abstractmethod
     def start(self, node: NodeSpec) -> None:
@@ -74,11 +80,25 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def disconnect(self, node: NodeSpec) -> None:
-        """Take a node off the network while it runs on."""
+        """Take a node off the network that the nodes share among themselves.
+
+        It runs on, cut off from its peers; clients still reach it.
+        """
+
+    @abc.abstractmethod
+    def reconnect(self, node: NodeSpec) -> None:
+        """Bring a disconnected node back on its network."""
 
     @abc.abstractmethod
     def identify(self, node: NodeSpec) -> Identity:
         """Return what the node is, and how that was learnt."""
+
+    def inspect(self, node: NodeSpec) -> Identity | None:  # noqa: ARG002 - for those who can
+        """Return what the node is as learnt from where it runs, without connecting as a client.
+
+        None when this driver has no other way than a client's.
+        """
+        return None
 
     @abc.abstractmethod
     def wait_ready(self, nodes: Sequence[NodeSpec], timeout_s: float) -> dict[str, Identity]:

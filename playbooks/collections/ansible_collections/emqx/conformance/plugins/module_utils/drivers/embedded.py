@@ -43,6 +43,8 @@ class EmbeddedDriver(Driver):
     """Drives the embedded nodes of one cluster."""
 
     name = "embedded"
+    abilities = frozenset(("restart", "kill", "pause"))
+    limits = "all embedded nodes share this machine's network"
 
     def __init__(self, folder: ClusterFolder, caller: Caller, *,
                  members: Sequence[str] | None = None,
@@ -106,8 +108,13 @@ class EmbeddedDriver(Driver):
     def disconnect(self, node: NodeSpec) -> None:
         """Not possible."""
         raise DriverUnsupported(
-            f"the embedded driver cannot take {node.name} off the network: all embedded nodes "
-            "share this machine's network (pause freezes a node instead)")
+            f"the embedded driver cannot take {node.name} off the network: {self.limits} (pause "
+            "freezes a node instead)")
+
+    def reconnect(self, node: NodeSpec) -> None:
+        """Not possible."""
+        raise DriverUnsupported(f"the embedded driver cannot bring {node.name} back on a network: "
+                                f"{self.limits}")
 
     def identify(self, node: NodeSpec) -> Identity:
         """Return what the node's MQTT 5 CONNACK says of it."""

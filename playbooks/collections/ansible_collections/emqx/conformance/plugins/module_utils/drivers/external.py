@@ -13,6 +13,8 @@ class ExternalDriver(Driver):
     """Can tell what a node is, and nothing else."""
 
     name = "external"
+    abilities = frozenset()
+    limits = "somebody else runs them"
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -48,6 +50,10 @@ class ExternalDriver(Driver):
     def disconnect(self, node: NodeSpec) -> None:
         """Not possible."""
         raise self._unsupported(node, "disconnect")
+
+    def reconnect(self, node: NodeSpec) -> None:
+        """Not possible."""
+        raise self._unsupported(node, "reconnect")
 
     def identify(self, node: NodeSpec) -> Identity:
         """Return what the node's MQTT 5 CONNACK says of it."""
