@@ -49,7 +49,8 @@ def refusal(group: Mapping[str, Any] | None = None, **more: Any) -> str:
 def test_defaults_of_an_embedded_cluster() -> None:
     result = checked()
     assert result["settings"] == {
-        "cluster_name": "emqx", "driver": "embedded", "image": "emqx/emqx:5.8.9",
+        "cluster_name": "emqx", "driver": "embedded",
+        "container_memory": "1g", "container_cpus": 1.0,
         "release": "5.8.9", "licensed": False, "base_port": None, "node_count": None,
         "destroy_scope": "cluster",
         "session_lifetime": 86400, "session_cache_max": 1000, "certificate_key_type": "rsa",
@@ -66,7 +67,8 @@ def test_defaults_of_an_embedded_cluster() -> None:
     assert result["rendering"]["emqx2"] == {
         "listeners": {}, "cacertfile": "/checkout/certs/ca.pem",
         "certfile": "/checkout/certs/server-cert.pem",
-        "keyfile": "/checkout/certs/server-key.pem"}
+        "keyfile": "/checkout/certs/server-key.pem", "node_name": "emqx2@127.0.0.1",
+        "listeners_file": "/checkout/config/emqx/emqx2/listeners.hocon"}
     assert result["own_certificates"] == result["listener_warnings"] == []
 
 
@@ -278,7 +280,8 @@ def test_several_mistakes_come_at_once_each_once() -> None:
         "emqx_drivr", "emqx_session_lifetime", "resumption_strict"]
 
 
-@pytest.mark.parametrize("name", ["emqx_license", "resumption_mqtt_password"])
+@pytest.mark.parametrize("name", ["emqx_license", "emqx_dashboard_password",
+                                  "resumption_mqtt_password"])
 def test_secrets_are_neither_in_the_result_nor_in_a_refusal(name: str) -> None:
     assert HIDDEN not in repr(checked({name: HIDDEN}))
     assert HIDDEN not in refusal({name: [HIDDEN]})
@@ -335,7 +338,9 @@ def test_own_certificates_go_together_and_exist(tmp_path: Path) -> None:
     paths = {"cacertfile": f"{tmp_path}/ca.pem", "certfile": f"{tmp_path}/cert.pem",
              "keyfile": f"{tmp_path}/key.pem"}
     assert result["own_certificates"] == [paths]
-    assert result["rendering"]["emqx1"] == {"listeners": {}, **paths}
+    assert result["rendering"]["emqx1"] == {
+        "listeners": {}, **paths, "node_name": "emqx1@127.0.0.1",
+        "listeners_file": f"{tmp_path}/config/emqx/emqx1/listeners.hocon"}
     assert result["settings"]["ca"] == f"{tmp_path}/ca.pem"
     assert refusal({**own, "emqx_tls_keyfile": None}, root=tmp_path, hosts={"emqx1": {}}) == (
         "emqx_tls_keyfile of emqx1 is missing: emqx_tls_cacertfile, emqx_tls_certfile, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 from ansible_collections.emqx.conformance.plugins.plugin_utils.live import run_module
 
 
@@ -13,4 +14,22 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the module's result."""
         super().run(tmp, task_vars)
-        return run_module(self, "emqx.conformance.emqx_cluster", self._task.args, task_vars)
+        result = run_module(self, "emqx.conformance.emqx_cluster", self._task.args, task_vars)
+        for line in _ready(result.get("identities") or {}):
+            Display().display(line)
+        return result
+
+
+def _ready(identities: dict[str, dict[str, Any]]) -> list[str]:
+    """Say what now runs: one line for nodes that are the same."""
+    nodes: dict[str, list[str]] = {}
+    for name, identity in identities.items():
+        otp = f", Erlang/OTP {identity['otp_release']}" if identity["otp_release"] else ""
+        nodes.setdefault(
+            f"{identity['product']} {identity['version'] or ''}".rstrip() + otp, []).append(name)
+    return [f"Ready: {_some(names)}: {product}" for product, names in nodes.items()]
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import variables
+from . import containers, variables
+from .drivers import emqx_image
 from .listeners import kinds, schema
 from .listeners.complete import Certificates, Node, is_enabled
 from .listeners.kinds import WrongValueError
@@ -31,12 +32,17 @@ PREFIXES = ("emqx_", "resumption_")
 CONTRACT = "roles/check_inventory/meta/argument_specs.yml"
 
 HOST_LEVEL = frozenset({"emqx_tls_host", "emqx_tls_port", "emqx_tls_server_name", "emqx_listeners",
-                        "emqx_tls_cacertfile", "emqx_tls_certfile", "emqx_tls_keyfile"})
+                        "emqx_tls_cacertfile", "emqx_tls_certfile", "emqx_tls_keyfile",
+                        "emqx_image", "emqx_dashboard_port"})
 """Variables that may differ between nodes; all others are settings of the whole cluster."""
 
 _OWN_CERTIFICATES = ("emqx_tls_cacertfile", "emqx_tls_certfile", "emqx_tls_keyfile")
 _HOST = re.compile(r"[0-9A-Za-z_](?:[0-9A-Za-z_.-]*[0-9A-Za-z_])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.%\w]*")
 _PATH_NAME = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z_.-]{0,61}[0-9A-Za-z])?")
+_MEMORY = re.compile(r"[1-9][0-9]*[bkmgBKMG]?")
+_GENERATED = frozenset(("ca.pem", "server-cert.pem", "server-key.pem", "client-cert.pem",
+                        "client-key.pem"))
+"""What roles/test_certificates makes."""
 _WAIVER_KEYS = ("id", "subject", "why", "expires")
 
 
@@ -83,9 +89,11 @@ def check(inventory: Inventory, contract: Mapping[str, Mapping[str, Any]],
     if problems:
         raise InventoryError(problems)
     settings = _settings(values)
-    nodes = [_node(values, host) for host in members]
+    nodes = [_node(values, host, settings["driver"]) for host in members]
     problems = [*_node_problems(nodes), *_setting_problems(settings, values, len(nodes)),
                 *_file_problems(settings, values, inventory.root)]
+    if settings["driver"] == "docker":
+        problems += _docker_problems(settings, values, nodes)
     if problems:
         raise InventoryError(problems)
     return _result(inventory, values, settings, nodes)
@@ -235,8 +243,10 @@ def _absolute(root: Path, path: str) -> str:
     return str(root / Path(path).expanduser())
 
 
-def _node(values: _Values, host: str) -> dict[str, Any]:
-    address = values.of(host, "emqx_tls_host") or values.inventory.addresses.get(host) or host
+def _node(values: _Values, host: str, driver: str) -> dict[str, Any]:
+    by_default = containers.PUBLISHED_ON if driver == "docker" else (
+        values.inventory.addresses.get(host) or host)
+    address = values.of(host, "emqx_tls_host") or by_default
     return {"name": host, "host": str(address), "port": values.of(host, "emqx_tls_port"),
             "server_name": values.of(host, "emqx_tls_server_name") or str(address)}
 
@@ -272,18 +282,19 @@ def _setting_problems(settings: dict[str, Any], values: _Values, count: int) -> 
         for version in settings["tls_versions"] if version not in schema.TLS_VERSIONS]
     problems += _waiver_problems(settings["waivers"])
     try:
-        release = _release(settings)
+        release = _release(settings, values)
     except ValueError as error:
         return [*problems, f"emqx_release ({values.where('emqx_release')}): {error}."]
-    by_image = release_of_image(settings["image"]) if settings["driver"] == "docker" else None
-    if by_image and by_image != release:
-        problems.append(f"emqx_release is {release}, but emqx_image is {settings['image']}: "
-                        f"leave emqx_release out or make them agree.")
-    if (settings["driver"] == "docker" and count > 1 and cluster_needs_licence(release)
+    problems += [f"emqx_release is {release}, but emqx_image is {image}: leave emqx_release out "
+                 f"or make them agree."
+                 for image, by_image in _image_releases(settings, values).items()
+                 if settings["release"] and by_image != release]
+    newest = max([release, *_image_releases(settings, values).values()])
+    if (settings["driver"] == "docker" and count > 1 and cluster_needs_licence(newest)
             and not settings["licensed"]):
         problems.append(f"emqx_license is missing: from {CLUSTER_LICENCE_SINCE} on EMQX needs a "
                         f"licence key for a cluster, and this one has {count} nodes of EMQX "
-                        f"{release}; set emqx_license, take EMQX {DEFAULT_RELEASE} or one node.")
+                        f"{newest}; set emqx_license, take EMQX {DEFAULT_RELEASE} or one node.")
     return problems
 
 
@@ -298,12 +309,48 @@ def _waiver_problems(waivers: list[dict[str, Any]]) -> list[str]:
     return problems
 
 
-def _release(settings: Mapping[str, Any]) -> Release:
-    """Return the release to validate for: what is said, else the image's, else the default."""
+def _image_releases(settings: Mapping[str, Any], values: _Values) -> dict[str, Release]:
+    """Return image -> release for the nodes' images whose tags name one."""
+    if settings["driver"] != "docker":
+        return {}
+    images = dict.fromkeys(values.of(host, "emqx_image") for host in values.members)
+    return {image: release for image in images if (release := release_of_image(image))}
+
+
+def _release(settings: Mapping[str, Any], values: _Values) -> Release:
+    """Return the release to validate for: what is said, else the image's, else the default.
+
+    Nodes of several releases, as in a rolling upgrade, must boot from keys that the oldest knows.
+    """
     if settings["release"]:
         return parse_release(settings["release"])
-    by_image = release_of_image(settings["image"]) if settings["driver"] == "docker" else None
-    return by_image or parse_release(DEFAULT_RELEASE)
+    return min(_image_releases(settings, values).values(), default=parse_release(DEFAULT_RELEASE))
+
+
+def _docker_problems(settings: Mapping[str, Any], values: _Values,
+                     nodes: list[dict[str, Any]]) -> list[str]:
+    memory = settings["container_memory"]
+    problems = [] if _MEMORY.fullmatch(memory) else [
+        (f'emqx_container_memory ({values.where("emqx_container_memory")}) must be a size as '
+         f'Docker spells it, such as 512m or 1g, not "{memory}".')]
+    problems += [f"emqx_tls_host of {node['name']} is {node['host']}, but the driver docker opens "
+                f"its nodes' ports on {containers.PUBLISHED_ON} only: leave emqx_tls_host out."
+                for node in nodes if node["host"] not in containers.LOOPBACK_NAMES]
+    taken = {node["port"]: f"emqx_tls_port of {node['name']}" for node in nodes}
+    for node in nodes:
+        port = values.of(node["name"], "emqx_dashboard_port")
+        if port in taken:
+            problems.append(f"emqx_dashboard_port of {node['name']} is {port}, as is {taken[port]}:"
+                            f" give each its own.")
+        elif port:
+            taken[port] = f"emqx_dashboard_port of {node['name']}"
+    return problems
+
+
+def _is_generated(settings: Mapping[str, Any], path: str) -> bool:
+    """Tell whether this is a file that the deploy makes when it is not there."""
+    return (settings["driver"] != "external" and Path(path).parent == Path(settings["certs_dir"])
+            and Path(path).name in _GENERATED)
 
 
 def _file_problems(settings: Mapping[str, Any], values: _Values, root: Path) -> list[str]:
@@ -312,9 +359,8 @@ def _file_problems(settings: Mapping[str, Any], values: _Values, root: Path) -> 
         missing = "resumption_client_key" if settings["client_cert"] else "resumption_client_cert"
         problems.append(f"{missing} is missing: resumption_client_cert and resumption_client_key "
                         f"go together.")
-    # An unset resumption_ca is what the deploy is about to make.
     named = [(f"resumption_{name}", settings[name]) for name in ("ca", "client_cert", "client_key")
-             if settings[name] and values.shared(f"resumption_{name}")]
+             if settings[name] and not _is_generated(settings, settings[name])]
     for host in values.members:
         own = {name: values.of(host, name) for name in _OWN_CERTIFICATES}
         absent = [name for name, path in own.items() if not path]
@@ -338,33 +384,72 @@ def _result(inventory: Inventory, values: _Values, settings: dict[str, Any],
             nodes: list[dict[str, Any]]) -> dict[str, Any]:
     result = {
         "nodes": [node for node in nodes if node["name"] in inventory.selected],
-        "all_nodes": nodes, "settings": settings, "rendering": {}, "own_certificates": [],
-        "listener_warnings": []}
+        "all_nodes": nodes, "settings": settings, "rendering": {}, "listening": [],
+        "containers": {}, "own_certificates": [], "listener_warnings": []}
     if settings["driver"] == "external":
         if any(values.of(host, "emqx_listeners") for host in values.members):
             result["listener_warnings"] = [
                 "emqx_listeners has no effect with emqx_driver external: nothing is rendered"]
         return result
-    release = _release(settings)
+    release = _release(settings, values)
     settings["release"] = str(release)
-    rendered = [_rendered(values, settings, node) for node in nodes]
+    in_containers = settings["driver"] == "docker"
+    written = [_rendered(values, settings, node) for node in nodes]
+    mounts = {node.name: containers.Mounts(inventory.root) for node in written}
+    rendered = [containers.inside(node, mounts[node.name]) for node in written] \
+        if in_containers else written
     checked = check_nodes(rendered, release, check_files=False)
     problems = [sentence if sentence.endswith("?") else f"{sentence}."
                 for sentence in checked.errors]
-    if not problems and settings["driver"] == "embedded":
-        problems = [sentence for node in nodes
-                    for sentence in _unreachable(node, checked.listeners[node["name"]])]
+    if not problems:
+        problems = [sentence for node in nodes for sentence in (
+            containers.unreachable(node["name"], checked.listeners[node["name"]])
+            if in_containers else _unreachable(node, checked.listeners[node["name"]]))]
+    if in_containers:
+        problems += _mount_problems(mounts, settings)
     if problems:
         raise InventoryError(problems)
+    listening = {node.name: containers.probed_port(checked.listeners[node.name]) or node.port
+                 for node in rendered} if in_containers else {
+                     node.name: node.port for node in rendered}
     settings["tls_versions"] = settings["tls_versions"] or _rendered_versions(
-        nodes, checked.listeners)
+        listening, checked.listeners)
     result["listener_warnings"] = list(checked.warnings)
-    result["rendering"] = {node.name: {"listeners": node.listeners, **asdict(node.certificates)}
-                           for node in rendered}
+    result["rendering"] = {
+        node.name: {"listeners": node.listeners, **asdict(node.certificates),
+                    **_identity(settings, node)} for node in rendered}
+    result["listening"] = [{"name": node.name, "host": node.host, "port": listening[node.name]}
+                           for node in rendered if node.name in inventory.selected]
     result["own_certificates"] = [asdict(certificates) for certificates in dict.fromkeys(
-        node.certificates for node in rendered
+        node.certificates for node in written
         if values.of(node.name, _OWN_CERTIFICATES[0]))]
+    if in_containers:
+        result["containers"] = {node["name"]: {
+            "image": values.of(node["name"], "emqx_image"),
+            "tls_ports": containers.published_ports(checked.listeners[node["name"]], node["port"]),
+            "dashboard_port": values.of(node["name"], "emqx_dashboard_port"),
+            "files": mounts[node["name"]].files} for node in nodes}
     return result
+
+
+def _identity(settings: Mapping[str, Any], node: Node) -> dict[str, str]:
+    """Return the node's name as EMQX spells it, and where the node finds its listeners."""
+    cluster = settings["cluster_name"]
+    if settings["driver"] == "docker":
+        return {"node_name": emqx_image.node_name(cluster, node.name),
+                "listeners_file": emqx_image.LISTENERS}
+    return {"node_name": f"{node.name}@{node.host}",
+            "listeners_file": str(Path(settings["config_dir"]) / cluster / node.name
+                                  / "listeners.hocon")}
+
+
+def _mount_problems(mounts: Mapping[str, containers.Mounts],
+                    settings: Mapping[str, Any]) -> list[str]:
+    """Return the files that do not exist, but for those that the deploy is about to make."""
+    missing = {path for mount in mounts.values() for path in mount.files.values()
+               if not _is_generated(settings, path) and not Path(path).is_file()}
+    return [f"emqx_listeners names the file {path}, which does not exist (paths of the image begin "
+            f"with {emqx_image.HOME}/)." for path in sorted(missing)]
 
 
 def _rendered(values: _Values, settings: Mapping[str, Any], node: Mapping[str, Any]) -> Node:
@@ -378,24 +463,26 @@ def _rendered(values: _Values, settings: Mapping[str, Any], node: Mapping[str, A
                 values.of(node["name"], "emqx_listeners"), Certificates(*paths))
 
 
-def _listeners_at(node: Mapping[str, Any], whole: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _listeners_at(port: int, whole: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the enabled ssl listeners at the port where the node is probed."""
     return [listener for listener_type, _, listener in listeners_of(whole)
             if listener_type == "ssl" and is_enabled(listener)
-            and kinds.split_bind(listener.get("bind", schema.EMQX_DEFAULT_PORT["ssl"]))[1]
-            == node["port"]]
+            and kinds.split_bind(listener.get("bind", schema.EMQX_DEFAULT_PORT["ssl"]))[1] == port]
 
 
 def _unreachable(node: Mapping[str, Any], whole: Mapping[str, Any]) -> list[str]:
-    if _listeners_at(node, whole):
+    if _listeners_at(node["port"], whole):
         return []
     return [(f"No enabled ssl listener of {node['name']} is bound to its emqx_tls_port "
             f"{node['port']}, where it is probed: make emqx_listeners and emqx_tls_port agree.")]
 
 
-def _rendered_versions(nodes: Iterable[Mapping[str, Any]],
+def _rendered_versions(ports: Mapping[str, int],
                        listeners: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the TLS versions that every probed listener declares, EMQX's order kept."""
-    declared = {version for node in nodes for listener in _listeners_at(
-        node, listeners[node["name"]]) for version in listener["ssl_options"].get("versions", [])}
+    """Return the TLS versions that every probed listener declares, EMQX's order kept.
+
+    ``ports`` says at which port each node's is.
+    """
+    declared = {version for node, port in ports.items() for listener in _listeners_at(
+        port, listeners[node]) for version in listener["ssl_options"].get("versions", [])}
     return [version for version in schema.TLS_VERSIONS if version in declared]

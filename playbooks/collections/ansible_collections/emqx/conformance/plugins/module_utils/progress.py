@@ -25,12 +25,13 @@ class ProgressFile:
         self._written = 0.0
         self._lock = threading.Lock()
 
-    def update(self, done: int) -> None:
-        """Say how many are done. Cheap enough to be called for every one of them."""
+    def update(self, done: int, *, total: int | None = None) -> None:
+        """Say how many are done, of a total that may have grown. Cheap enough for every one."""
         if self._path is None:
             return
         now = time.monotonic()
         with self._lock:
+            self._total = self._total if total is None else total
             if now - self._written < _EVERY_S:
                 return
             self._written = now

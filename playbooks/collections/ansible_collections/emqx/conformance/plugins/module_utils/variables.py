@@ -16,6 +16,7 @@ from .listeners.kinds import WrongValueError
 BOUNDS: Mapping[str, tuple[int, int | None]] = {
     "emqx_tls_port": (1, kinds.MAX_PORT),
     "emqx_base_port": (1, kinds.MAX_PORT),
+    "emqx_dashboard_port": (1, kinds.MAX_PORT),
     "emqx_session_lifetime": (1, None),
     "emqx_session_cache_max": (1, None),
     "resumption_max_wait": (0, None),

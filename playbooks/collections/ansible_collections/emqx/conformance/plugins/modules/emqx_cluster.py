@@ -24,9 +24,10 @@ options:
     default: present
   driver:
     description:
-      - What runs the nodes. V(external) nodes are run by somebody else and are only identified.
+      - What runs the nodes. V(docker) is this machine's Docker Engine. V(external) nodes are run by
+        somebody else and are only identified.
     type: str
-    choices: [embedded, external]
+    choices: [embedded, docker, external]
     default: embedded
   cluster_name:
     description:
@@ -67,6 +68,28 @@ options:
     elements: str
   release:
     description: EMQX release whose configuration keys count as known. Default is the newest 5.8.x.
+    type: str
+  containers:
+    description:
+      - Node -> what its container is, for the V(docker) driver. C(image); C(tls_ports), a mapping
+        of the container's ports to ports of 127.0.0.1, of which the first is the one that is
+        probed; C(dashboard_port), likewise, for port 18083; C(files), a mapping of paths in the
+        container to files of this machine.
+    type: dict
+    default: {}
+  container_memory:
+    description: Memory a container may use, as Docker spells it.
+    type: str
+    default: 1g
+  container_cpus:
+    description: Processors a container may use, in whole or part.
+    type: float
+    default: 1
+  dashboard_password:
+    description: Password of the Dashboard's user C(admin) on a new node of the V(docker) driver.
+    type: str
+  license:
+    description: EMQX's licence key, for the V(docker) driver.
     type: str
   session_lifetime:
     description: Seconds a node remembers a session. Default is that of OTP, 24 h.
@@ -184,7 +207,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.interrupt import 
 ARGUMENT_SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "restarted", "absent"],
               "default": "present"},
-    "driver": {"type": "str", "choices": ["embedded", "external"], "default": "embedded"},
+    "driver": {"type": "str", "choices": ["embedded", "docker", "external"],
+               "default": "embedded"},
     "cluster_name": {"type": "str"},
     "state_dir": {"type": "path"},
     "source_dir": {"type": "path"},
@@ -197,6 +221,11 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "config_dir": {"type": "path"},
     "all_nodes": {"type": "list", "elements": "str"},
     "release": {"type": "str"},
+    "containers": {"type": "dict", "default": {}},
+    "container_memory": {"type": "str", "default": "1g"},
+    "container_cpus": {"type": "float", "default": 1},
+    "dashboard_password": {"type": "str", "no_log": True},
+    "license": {"type": "str", "no_log": True},
     "session_lifetime": {"type": "int"},
     "session_cache_max": {"type": "int"},
     "ca": {"type": "path"},

@@ -21,6 +21,7 @@ from ..listeners.release import Release
 from ..mqtt.client import Credentials
 from . import build, hocon, ports
 from .base import DriverError, DriverInterrupted, NodeSpec
+from .change import Change
 from .conversion import ConversionError, SslListener, convert
 from .embedded import EmbeddedDriver
 from .epmd import ClusterEpmd
@@ -81,31 +82,10 @@ class Prepared:
 
 
 @dataclass
-class Plan:
-    """Which node needs what. Names are inventory names."""
+class Plan(Change):
+    """The change, and what the nodes are started from."""
 
-    start: list[str] = field(default_factory=list)
-    restart: list[str] = field(default_factory=list)
-    unchanged: list[str] = field(default_factory=list)
-    stop: list[str] = field(default_factory=list)
-    """Nodes that run and are in the inventory no more."""
-    concerns: dict[str, list[str]] = field(default_factory=dict)
-    """Warning -> the nodes it is about."""
     prepared: dict[str, Prepared] = field(default_factory=dict)
-
-    def warn(self, warning: str, node: str) -> None:
-        """Note a warning about a node."""
-        self.concerns.setdefault(warning, []).append(node)
-
-    @property
-    def warnings(self) -> list[str]:
-        """One sentence a warning, with its nodes."""
-        return [f"{warning} ({', '.join(nodes)})" for warning, nodes in self.concerns.items()]
-
-    @property
-    def changed(self) -> bool:
-        """Whether there is anything to do."""
-        return bool(self.start or self.restart or self.stop)
 
 
 class Deployment:

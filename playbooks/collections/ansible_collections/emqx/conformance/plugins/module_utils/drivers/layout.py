@@ -107,9 +107,13 @@ class ClusterFolder:
 
         Nodes get this directory as $HOME, where Erlang looks for the cookie by itself.
         """
-        cookie = self.path / ".erlang.cookie"
-        if not cookie.exists():
-            replace_file(cookie, secrets.token_hex(32), 0o400)
+        if not self.cookie.exists():
+            replace_file(self.cookie, secrets.token_hex(32), 0o400)
+
+    @property
+    def cookie(self) -> Path:
+        """Where the cluster's cookie is."""
+        return self.path / ".erlang.cookie"
 
 
 def replace_file(path: Path, text: str, mode: int) -> None:

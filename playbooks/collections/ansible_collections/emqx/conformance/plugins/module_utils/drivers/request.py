@@ -12,8 +12,13 @@ from ..listeners.release import DEFAULT_RELEASE, parse_release
 from ..mqtt.client import Credentials
 from ..progress import ProgressFile
 from ..tls.engine import Trust
+from . import docker_deployment
 from .base import DriverError, NodeSpec
-from .deployment import Deployment, Plan, Wanted, destroy, diff_text
+from .change import Change
+from .deployment import Deployment, Wanted, destroy, diff_text
+from .docker import DockerCluster
+from .docker_deployment import ContainerSpec, DockerDeployment, WantedContainers
+from .docker_engine import Engine
 from .external import ExternalDriver
 from .layout import ClusterFolder
 from .lock import exclusive
@@ -66,6 +71,8 @@ def ask(params: Mapping[str, Any], *, pretend: bool, stop: threading.Event) -> A
             caller.load()
         if params["driver"] == "external":
             return _external(params, caller, pretend=pretend)
+        if params["driver"] == "docker":
+            return _docker(params, caller, pretend=pretend, stop=stop)
         return _embedded(params, caller, pretend=pretend, stop=stop)
     finally:
         caller.close()
@@ -109,9 +116,12 @@ def _needed(params: Mapping[str, Any], name: str) -> str:
 def _absent(params: Mapping[str, Any], caller: Caller, *, pretend: bool) -> Answer:
     if params["driver"] == "external":
         return Answer()
-    done = destroy(Path(_needed(params, "state_dir")), params["cluster_name"] or None, caller,
-                   pretend=pretend)
-    return Answer(changed=bool(done.stopped or done.removed), stopped=done.stopped)
+    state_dir, name = Path(_needed(params, "state_dir")), params["cluster_name"] or None
+    # Which driver a cluster was deployed with is not said, and the inventory may have changed.
+    containers = docker_deployment.destroy(state_dir, name, pretend=pretend)
+    done = destroy(state_dir, name, caller, pretend=pretend)
+    return Answer(changed=bool(containers or done.stopped or done.removed),
+                  stopped=[*containers, *done.stopped])
 
 
 def _external(params: Mapping[str, Any], caller: Caller, *, pretend: bool) -> Answer:
@@ -153,7 +163,53 @@ def _embedded(params: Mapping[str, Any], caller: Caller, *, pretend: bool,
     return answer
 
 
-def _of_plan(plan: Plan) -> Answer:
+def _docker(params: Mapping[str, Any], caller: Caller, *, pretend: bool,
+            stop: threading.Event) -> Answer:
+    name, state_dir = _needed(params, "cluster_name"), Path(_needed(params, "state_dir"))
+    folder = ClusterFolder.of(state_dir, name)
+    nodes = _specs(params)
+    wanted = WantedContainers(
+        nodes=nodes, all_nodes=tuple(params["all_nodes"] or [node.name for node in nodes]),
+        containers={node.name: _container(params, node.name) for node in nodes},
+        release=_release(params["release"]), session_lifetime=params["session_lifetime"],
+        session_cache_max=params["session_cache_max"],
+        dashboard_password=params["dashboard_password"] or None,
+        license_key=params["license"] or None, memory=params["container_memory"],
+        cpus=params["container_cpus"], timeout_s=params["timeout"],
+        progress_file=params.get("progress_file"))
+    restart = params["state"] == "restarted"
+    engine = Engine()
+    try:
+        cluster = DockerCluster(engine, state_dir, name)
+        if pretend:
+            plan = DockerDeployment(cluster, folder, wanted, caller, stop).plan(
+                pretend=True, restart=restart)
+            return _of_plan(plan)
+        with exclusive(folder.path, f"cluster {name}"):
+            deployment = DockerDeployment(cluster, folder, wanted, caller, stop)
+            plan = deployment.plan(restart=restart)
+            deployment.driver.on_ready = ProgressFile(
+                wanted.progress_file, len(nodes), "nodes ready").update
+            identities = deployment.apply(plan)
+            answer = _of_plan(plan)
+            answer.identities = identities
+        return answer
+    finally:
+        engine.close()
+
+
+def _container(params: Mapping[str, Any], node: str) -> ContainerSpec:
+    try:
+        spec = params["containers"][node]
+        return ContainerSpec(
+            str(spec["image"]),
+            {int(inside): int(outside) for inside, outside in spec["tls_ports"].items()},
+            spec.get("dashboard_port"), dict(spec.get("files") or {}))
+    except (KeyError, TypeError, ValueError):
+        raise DriverError(f"containers says no image or tls_ports of {node}") from None
+
+
+def _of_plan(plan: Change) -> Answer:
     return Answer(plan.changed, plan.start, plan.restart, plan.unchanged, plan.stop,
                   warnings=plan.warnings)
 
