@@ -1,5 +1,6 @@
 # make verify   deploy a cluster, verify it, write the report
 # make test     every test this machine can run
+# make image    local Docker images of the embedded node
 # make destroy  stop every node of this checkout
 
 SHELL := /bin/bash
@@ -29,7 +30,7 @@ EMBEDDED = $(shell grep -rqsE '^ *emqx_driver: *embedded' $(INVENTORY) && echo y
 PLAYBOOK = ansible-playbook -i $(INVENTORY)
 comma := ,
 
-.PHONY: help verify deploy check test lint docs destroy clean
+.PHONY: help verify deploy check test lint docs image destroy clean
 
 help:
 	@echo "make verify [INVENTORY=inventory/local] [EXTRA='-e name=value']"
@@ -39,6 +40,8 @@ help:
 	@echo "make test    every test this machine can run"
 	@echo "make lint    ansible-lint, yamllint, ruff, mypy"
 	@echo "make docs    write docs/conformance.md from the registry of checks"
+	@echo "make image [OTP='25 27 29']"
+	@echo "             build Docker images of the embedded OTP node (not EMQX) from Debian packages"
 	@echo "make destroy stop every node of this checkout"
 	@echo "make clean   destroy, and remove everything generated but the reports"
 
@@ -68,6 +71,9 @@ docs: $(VENV)/.installed
 	@PYTHONPATH=playbooks/collections $(VENV)/bin/python -c \
 	  'from ansible_collections.emqx.conformance.plugins.module_utils.checks import document; \
 	   print(document.render(), end="")' > docs/conformance.md
+
+image: $(VENV)/.installed
+	@VENV=$(VENV) scripts/make-image $(OTP)
 
 clean:
 	@if [ -d $(VENV) ]; then $(MAKE) --no-print-directory destroy; fi

@@ -5,7 +5,7 @@
 -module(embedded_node).
 -behaviour(application).
 
--export([boot/0]).
+-export([boot/0, boot/1]).
 -export([start/2, stop/1]).
 
 -define(NAME_IN_USE_MS, 5_000).
@@ -14,12 +14,19 @@
 %% sentence on standard error when the node cannot boot.
 -spec boot() -> ok.
 boot() ->
+    boot([file]).
+
+%% @doc The same for `erl -s embedded_node boot console': the log goes to standard output, which
+%% is what a container's log shows.
+-spec boot([file | console]) -> ok.
+boot([Log]) ->
     try
-        ok = log_to_file(),
+        ok = log_to(Log),
         Config = embedded_node_config:read("node.config"),
         ok = configure_ssl(Config),
         ok = start_distribution(Config),
-        ok = start_application(Config)
+        ok = start_application(Config),
+        ok = introduce(Config)
     catch
         throw:{cannot_boot, Sentence} -> refuse(Sentence);
         Class:Reason:Stack ->
@@ -46,12 +53,15 @@ refuse(Sentence) ->
     _ = logger_std_h:filesync(node_log),
     erlang:halt(1, [{flush, true}]).
 
-log_to_file() ->
+log_to(Log) ->
     _ = logger:remove_handler(default),
     logger:add_handler(node_log, logger_std_h, #{
-        config => #{file => "node.log", max_no_bytes => 5_000_000, max_no_files => 2},
+        config => log_config(Log),
         formatter => {logger_formatter, #{time_offset => "Z"}}
     }).
+
+log_config(file) -> #{file => "node.log", max_no_bytes => 5_000_000, max_no_files => 2};
+log_config(console) -> #{type => standard_io}.
 
 %% Both are read when ssl starts, hence before it.
 configure_ssl(Config) ->
@@ -112,6 +122,15 @@ start_application(Config) ->
     ok = application:load(embedded_node),
     ok = application:set_env(embedded_node, config, Config),
     {ok, _Started} = application:ensure_all_started(embedded_node, permanent),
+    ok.
+
+%% A container's log is the first that its user looks at.
+introduce(#{container := _}) ->
+    #{<<"product">> := Product, <<"note">> := Note, <<"version">> := Version,
+      <<"otp_release">> := Otp} = maps:from_list(embedded_node_identity:properties()),
+    logger:notice("~ts, an ~ts (~ts) ~ts on Erlang/OTP ~ts, is started",
+                  [node(), Product, Note, Version, Otp]);
+introduce(_OnThisMachine) ->
     ok.
 
 sentence(Reason) ->

@@ -2,7 +2,7 @@
 -module(embedded_node_config).
 
 -export([read/1, bind_text/1]).
--export_type([config/0, listener/0]).
+-export_type([config/0, container/0, listener/0]).
 
 -type listener() :: #{
     name := binary(),
@@ -12,6 +12,11 @@
     max_connections := pos_integer() | infinity,
     ssl_options := #{atom() => term()}
 }.
+%% What a node has on top in a container; its presence opens ctl.sock.
+-type container() :: #{
+    cluster_name := binary(),
+    dashboard := {binary(), inet:port_number()} | none
+}.
 -type config() :: #{
     node := node(),
     peers := [node()],
@@ -20,7 +25,8 @@
     connect_timeout := timeout(),
     max_packet_size := pos_integer(),
     users := embedded_node_users:users(),
-    listeners := [listener()]
+    listeners := [listener()],
+    container => container()
 }.
 
 %% @doc Read the configuration; throws `{cannot_boot, Sentence}'.

@@ -1,54 +1,18 @@
 %% @doc The control socket: one command a line on ./control.sock, for the driver.
 %%
-%% `status' answers one line of JSON; `stop' stops the node in order. The path is relative
-%% because a Unix socket's may have only 107 bytes.
+%% `status' answers one line of JSON; `stop' stops the node in order.
 -module(embedded_node_control).
--behaviour(gen_server).
 
--export([start_link/1, accept/2]).
--export([init/1, handle_call/3, handle_cast/2, terminate/2]).
+-export([start_link/1]).
 
--define(PATH, "control.sock").
 -define(LONGEST_COMMAND, 64).
 -define(COMMAND_TIMEOUT_MS, 5_000).
 
--spec start_link([embedded_node_config:listener()]) -> {ok, pid()}.
+-spec start_link([embedded_node_config:listener()]) -> gen_server:start_ret().
 start_link(Listeners) ->
-    gen_server:start_link({local, ?MODULE}, ?MODULE, Listeners, []).
-
-init(Listeners) ->
-    process_flag(trap_exit, true),
-    _ = file:delete(?PATH),
-    Options = [{ifaddr, {local, ?PATH}}, binary, {active, false}, {packet, line},
-               {packet_size, ?LONGEST_COMMAND}, {recbuf, ?LONGEST_COMMAND}],
-    case gen_tcp:listen(0, Options) of
-        {ok, Socket} ->
-            ok = file:change_mode(?PATH, 8#600),
-            _ = spawn_link(?MODULE, accept, [Socket, Listeners]),
-            {ok, Socket};
-        {error, Reason} ->
-            {stop, {refused, ["control.sock: ", inet:format_error(Reason)]}}
-    end.
-
-handle_call(_Request, _From, Socket) ->
-    {reply, {error, unknown}, Socket}.
-
-handle_cast(_Message, Socket) ->
-    {noreply, Socket}.
-
-terminate(_Reason, _Socket) ->
-    file:delete(?PATH).
-
-%% @doc Serve one caller after another.
--spec accept(gen_tcp:socket(), [embedded_node_config:listener()]) -> no_return().
-accept(ListenSocket, Listeners) ->
-    {ok, Socket} = gen_tcp:accept(ListenSocket),
-    Server = spawn(fun() -> receive serve -> serve(Socket, Listeners) end end),
-    case gen_tcp:controlling_process(Socket, Server) of
-        ok -> Server ! serve;
-        {error, _GoneAlready} -> exit(Server, kill)
-    end,
-    ?MODULE:accept(ListenSocket, Listeners).
+    Options = [{packet, line}, {packet_size, ?LONGEST_COMMAND}, {recbuf, ?LONGEST_COMMAND}],
+    embedded_node_server:start_link(?MODULE, {local, "control.sock", Options},
+                                    fun(Socket) -> serve(Socket, Listeners) end).
 
 serve(Socket, Listeners) ->
     case gen_tcp:recv(Socket, 0, ?COMMAND_TIMEOUT_MS) of

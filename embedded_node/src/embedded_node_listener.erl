@@ -3,7 +3,7 @@
 -module(embedded_node_listener).
 -behaviour(gen_server).
 
--export([start_link/1, name/1, label/1, socket/1]).
+-export([start_link/1, name/1, label/1, socket/1, is_running/1]).
 -export([init/1, handle_call/3, handle_cast/2]).
 
 -type listener() :: embedded_node_config:listener().
@@ -26,6 +26,11 @@ label(#{type := Type, name := Name}) ->
 -spec socket(listener()) -> gen_tcp:socket().
 socket(Listener) ->
     gen_server:call(name(Listener), socket).
+
+%% @doc Whether its socket is open right now.
+-spec is_running(listener()) -> boolean().
+is_running(Listener) ->
+    whereis(name(Listener)) =/= undefined.
 
 init(#{bind := {Address, Port} = Bind} = Listener) ->
     maybe_refuse_options(Listener),

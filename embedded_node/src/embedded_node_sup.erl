@@ -19,8 +19,20 @@ init(#{listeners := Listeners, peers := Peers} = Config) ->
          #{id => sessions, type => supervisor, start => {embedded_node_client_sup, start_link, []}},
          #{id => clients, start => {embedded_node_clients, start_link, []}}]
         ++ [listener(Listener, Limits) || Listener <- Listeners]
+        ++ container(Config)
         ++ [#{id => control, start => {embedded_node_control, start_link, [Listeners]}}],
     {ok, {#{strategy => rest_for_one, intensity => 5, period => 10}, Children}}.
+
+container(#{container := Container, listeners := Listeners, peers := Peers}) ->
+    [#{id => ctl, start => {embedded_node_ctl, start_link, [Listeners, Peers]}}]
+        ++ dashboard(Container);
+container(_OnThisMachine) ->
+    [].
+
+dashboard(#{dashboard := none}) ->
+    [];
+dashboard(#{dashboard := Bind, cluster_name := ClusterName}) ->
+    [#{id => dashboard, start => {embedded_node_dashboard, start_link, [Bind, ClusterName]}}].
 
 listener(#{type := Type, name := Name} = Listener, Limits) ->
     #{id => {Type, Name}, type => supervisor,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,28 +40,48 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         HoconError: pyhocon is missing, or the file or one it includes cannot be read.
     """
+    def parsed() -> Any:
+        _check_includes(path, ())
+        return pyhocon.ConfigFactory.parse_file(str(path))
+
+    tree = _guarded(str(path), parsed)
+    if not isinstance(tree, Mapping):
+        raise HoconError(f"{path} must hold an object, not a list")
+    return {key: value for key, value in _plain(tree, str(path)).items() if value is not None}
+
+
+def read_value(text: str) -> Any:
+    """Return one value, written as it could stand behind ``key =``.
+
+    Raises:
+        HoconError: pyhocon is missing, or this is not one value.
+    """
+    tree = _guarded("the value", lambda: pyhocon.ConfigFactory.parse_string(f"value = {text}"))
+    # A line break could begin another key.
+    if not isinstance(tree, Mapping) or list(tree) != ["value"]:
+        raise HoconError("the value is not HOCON: it is more than one")
+    return _plain(tree, "the value")["value"]
+
+
+def _guarded(where: str, parse: Callable[[], Any]) -> Any:
     if pyhocon is None:
         raise HoconError("the Python library pyhocon is missing; requirements.txt names it")
     logger = logging.getLogger("pyhocon.config_parser")
     # Whatever it would say is said here, in one sentence.
     logger.disabled = True
     try:
-        _check_includes(path, ())
-        tree = pyhocon.ConfigFactory.parse_file(str(path))
+        return parse()
     except OSError as error:
-        raise HoconError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        raise HoconError(f"{where}: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:
-        raise HoconError(f"{path} is not UTF-8") from None
+        raise HoconError(f"{where} is not UTF-8") from None
     except (ConfigException, ParseBaseException) as error:
         reason = " ".join(str(error).split())
-        raise HoconError(f"{path} is not HOCON: {reason}") from None
+        raise HoconError(f"{where} is not HOCON: {reason}") from None
     except RecursionError:
-        raise HoconError(f"{path} is nested too deeply") from None
+        raise HoconError(f"{where} is nested too deeply") from None
     finally:
         logger.disabled = False
-    if not isinstance(tree, Mapping):
-        raise HoconError(f"{path} must hold an object, not a list")
-    return {key: value for key, value in _plain(tree, str(path)).items() if value is not None}
 
 
 def _check_includes(path: Path, includers: tuple[Path, ...]) -> None:
