@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import docker_engine
 from tests.support.playbooks import Cluster, free_ports, write_inventory
 
 
@@ -24,3 +25,11 @@ def cluster(request: pytest.FixtureRequest,
         gone = made.play("playbooks/destroy.yml")
         assert gone.code == 0, gone.output
         assert made.pids() == set()
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """The local image; tests that use it are skipped where no engine answers."""
+    if why := docker_engine.why_not():
+        pytest.skip(why)
+    return docker_engine.local_image()

@@ -47,7 +47,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Cluster:
-    """An inventory of embedded nodes of its own, and a reports folder of its own."""
+    """An inventory of its own, and a reports folder of its own."""
 
     name: str
     ports: list[int]
@@ -87,7 +87,7 @@ class Cluster:
 
 def write_inventory(folder: Path, name: str, ports: list[int],
                     variables: Mapping[str, Any] | None = None) -> Path:
-    """Write an inventory of embedded nodes on loopback and return its path."""
+    """Write an inventory of nodes on loopback, embedded unless told otherwise; return its path."""
     path = folder / "hosts.yml"
     path.write_text(yaml.safe_dump({"all": {"children": {"emqx": {
         "hosts": {f"emqx{number}": {"emqx_tls_port": port}
