@@ -1,4 +1,4 @@
-"""Nodes in containers: deployed as said, changed only where something changed, gone without trace."""
+"""Nodes in containers: made as said, changed only where something changed, gone without trace."""
 from __future__ import annotations
 
 import shutil
@@ -253,11 +253,11 @@ def test_what_lost_its_folder_goes_too(cluster: Cluster, image: str, tmp_path: P
 
 @pytest.mark.parametrize(("address", "said"), [
     ("unix:///nowhere/docker.sock",
-     "no Docker Engine answers at unix:///nowhere/docker.sock: is one installed and running? (No "
-     "such file or directory)"),
+     ("no Docker Engine answers at unix:///nowhere/docker.sock: is one installed and running? (No "
+      "such file or directory)")),
     ("tcp://192.0.2.1:2375",
-     "DOCKER_HOST is tcp://192.0.2.1:2375, and the docker driver needs an engine of this machine: "
-     "it mounts the checkout's files and opens ports on 127.0.0.1")])
+     ("DOCKER_HOST is tcp://192.0.2.1:2375, and the docker driver needs an engine of this machine: "
+      "it mounts the checkout's files and opens ports on 127.0.0.1"))])
 def test_no_engine_to_be_used(tmp_path: Path, address: str, said: str) -> None:
     one = single(tmp_path, free_ports(1)[0])
     done = subprocess.run(
