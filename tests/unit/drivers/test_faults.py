@@ -113,8 +113,8 @@ def test_a_failing_undo_says_who_is_left_how(
     driver.fails[undo] = why
     with pytest.raises(DriverError) as caught, fault(driver, NODE):
         pass
-    assert str(caught.value) == (f"n1 may be left {state}: {why}; `make deploy` (or another "
-                                 "`make verify`) mends that")
+    assert str(caught.value) == (f"n1 is left {state}: {why}; `make deploy` (or another `make "
+                                 "verify`) mends that")
 
 
 @each_fault
@@ -125,5 +125,16 @@ def test_a_failing_undo_does_not_hide_the_first_error(
     first = ValueError("first of all")
     with pytest.raises(DriverError) as caught, fault(driver, NODE):
         raise first
-    assert str(caught.value).startswith(f"first of all; and n1 may be left {state}: no way; ")
+    assert str(caught.value).startswith(f"first of all; and n1 is left {state}: no way; ")
     assert caught.value.__cause__ is first
+
+
+@each_fault
+def test_half_done_and_not_undone_is_not_known(
+        fault: Fault, do: str, undo: str, state: str) -> None:
+    driver = Scribe()
+    driver.fails = {do: DriverError("n1 does not end"), undo: DriverError("n1 runs already")}
+    with pytest.raises(DriverError) as caught, fault(driver, NODE):
+        raise AssertionError("not reached")
+    assert str(caught.value).startswith(
+        f"n1 does not end; and it is not known whether n1 is {state}: n1 runs already; ")

@@ -49,20 +49,22 @@ def _while(do: Step, node: NodeSpec, undo: Step, state: str) -> Iterator[None]:
         # Nothing was done. What is not supported inside the block must be undone all the same.
         raise
     except BaseException as first:
-        _undo(undo, node, state, first)
+        # Perhaps half of it was done.
+        _undo(undo, node, f"it is not known whether {node.name} is {state}", first)
         raise
+    left = f"{node.name} is left {state}"
     try:
         yield
     except BaseException as first:
-        _undo(undo, node, state, first)
+        _undo(undo, node, left, first)
         raise
-    _undo(undo, node, state)
+    _undo(undo, node, left)
 
 
-def _undo(undo: Step, node: NodeSpec, state: str, first: BaseException | None = None) -> None:
+def _undo(undo: Step, node: NodeSpec, left: str, first: BaseException | None = None) -> None:
     try:
         undo(node)
     except (DriverError, OSError) as error:
         before = f"{str(first) or type(first).__name__}; and " if first is not None else ""
-        raise DriverError(f"{before}{node.name} may be left {state}: {error}; `make deploy` (or "
-                          "another `make verify`) mends that") from first or error
+        raise DriverError(f"{before}{left}: {error}; `make deploy` (or another `make verify`) "
+                          "mends that") from first or error
