@@ -22,8 +22,21 @@ def test_it_writes_rarely_and_whole(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["progress"]
 
 
+def test_what_takes_its_time_is_written_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "progress"
+    progress = ProgressFile(str(path), 200, "handshakes")
+    for number in range(3):
+        progress.update(130 + number)
+        progress.wait_for(f"X-01 restarts n{number}")
+        told = json.loads(path.read_text())
+        assert sentence(told) == f"{130 + number} of 200 handshakes; X-01 restarts n{number}"
+    progress.wait_for("")
+    assert "X-01" not in sentence(json.loads(path.read_text()))
+
+
 def test_nobody_asked_and_nowhere_to_write(tmp_path: Path) -> None:
     ProgressFile(None, 1, "nodes").update(1)
+    ProgressFile(None, 1, "nodes").wait_for("rain")
     ProgressFile(str(tmp_path / "gone" / "progress"), 1, "nodes").update(1)
     assert list(tmp_path.iterdir()) == []
 

@@ -23,31 +23,45 @@ class ProgressFile:
         self._total, self._what = total, what
         self._begun = time.monotonic()
         self._written = 0.0
+        self._done, self._waiting = 0, ""
         self._lock = threading.Lock()
 
     def update(self, done: int, *, total: int | None = None) -> None:
         """Say how many are done, of a total that may have grown. Cheap enough for every one."""
+        with self._lock:
+            self._done = done
+            self._total = self._total if total is None else total
+            if time.monotonic() - self._written >= _EVERY_S:
+                self._write()
+
+    def wait_for(self, what: str) -> None:
+        """Say what takes its time now, in one clause; empty when nothing does."""
+        with self._lock:
+            self._waiting = what
+            self._write()
+
+    def _write(self) -> None:
         if self._path is None:
             return
-        now = time.monotonic()
-        with self._lock:
-            self._total = self._total if total is None else total
-            if now - self._written < _EVERY_S:
-                return
-            self._written = now
-            # Progress is a courtesy: a run must not fail for the want of it.
-            with contextlib.suppress(OSError):
-                temporary = self._path.with_name(f"{self._path.name}.new")
-                temporary.write_text(json.dumps(
-                    {"done": done, "total": self._total, "what": self._what,
-                     "elapsed_s": round(now - self._begun, 3)}))
-                temporary.replace(self._path)
+        self._written = time.monotonic()
+        # Progress is a courtesy: a run must not fail for the want of it.
+        with contextlib.suppress(OSError):
+            temporary = self._path.with_name(f"{self._path.name}.new")
+            temporary.write_text(json.dumps(
+                {"done": self._done, "total": self._total, "what": self._what,
+                 "waiting": self._waiting, "elapsed_s": round(self._written - self._begun, 3)}))
+            temporary.replace(self._path)
 
 
 def sentence(progress: dict[str, Any]) -> str:
-    """Return ``612 of 5700 handshakes, 298/s, about 17 s left``."""
+    """Return ``612 of 5700 handshakes, 298/s, about 17 s left``.
+
+    While something else takes its time, that is named instead of a rate.
+    """
     done, total, elapsed = progress["done"], progress["total"], progress["elapsed_s"]
     text = f"{done} of {total} {progress['what']}"
+    if progress.get("waiting"):
+        return f"{text}; {progress['waiting']}"
     rate = done / elapsed if elapsed > 0 else 0.0
     if rate <= 0:
         return text
