@@ -44,7 +44,8 @@ class Broker:
     """Listens on a free loopback port until :meth:`stop`."""
 
     def __init__(self, cert_file: Path, key_file: Path, *, cache: bool = True,
-                 connack: bytes = b"\x20\x03\x00\x00\x00", speaks_v5: bool = True) -> None:
+                 connack: bytes = b"\x20\x03\x00\x00\x00", speaks_v5: bool = True,
+                 port: int = 0) -> None:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(cert_file, key_file)
         self.context.options |= ssl.OP_NO_TICKET
@@ -54,7 +55,7 @@ class Broker:
         self._speaks_v5 = speaks_v5
         self._cache = cache
         self._cert = (cert_file, key_file)
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()

@@ -24,20 +24,24 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import Endp
 from hypothesis import given
 from hypothesis import strategies as st
 
+LIFE = ("LIFE-01", "LIFE-02", "LIFE-05")
+ABLE = frozenset(("restart", "kill", "pause", "disconnect"))
+
 
 def plan_for(count: int, impact: Impact = Impact.NOISY, cache: int = 1000,
-             scope: str = "node") -> Plan:
+             scope: str = "node", abilities: frozenset[str] = frozenset()) -> Plan:
     nodes = {f"n{number}": Endpoint(f"n{number}", "127.0.0.1", number, "x")
              for number in range(1, count + 1)}
     settings = Settings(cache_scope=scope, session_cache_max=cache, tls_versions=("tlsv1.2",))
-    return make_plan(Target(nodes, settings), catalogue(), impact)
+    return make_plan(Target(nodes, settings, abilities=abilities), catalogue(), impact)
 
 
 def test_three_nodes_are_measured_whole() -> None:
     plan = plan_for(3)
     sizes = {planned.check.id: len(planned.subjects) for planned in plan.checks}
     assert sizes == {"CORE-01": 3, "CORE-02": 3, "CORE-03": 6, "CORE-04": 6, "CORE-05": 3,
-                     "CORE-06": 3, "CORE-07": 3, "CORE-08": 3, "CORE-09": 3}
+                     "CORE-06": 3, "CORE-07": 3, "CORE-08": 3, "CORE-09": 3,
+                     **dict.fromkeys(LIFE, 0)}
     # 1 first, 1 resumed, 2 foreign, 2 back home, 10 again and again, 5 for MQTT, 16 at once,
     # 4 with other versions (3 of them refused), 2 with tickets
     assert plan.handshakes == {"n1": 43, "n2": 43, "n3": 43}
@@ -47,20 +51,21 @@ def test_three_nodes_are_measured_whole() -> None:
 def test_safe_leaves_out_what_is_noisy() -> None:
     plan = plan_for(3, Impact.SAFE)
     why = {planned.check.id: planned.skipped.reason for planned in plan.checks if planned.skipped}
-    assert why == {"CORE-07": "impact_not_allowed", "CORE-08": "impact_not_allowed"}
+    assert why == dict.fromkeys(
+        ("CORE-07", "CORE-08", "LIFE-01", "LIFE-02", "LIFE-05"), "impact_not_allowed")
 
 
 def test_one_node_skips_what_needs_another_and_says_so() -> None:
     plan = plan_for(1)
     why = {planned.check.id: planned.skipped.message for planned in plan.checks if planned.skipped}
-    assert set(why) == {"CORE-03", "CORE-04"}
+    assert set(why) == {"CORE-03", "CORE-04", *LIFE}
     assert "one node" in why["CORE-03"]
 
 
 def test_a_target_that_declares_no_resumption_is_not_asked_to_resume() -> None:
     plan = plan_for(3, scope="none")
     assert {planned.check.id for planned in plan.checks if planned.skipped} == {
-        "CORE-04", "CORE-05", "CORE-06", "CORE-07", "CORE-09"}
+        "CORE-04", "CORE-05", "CORE-06", "CORE-07", "CORE-09", *LIFE}
 
 
 @given(st.integers(2, 40), st.sampled_from(list(Impact)), st.integers(50, 3000))
@@ -79,6 +84,67 @@ def test_no_node_gets_more_sessions_than_its_budget(
     assert len(set(issued.values()) | set(redeemed.values())) == 1
     back_home = next(planned for planned in plan.checks if planned.check.id == "CORE-04")
     assert set(back_home.subjects) == set(cross.subjects)
+
+
+def test_what_disturbing_nodes_costs_is_announced() -> None:
+    plan = plan_for(3, Impact.DISRUPTIVE, abilities=ABLE)
+    # LIFE-01: 2 full and 2 resumed, and 2 resumed for each of 2 others; LIFE-02: 2 full and 1
+    # resumed, and 1 full and 1 resumed as a refuge; LIFE-05: 2 full and 3 resumed.
+    assert plan.handshakes == dict.fromkeys(("n1", "n2", "n3"), 43 + 8 + 5 + 5)
+    assert plan.sessions == dict.fromkeys(("n1", "n2", "n3"), 5 + 2 + 3 + 2)
+
+
+def test_a_shared_cache_saves_full_handshakes() -> None:
+    base = plan_for(3, scope="cluster")
+    plan = plan_for(3, Impact.DISRUPTIVE, scope="cluster", abilities=ABLE)
+    # LIFE-01: 1 full and 3 resumed, and 2 resumed for each of 2 others; LIFE-02: 2 full and 1
+    # resumed, and 2 resumed as a refuge; LIFE-05 is skipped.
+    assert plan.handshakes["n1"] - base.handshakes["n1"] == 8 + 5
+    assert plan.sessions["n1"] - base.sessions["n1"] == 3
+
+
+@pytest.mark.parametrize(("abilities", "count", "why"), [
+    (frozenset(), 3, dict.fromkeys(LIFE, "the odd driver cannot")),
+    (ABLE - {"disconnect"}, 3, {"LIFE-05": "the odd driver cannot cut a node off from its peers: "
+                                           "it is odd"}),
+    (ABLE - {"kill"}, 3, {"LIFE-02": "the odd driver cannot kill nodes: it is odd"}),
+    (ABLE, 1, {"LIFE-02": "one node: ", "LIFE-05": "one node: "}),
+    (ABLE, 2, {}),
+])
+def test_what_a_driver_cannot_do_is_skipped_and_says_so(
+        abilities: frozenset[str], count: int, why: dict[str, str]) -> None:
+    nodes = {f"n{number}": Endpoint(f"n{number}", "127.0.0.1", 1, "x") for number in range(count)}
+    plan = make_plan(Target(nodes, Settings(), "odd", abilities, "it is odd"), catalogue(),
+                     Impact.DISRUPTIVE)
+    skipped = {planned.check.id: planned.skipped for planned in plan.checks
+               if planned.skipped is not None and planned.check.id in LIFE}
+    assert set(skipped) == set(why)
+    for check, verdict in skipped.items():
+        assert verdict.reason == "precondition"
+        assert verdict.message.startswith(why[check])
+
+
+def test_others_and_the_next_pay_their_part() -> None:
+    target = Target({name: Endpoint(name, "127.0.0.1", 1, "x") for name in "abc"}, Settings())
+    cost = Cost(full=1, elsewhere=(Cost(full=2, resumed=1, at="others"),
+                                   Cost(refused=5, at="next")))
+    check = Check("X-01", "X", "X.", "none", Level.MUST, Impact.SAFE, Per.NODE, cost,
+                  lambda *_: passed("x"), "Nothing.", alone=True)
+    plan = make_plan(target, [check], Impact.SAFE)
+    # 1 of its own, 3 for each of two others, 5 for the one before it.
+    assert plan.handshakes == dict.fromkeys("abc", 1 + 2 * 3 + 5)
+    assert plan.sessions == dict.fromkeys("abc", 1 + 2 * 2)
+    assert plan.session_limit == 10
+    assert plan.lines()[0] == "X-01  X: 3 nodes, one after the other"
+    only_a = Target(dict([*target.nodes.items()][:1]), Settings())
+    assert make_plan(only_a, [check], Impact.SAFE).handshakes == {"a": 6}
+
+
+@given(st.integers(2, 40), st.integers(50, 3000))
+def test_disruptive_plans_keep_the_budget_too(count: int, cache: int) -> None:
+    plan = plan_for(count, Impact.DISRUPTIVE, cache, abilities=ABLE)
+    assert max(plan.sessions.values()) <= plan.session_limit == cache
+    assert len(set(plan.handshakes.values())) == len(set(plan.sessions.values())) == 1
 
 
 def test_a_check_above_the_allowed_impact_is_skipped_by_name() -> None:
@@ -106,7 +172,7 @@ def test_the_registry_refuses_a_second_owner_and_a_need_that_runs_later() -> Non
 
 def test_checks_run_in_the_order_of_their_ids_after_what_they_need() -> None:
     ids = [check.id for check in catalogue()]
-    assert ids == [f"CORE-{number:02d}" for number in range(1, 10)]
+    assert ids == [*(f"CORE-{number:02d}" for number in range(1, 10)), *LIFE]
     for check in catalogue():
         assert all(ids.index(need.check) < ids.index(check.id) for need in check.needs)
 

@@ -1,6 +1,7 @@
 """One verification from request to report: plan, measure, judge, write."""
 from __future__ import annotations
 
+import concurrent.futures
 import datetime
 import threading
 from dataclasses import dataclass, field
@@ -12,7 +13,10 @@ from .checks.catalogue import catalogue
 from .checks.plan import Plan, make_plan
 from .checks.registry import Finding, Impact
 from .checks.runner import Runner, Waiver
-from .identity import from_connack
+from .drivers.base import Driver, DriverError, NodeSpec
+from .drivers.factory import DRIVERS, open_driver
+from .drivers.ready import Caller
+from .identity import Identity, from_connack
 from .model import Endpoint
 from .mqtt.client import Credentials
 from .progress import ProgressFile
@@ -20,6 +24,9 @@ from .report import files
 from .report.page import Page
 from .report.results import RunRecord
 from .tls.engine import OrdinaryEngine, Trust, utc_now
+
+_LOOKS_AT_ONCE = 16
+"""How many nodes are looked at from within at a time."""
 
 
 class RequestError(Exception):
@@ -31,7 +38,6 @@ class Request:
     """What to verify and how; see the module ``resumption_verify`` for the fields."""
 
     target: Target
-    driver: str
     trust: Trust
     max_impact: Impact
     reports_dir: Path
@@ -40,6 +46,10 @@ class Request:
     progress_file: str | None = None
     page_template: Path | None = None
     """Template of index.html; None: no page."""
+    cluster: str | None = None
+    """Name of the cluster; None: there is none to drive."""
+    state_dir: Path | None = None
+    """Where the driver keeps the clusters' state."""
 
 
 def request(params: dict[str, Any]) -> Request:
@@ -50,6 +60,7 @@ def request(params: dict[str, Any]) -> Request:
     """
     if not params["nodes"]:
         raise RequestError("there is no node to verify: the group emqx is empty")
+    kind = DRIVERS.get(params["driver"])
     return Request(
         target=Target(
             {node["name"]: Endpoint(node["name"], node["host"], int(node["port"]),
@@ -61,14 +72,17 @@ def request(params: dict[str, Any]) -> Request:
                 tls_versions=tuple(params["tls_versions"]),
                 mqtt_version=params["mqtt_version"], mqtt_topic=params["mqtt_topic"],
                 credentials=Credentials(params["mqtt_username"], params["mqtt_password"],
-                                        params["mqtt_client_id_prefix"]))),
-        driver=params["driver"],
+                                        params["mqtt_client_id_prefix"])),
+            params["driver"], kind.abilities if kind else frozenset(),
+            kind.limits if kind else ""),
         trust=Trust(params["ca"], params["client_cert"], params["client_key"]),
         max_impact=Impact[params["max_impact"].upper()],
         reports_dir=Path(params["reports_dir"]),
         waivers=tuple(_waiver(row) for row in params["waivers"]),
         parallel=params["parallel"], progress_file=params["progress_file"],
-        page_template=Path(params["page_template"]) if params["page_template"] else None)
+        page_template=Path(params["page_template"]) if params["page_template"] else None,
+        cluster=params.get("cluster_name"),
+        state_dir=Path(params["state_dir"]) if params.get("state_dir") else None)
 
 
 def _waiver(row: dict[str, Any]) -> Waiver:
@@ -102,8 +116,40 @@ class _Progress:
         for name, connack in list(self.record.bench.connacks.items()):
             if name not in self.seen:
                 self.seen.add(name)
-                self.record.identities[name] = from_connack(connack)
+                self.record.identities.setdefault(name, from_connack(connack))
         self.folder.save_sometimes()
+
+
+def _driver(wanted: Request, caller: Caller, stop: threading.Event) -> Driver | DriverError:
+    """Return a driver, or why there is none: only checks that need one must fail for it."""
+    try:
+        return open_driver(wanted.target.driver, state_dir=wanted.state_dir,
+                           cluster=wanted.cluster, caller=caller, stop=stop)
+    except DriverError as error:
+        return error
+
+
+def _inspected(driver: Driver | DriverError, specs: list[NodeSpec],
+               stop: threading.Event) -> dict[str, Identity]:
+    """Return what the nodes are, as far as the driver can see that from where they run."""
+    if isinstance(driver, DriverError) or type(driver).inspect is Driver.inspect:
+        return {}
+
+    def look(spec: NodeSpec) -> Identity | None:
+        # A node that cannot be looked at from within still names itself in its CONNACK.
+        try:
+            return driver.inspect(spec)
+        except (DriverError, OSError):
+            return None
+
+    pool = concurrent.futures.ThreadPoolExecutor(_LOOKS_AT_ONCE)
+    asked = {pool.submit(look, spec): spec.name for spec in specs}
+    pending = set(asked)
+    while pending and not stop.is_set():
+        _, pending = concurrent.futures.wait(pending, 0.1)
+    pool.shutdown(wait=False, cancel_futures=True)
+    told = {name: future.result() for future, name in asked.items() if future not in pending}
+    return {name: identity for name, identity in told.items() if identity is not None}
 
 
 def verify(wanted: Request, stop: threading.Event) -> tuple[dict[str, Any], Path]:
@@ -120,10 +166,12 @@ def verify(wanted: Request, stop: threading.Event) -> tuple[dict[str, Any], Path
     page = Page(wanted.page_template) if wanted.page_template else None
     engine = OrdinaryEngine(wanted.trust, stop=stop)
     bench = Bench(engine, wanted.target, stop)
+    caller = Caller(wanted.trust, wanted.target.settings.credentials, stop)
+    driver = bench.driver = _driver(wanted, caller, stop)
     plan = plan_of(wanted)
     told = ProgressFile(wanted.progress_file, sum(plan.handshakes.values()), "handshakes")
-    bench.on_handshake = told.update
-    record = RunRecord(bench, plan, wanted.driver, utc_now())
+    bench.on_handshake, bench.on_wait = told.update, told.wait_for
+    record = RunRecord(bench, plan, wanted.target.driver, utc_now())
     folder = files.ReportFolder(files.new_folder(wanted.reports_dir), record, page)
     folder.save()
     folder.link_latest()
@@ -131,8 +179,10 @@ def verify(wanted: Request, stop: threading.Event) -> tuple[dict[str, Any], Path
     runner = Runner(bench, plan, waivers=wanted.waivers, parallel=wanted.parallel,
                     on_finding=progress.found)
     try:
+        record.identities.update(_inspected(driver, list(bench.specs.values()), stop))
         record.complete = runner.run()
     finally:
         results = folder.save()
         engine.close()
+        caller.close()
     return results, folder.folder

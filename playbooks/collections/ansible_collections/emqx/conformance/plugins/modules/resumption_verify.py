@@ -12,7 +12,9 @@ description:
     master secret agree.
   - Writes C(results.json), C(junit.xml) and C(index.html) as it goes. When it is interrupted the
     report is complete all the same, and says what was not measured.
-  - Changes nothing on any node. With C(--check) it opens no connection and returns the plan.
+  - Unless O(max_impact) is V(disruptive) it changes nothing on any node; then it stops, kills and
+    cuts off nodes, one at a time, and brings each back. With C(--check) it opens no connection and
+    returns the plan.
 author: EMQX conformance maintainers (@emqx)
 options:
   nodes:
@@ -27,7 +29,18 @@ options:
       server_name:
         description: Name asked for (SNI) and expected in the certificate. Default is C(host).
         type: str
-  driver: {description: How the nodes were deployed; for the report., type: str, default: external}
+  driver:
+    description:
+      - How the nodes were deployed. It decides what checks can do to them, with O(max_impact) at
+        V(disruptive); a driver that this module does not have is named in the report only.
+    type: str
+    default: external
+  cluster_name:
+    description: The cluster the nodes belong to; needed to stop and start nodes.
+    type: str
+  state_dir:
+    description: Where the driver keeps the state of its clusters; needed to stop and start nodes.
+    type: path
   ca: {description: PEM file of trusted CAs. Default is the system's store., type: path}
   client_cert: {description: PEM file of the client certificate., type: path}
   client_key: {description: PEM file of its private key., type: path}
@@ -99,7 +112,7 @@ attributes:
     description: Returns the plan and the handshake budget without opening a connection.
   diff_mode:
     support: none
-    description: Nothing is changed.
+    description: What is disturbed is put back as it was.
 """
 
 EXAMPLES = r"""
@@ -158,6 +171,8 @@ ARGUMENT_SPEC = {
         "port": {"type": "int", "default": 8883},
         "server_name": {"type": "str"}}},
     "driver": {"type": "str", "default": "external"},
+    "cluster_name": {"type": "str"},
+    "state_dir": {"type": "path"},
     "ca": {"type": "path"},
     "client_cert": {"type": "path"},
     "client_key": {"type": "path"},

@@ -4,9 +4,10 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+from ..drivers.base import Driver, DriverError, NodeSpec
 from ..model import Endpoint, Handshake, MqttResult, Outcome, Session
 from ..mqtt import client as mqtt
 from ..tls.engine import Attempt, OrdinaryEngine
@@ -45,6 +46,17 @@ class Target:
 
     nodes: dict[str, Endpoint]
     settings: Settings
+    driver: str = "external"
+    """Name of the driver."""
+    abilities: frozenset[str] = frozenset()
+    """What it can do to a node; see :class:`Driver`."""
+    limits: str = ""
+    """Why it cannot do the rest, in one clause."""
+
+    def next_after(self, node: str) -> str:
+        """Return the node after this one in the inventory's order; after the last, the first."""
+        names = list(self.nodes)
+        return names[(names.index(node) + 1) % len(names)]
 
 
 @dataclass(frozen=True)
@@ -97,7 +109,7 @@ class Bench:
         self.engine, self.target, self.stop = engine, target, stop
         self.nodes, self.settings = target.nodes, target.settings
         self.sessions: dict[str, Session] = {}
-        """By issuer: the session that CORE-01 established."""
+        """By issuer: the session that CORE-01 established, or the one that took its place."""
         self.connacks: dict[str, mqtt.Connack] = {}
         """By node: the first CONNACK, in which a target may name itself."""
         self.handshakes: list[Handshake] = []
@@ -105,10 +117,43 @@ class Bench:
         self.cells: dict[tuple[str, str], Handshake] = {}
         """The matrix: what offering issuer's session to redeemer came to."""
         self.on_handshake: Callable[[int], None] = lambda _: None
-        """Told the number of handshakes so far, after each."""
+        """Told the number of handshakes so far, after each; what found nobody is none."""
+        self.on_wait: Callable[[str], None] = lambda _: None
+        """Told what takes its time, in one clause, and the empty string when it is over."""
+        self.specs = {name: NodeSpec(name, node.host, node.port, node.server_name)
+                      for name, node in self.nodes.items()}
+        """The nodes as a driver takes them."""
+        self.not_whole = ""
+        """Why the cluster must not be disturbed any more; empty as long as it may."""
+        self._driver: Driver | DriverError = DriverError("there is no driver")
+        self._connected = 0
         self._mqtt_versions: dict[str, str] = {}
         self._paces = {name: _Pace(self.settings.rate_limit) for name in self.nodes}
         self._lock = threading.Lock()
+
+    @property
+    def driver(self) -> Driver:
+        """What can disturb the nodes.
+
+        Raises:
+            DriverError: there is none; the sentence says why.
+        """
+        if isinstance(self._driver, DriverError):
+            raise self._driver
+        return self._driver
+
+    @driver.setter
+    def driver(self, driver: Driver | DriverError) -> None:
+        self._driver = driver
+
+    @contextlib.contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Let people know what takes its time meanwhile."""
+        self.on_wait(what)
+        try:
+            yield
+        finally:
+            self.on_wait("")
 
     def contact(self, node: str, offer: Session | None = None, *, tickets: bool = False,
                 versions: tuple[str, str] | None = None,
@@ -179,7 +224,10 @@ class Bench:
             self.handshakes.append(contact.handshake)
             if contact.connack is not None:
                 self.connacks.setdefault(node, contact.connack)
-            count = len(self.handshakes)
+            failure = contact.handshake.failure
+            if failure is None or failure.stage != "connect":
+                self._connected += 1
+            count = self._connected
         self.on_handshake(count)
         return contact
 
@@ -214,9 +262,18 @@ class Bench:
         """Make a full handshake with a node and remember the session it issued."""
         contact = self.contact(issuer)
         if contact.session is not None:
-            with self._lock:
-                self.sessions[issuer] = contact.session
+            self.remember(issuer, contact.session)
         return contact
+
+    def remember(self, issuer: str, session: Session) -> None:
+        """Let this be the issuer's session from now on."""
+        with self._lock:
+            self.sessions[issuer] = session
+
+    def forget(self, issuer: str) -> None:
+        """Offer the issuer's session no more: the issuer has lost it."""
+        with self._lock:
+            self.sessions.pop(issuer, None)
 
     def offer(self, issuer: str, redeemer: str) -> Contact:
         """Offer the issuer's remembered session to the redeemer.

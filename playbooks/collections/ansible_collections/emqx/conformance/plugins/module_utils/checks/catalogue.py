@@ -1,7 +1,7 @@
 """The catalogue: every family's checks, in the order in which they run."""
 from __future__ import annotations
 
-from . import core, core_mqtt
+from . import core, core_mqtt, life
 from .registry import Registry
 
 
@@ -10,4 +10,5 @@ def catalogue() -> Registry:
     registry = Registry()
     core.register(registry)
     core_mqtt.register(registry)
+    life.register(registry)
     return registry

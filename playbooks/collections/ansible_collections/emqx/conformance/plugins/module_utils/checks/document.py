@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from .bench import Settings, Target
 from .catalogue import catalogue
-from .registry import Check, Cost, Per
+from .registry import Check, Cost, Need, Per
 
 _HEAD = """\
 # What is verified
@@ -14,7 +14,9 @@ Level is RFC 2119's, for the target. Impact is what a check does to it: *safe* i
 ordinary connections, *noisy* many connections or malformed hellos, *disruptive* stops a node or
 fills its cache; `resumption_max_impact` says how far a run may go. A check's cost is in
 handshakes for each subject; each full one takes a place in a session cache, and a run keeps
-within its share of it (safe 1 %, noisy 25 %): beyond that, pairs are sampled.
+within its share of it (safe 1 %, noisy 25 %): beyond that, pairs are sampled. Costs below are
+those of a target that declares TLS 1.2 alone and `resumption_cache_scope: node`. What the driver
+sends to nodes to see when they are ready again is not counted.
 
 A handshake counts as *resumed* only if three witnesses agree: the TLS library says the session
 was reused; the wire shows TLS 1.2, the offered session ID echoed and no Certificate,
@@ -45,18 +47,31 @@ def _subject(check: Check) -> str:
 
 def _section(check: Check) -> str:
     price = check.cost_for(_USUAL)
-    cost = " and ".join(f"{count} {kind}" for count, kind in (
-        (price.full, "full"), (price.resumed, "resumed"), (price.refused, "refused")) if count)
-    plural = "" if price.total == 1 else "s"
-    payer = "" if check.per is Per.NODE else f" at the {price.at}"
-    if not isinstance(check.cost, Cost):
-        payer += " (of a target that declares TLS 1.2 alone)"
-    needs = ", ".join(f"{need.check} of the {need.of}" if need.of != "same" else need.check
-                      for need in check.needs)
+    cost = "; ".join(_cost(part, check) for part in price.parts)
+    needs = ", ".join(_need(need) for need in check.needs)
     lines = [f"## {check.id}", "", check.requirement, "",
              f"- Clause: {check.clause} ({check.level.value})",
-             f"- Cost for each {check.per.value}: {cost} handshake{plural}{payer}",
+             f"- Cost for each {check.per.value}: {cost}",
              f"- What a failure means: {check.meaning}"]
     if needs:
         lines.append(f"- Skipped unless passed: {needs}")
+    if check.alone:
+        lines.append("- Runs on one node after the other, with nothing beside it")
     return "\n".join([*lines, ""])
+
+
+_PAYERS = {"others": " at each other node", "next": " at the next node"}
+
+
+def _cost(part: Cost, check: Check) -> str:
+    cost = " and ".join(f"{count} {kind}" for count, kind in (
+        (part.full, "full"), (part.resumed, "resumed"), (part.refused, "refused")) if count)
+    payer = f" at the {part.at}" if check.per is Per.PAIR else ""
+    return f"{cost} handshake{'' if part.total == 1 else 's'}{_PAYERS.get(part.at, payer)}"
+
+
+def _need(need: Need) -> str:
+    if need.of == "same":
+        return need.check
+    return f"{need.check} of {need.of} node" if need.of == "every" else \
+        f"{need.check} of the {need.of}"

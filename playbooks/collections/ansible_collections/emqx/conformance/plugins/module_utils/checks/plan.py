@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .bench import Target
-from .registry import Check, Impact, Per, Subject, Verdict
+from .registry import Check, Cost, Impact, Per, Subject, Verdict
 from .verdicts import skipped
 
 
@@ -42,6 +42,8 @@ class Plan:
             else:
                 count = len(planned.subjects)
                 what = f"{count} {planned.check.per.value}{'' if count == 1 else 's'}"
+                if planned.check.alone and count > 1:
+                    what += ", one after the other"
                 if planned.left_out:
                     what += f" (a sample: {planned.left_out} left out by the session budget)"
             lines.append(f"{planned.check.id}  {planned.check.title}: {what}")
@@ -64,6 +66,19 @@ def _pairs(names: list[str], per_redeemer: int) -> Iterable[Subject]:
     return [(names[i], names[j]) for i in range(count) for j in range(count) if (i, j) in chosen]
 
 
+def _payers(cost: Cost, subject: Subject, target: Target) -> list[str]:
+    if cost.at == "others":
+        return [name for name in target.nodes if name not in subject]
+    if cost.at == "next":
+        return [target.next_after(subject[-1])]
+    return [subject[0] if cost.at == "issuer" else subject[-1]]
+
+
+def _full_on_each(cost: Cost, count: int) -> int:
+    """Return the full handshakes that every one of ``count`` nodes gets once all were subjects."""
+    return sum(part.full * (count - 1 if part.at == "others" else 1) for part in cost.parts)
+
+
 def make_plan(target: Target, checks: Iterable[Check], max_impact: Impact) -> Plan:
     """Select checks and subjects within the allowed impact and each node's session budget.
 
@@ -72,7 +87,7 @@ def make_plan(target: Target, checks: Iterable[Check], max_impact: Impact) -> Pl
     for each node: a cluster of which no pair was measured has not been verified.
     """
     chosen = [(check, _why_not(check, target, max_impact)) for check in checks]
-    fixed = sum(check.cost_for(target).full for check, why in chosen
+    fixed = sum(_full_on_each(check.cost_for(target), len(target.nodes)) for check, why in chosen
                 if why is None and check.per is Per.NODE)
     limit = max(int(target.settings.session_cache_max * max_impact.cache_share), fixed + 1)
     plan = Plan(session_limit=limit)
@@ -93,9 +108,10 @@ def make_plan(target: Target, checks: Iterable[Check], max_impact: Impact) -> Pl
             room -= cost.full * (len(subjects) // len(names))
             left_out = len(names) * (len(names) - 1) - len(subjects)
         for subject in subjects:
-            payer = subject[0] if cost.at == "issuer" else subject[-1]
-            plan.handshakes[payer] += cost.total
-            plan.sessions[payer] += cost.full
+            for part in cost.parts:
+                for payer in _payers(part, subject, target):
+                    plan.handshakes[payer] += part.total
+                    plan.sessions[payer] += part.full
         plan.checks.append(PlannedCheck(check, subjects, left_out=left_out))
     return plan
 

@@ -81,12 +81,20 @@ class Cost:
     refused: int = 0
     """Handshakes that the target is expected to refuse."""
     at: str = "redeemer"
-    """Which end of a pair pays: ``issuer`` or ``redeemer``. A node pays for itself."""
+    """Who pays: the ``issuer`` or the ``redeemer`` of a pair. A node pays for itself. Elsewhere,
+    each of the ``others``, or the ``next`` node in the inventory's order."""
+    elsewhere: tuple[Cost, ...] = ()
+    """What the same subject costs nodes that are no part of it."""
 
     @property
     def total(self) -> int:
-        """Handshakes altogether."""
+        """Handshakes altogether, on one node that pays."""
         return self.full + self.resumed + self.refused
+
+    @property
+    def parts(self) -> tuple[Cost, ...]:
+        """This and what is paid elsewhere."""
+        return (self, *self.elsewhere)
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ class Need:
 
     check: str
     of: str = "same"
-    """``same`` subject, or this pair's ``issuer`` or ``redeemer``."""
+    """``same`` subject, this pair's ``issuer`` or ``redeemer``, or ``every`` node."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,8 @@ class Check:
 
     A sentence, or a verdict where the reason has a token of its own.
     """
+    alone: bool = False
+    """Whether its subjects are measured one after another, since each disturbs the cluster."""
 
     @property
     def family(self) -> str:

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import datetime
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ..tls.wire import Interrupted
@@ -30,13 +31,19 @@ class Waiver:
                 and today <= self.expires)
 
 
+_Measured = concurrent.futures.Future[Verdict]
+_LOOK_S = 0.1
+_MOMENTS_S = 1.0
 _GOOD_ENOUGH = frozenset((Status.PASSED, Status.INFO, Status.WARNED))
 _AFTERMATH = {Status.FAILED: "failed", Status.SKIPPED: "was skipped",
               Status.ERROR: "could not be measured"}
 
 
 class Runner:
-    """Measures subjects of one check side by side, checks one after the other."""
+    """Measures subjects of one check side by side, checks one after the other.
+
+    The subjects of a check that runs alone are measured one after another too.
+    """
 
     def __init__(self, bench: Bench, plan: Plan, *, waivers: tuple[Waiver, ...] = (),
                  parallel: int = 4, on_finding: Callable[[Finding], None]) -> None:
@@ -47,11 +54,15 @@ class Runner:
 
     def run(self) -> bool:
         """Run to the end, or until the bench is stopped. Returns whether it got to the end."""
-        with concurrent.futures.ThreadPoolExecutor(self._parallel) as pool:
+        pool = concurrent.futures.ThreadPoolExecutor(self._parallel)
+        try:
             for planned in self._plan.checks:
                 if self._bench.stop.is_set():
                     break
                 self._run_check(pool, planned)
+        finally:
+            # Python itself waits for these threads before it ends.
+            pool.shutdown(wait=not self._bench.stop.is_set())
         for planned in self._plan.checks:
             self._mark_unmeasured(planned)
         return not self._bench.stop.is_set()
@@ -61,18 +72,36 @@ class Runner:
         if planned.skipped is not None:
             self._found(check, (), planned.skipped)
             return
-        futures: dict[concurrent.futures.Future[Verdict], Subject] = {}
+        able: list[Subject] = []
         for subject in planned.subjects:
             if missing := self._missing(check, subject):
                 self._found(check, subject, missing)
             else:
-                futures[pool.submit(self._measure, check, subject)] = subject
-        for future in concurrent.futures.as_completed(futures):
-            try:
-                verdict = future.result()
-            except Interrupted:
-                continue
-            self._found(check, futures[future], verdict)
+                able.append(subject)
+        for beside in [[subject] for subject in able] if check.alone else [able]:
+            futures = {pool.submit(self._measure, check, subject): subject for subject in beside}
+            for future in self._as_they_end(futures):
+                try:
+                    verdict = future.result()
+                except Interrupted:
+                    continue
+                self._found(check, futures[future], verdict)
+
+    def _as_they_end(self, futures: Iterable[_Measured]) -> Iterator[_Measured]:
+        """Yield what has ended; once the run was asked to stop, only what ends within moments.
+
+        What then goes on is bringing a node back: it must end, but the report need not wait.
+        """
+        pending = set(futures)
+        give_up: float | None = None
+        while pending:
+            ended, pending = concurrent.futures.wait(
+                pending, _LOOK_S, concurrent.futures.FIRST_COMPLETED)
+            yield from ended
+            if self._bench.stop.is_set():
+                give_up = give_up or time.monotonic() + _MOMENTS_S
+                if time.monotonic() >= give_up:
+                    return
 
     def _measure(self, check: Check, subject: Subject) -> Verdict:
         if self._bench.stop.is_set():
@@ -88,13 +117,19 @@ class Runner:
 
     def _missing(self, check: Check, subject: Subject) -> Verdict | None:
         for need in check.needs:
-            needed = _subject_of(need, subject)
-            status = self._statuses.get((need.check, needed))
-            if status not in _GOOD_ENOUGH:
-                what = _AFTERMATH.get(status, "was not measured") if status else "was not measured"
-                return skipped(f"needs_{need.check}",
-                               f"needs {need.check} on {'->'.join(needed)}, which {what}")
+            for needed in self._needed(need, subject):
+                status = self._statuses.get((need.check, needed))
+                if status not in _GOOD_ENOUGH:
+                    what = _AFTERMATH.get(status, "was not measured") if status else \
+                        "was not measured"
+                    return skipped(f"needs_{need.check}",
+                                   f"needs {need.check} on {'->'.join(needed)}, which {what}")
         return None
+
+    def _needed(self, need: Need, subject: Subject) -> list[Subject]:
+        if need.of == "every":
+            return [(name,) for name in self._bench.nodes]
+        return [_subject_of(need, subject)]
 
     def _mark_unmeasured(self, planned: PlannedCheck) -> None:
         for subject in planned.subjects or ((),):
