@@ -1,5 +1,8 @@
 %% @doc Keeps the cluster together: connects to each configured peer, again and again for
 %% as long as it is away. Either side's attempt is enough.
+%%
+%% Each attempt is a process of its own: one at a peer that takes packets and answers nothing, or
+%% whose name no DNS server cares to deny, lasts for seconds, and the others shall not wait for it.
 -module(embedded_node_peers).
 -behaviour(gen_server).
 
@@ -15,23 +18,30 @@ start_link(Peers) ->
 init(Peers) ->
     ok = net_kernel:monitor_nodes(true),
     self() ! connect,
-    {ok, lists:delete(node(), Peers)}.
+    {ok, #{peers => lists:delete(node(), Peers), attempts => #{}}}.
 
-handle_call(_Request, _From, Peers) ->
-    {reply, {error, unknown}, Peers}.
+handle_call(_Request, _From, State) ->
+    {reply, {error, unknown}, State}.
 
-handle_cast(_Message, Peers) ->
-    {noreply, Peers}.
+handle_cast(_Message, State) ->
+    {noreply, State}.
 
-handle_info(connect, Peers) ->
-    [net_kernel:connect_node(Peer) || Peer <- Peers -- nodes()],
+handle_info(connect, #{peers := Peers, attempts := Attempts} = State) ->
+    Missing = (Peers -- nodes()) -- maps:values(Attempts),
+    Begun = maps:from_list([{attempt(Peer), Peer} || Peer <- Missing]),
     erlang:send_after(?RETRY_MS, self(), connect),
-    {noreply, Peers};
-handle_info({nodeup, Node}, Peers) ->
+    {noreply, State#{attempts := maps:merge(Attempts, Begun)}};
+handle_info({'DOWN', Attempt, process, _Pid, _Reason}, #{attempts := Attempts} = State) ->
+    {noreply, State#{attempts := maps:remove(Attempt, Attempts)}};
+handle_info({nodeup, Node}, State) ->
     logger:notice("~ts joined", [Node]),
-    {noreply, Peers};
-handle_info({nodedown, Node}, Peers) ->
+    {noreply, State};
+handle_info({nodedown, Node}, State) ->
     logger:notice("~ts left", [Node]),
-    {noreply, Peers};
-handle_info(_Unexpected, Peers) ->
-    {noreply, Peers}.
+    {noreply, State};
+handle_info(_Unexpected, State) ->
+    {noreply, State}.
+
+attempt(Peer) ->
+    {_Pid, Monitor} = spawn_monitor(net_kernel, connect_node, [Peer]),
+    Monitor.

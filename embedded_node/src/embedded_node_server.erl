@@ -58,13 +58,22 @@ handle_info(_Unexpected, Place) ->
 terminate(_Reason, {local, Path, _Options}) -> file:delete(Path);
 terminate(_Reason, {inet, _Ip, _Port, _Options}) -> ok.
 
-%% @doc Serve one caller after another.
--spec accept(gen_tcp:socket(), serve()) -> no_return().
+%% @doc Serve one caller after another, until the socket is closed.
+-spec accept(gen_tcp:socket(), serve()) -> ok.
 accept(ListenSocket, Serve) ->
-    {ok, Socket} = gen_tcp:accept(ListenSocket),
+    case gen_tcp:accept(ListenSocket) of
+        {ok, Socket} ->
+            hand_over(Socket, Serve),
+            ?MODULE:accept(ListenSocket, Serve);
+        {error, closed} -> ok;
+        {error, _GoneAlreadyOrNoFileDescriptorLeft} ->
+            timer:sleep(100),
+            ?MODULE:accept(ListenSocket, Serve)
+    end.
+
+hand_over(Socket, Serve) ->
     Server = spawn(fun() -> receive serve -> Serve(Socket) end end),
     case gen_tcp:controlling_process(Socket, Server) of
         ok -> Server ! serve;
         {error, _GoneAlready} -> exit(Server, kill)
-    end,
-    ?MODULE:accept(ListenSocket, Serve).
+    end.
