@@ -26,12 +26,14 @@ class Identity:
     key: Path
 
 
-def make_identity(folder: Path, name: str, *, ecdsa: bool = False) -> Identity:
-    """Write a self-signed certificate with an RSA or an ECDSA key."""
+def make_identity(folder: Path, name: str, *, ecdsa: bool = False,
+                  serial: str | None = None) -> Identity:
+    """Write a self-signed certificate with an RSA or an ECDSA key; its serial number is in hex."""
     made = Identity(folder / f"{name}-cert.pem", folder / f"{name}-key.pem")
     key = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"] if ecdsa else ["rsa:2048"]
     openssl("req", "-x509", "-newkey", *key, "-nodes", "-days", "2", "-keyout", made.key,
-            "-out", made.certificate, "-subj", f"/O=Session tests, Inc./CN={name}")
+            "-out", made.certificate, "-subj", f"/O=Session tests, Inc./CN={name}",
+            *(["-set_serial", f"0x{serial}"] if serial else []))
     return made
 
 

@@ -279,12 +279,18 @@ def _peer(certificate: x509.Certificate) -> PeerCertificate:
     try:
         return PeerCertificate(
             subject=certificate.subject.rfc4514_string(),
-            issuer=certificate.issuer.rfc4514_string(), serial=f"{certificate.serial_number:X}",
+            issuer=certificate.issuer.rfc4514_string(), serial=_hex(certificate.serial_number),
             not_after=certificate.not_valid_after_utc,
             sha256=certificate.fingerprint(hashes.SHA256()).hex())
     # Names and times are only looked at here; a name of a wrong type is a TypeError.
     except (ValueError, TypeError):
         raise SessionFileError("has a peer certificate that cannot be read") from None
+
+
+def _hex(number: int) -> str:
+    """Return whole bytes in hex, as openssl prints a serial number."""
+    digits = f"{abs(number):X}"
+    return "-" * (number < 0) + "0" * (len(digits) % 2) + digits
 
 
 @functools.lru_cache(maxsize=1)
