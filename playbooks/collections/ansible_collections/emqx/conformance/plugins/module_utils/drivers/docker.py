@@ -38,6 +38,8 @@ _STATE_S = 10.0
 _LOG_LINES = 3
 _LOG_LINE = 240
 _REFUSAL = "cannot boot: "
+_NOT_FOUND = 2
+"""getent(1): a key could not be found."""
 
 
 class DockerCluster:
@@ -167,6 +169,17 @@ class DockerDriver(Driver):
         container = self._container(node.name)
         with translated(f"{node.name} could not be taken off the cluster's network"):
             self._network().disconnect(container)
+        self._demand_alone(node.name, container)
+
+    def _demand_alone(self, name: str, container: Container) -> None:
+        """Make sure that the node no longer finds a peer: a fault must have happened."""
+        peers = [emqx_image.host_name(self._cluster.name, peer)
+                 for peer in self._cluster.containers() if peer != name]
+        for peer in peers:
+            status, said = _run(container, ("getent", "hosts", peer))
+            if status != _NOT_FOUND:
+                raise DriverError(f"{name} is taken off the cluster's network and `getent hosts "
+                                  f"{peer}` in it still ends with {status} ({_line(said)})")
 
     def reconnect(self, node: NodeSpec) -> None:
         """Bring it back under the name it had."""
@@ -335,10 +348,20 @@ def _asked(container: Container, command: Sequence[str]) -> str:
     Raises:
         DriverError: it cannot be run, or ends with another status than 0.
     """
-    with translated("it cannot be asked"):
-        status, output = container.exec_run(list(command))
-    text = output.decode("utf-8", "replace").strip() if isinstance(output, bytes) else ""
+    status, said = _run(container, command)
     if status != 0:
-        said = " ".join(text.split())[:_LOG_LINE]
-        raise DriverError(f"`{' '.join(command[:3])}` ends with {status}: {said or 'no word'}")
-    return text
+        raise DriverError(f"`{' '.join(command[:3])}` ends with {status}: {_line(said)}")
+    return said
+
+
+def _run(container: Container, command: Sequence[str]) -> tuple[int, str]:
+    """Run a command in the container and return its status and what it prints."""
+    with translated("it cannot be asked"):
+        status, said = container.exec_run(list(command))
+    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else ""
+    return int(status or 0), text.strip()
+
+
+def _line(said: str) -> str:
+    """Return what a command said as one line for people."""
+    return " ".join(said.split())[:_LOG_LINE] or "no word"

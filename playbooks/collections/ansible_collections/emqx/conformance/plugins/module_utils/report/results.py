@@ -180,12 +180,20 @@ def summarise(rows: list[dict[str, Any]]) -> str:
 def _target(record: RunRecord) -> dict[str, Any]:
     told = [record.identities[name] for name in record.bench.nodes if name in record.identities]
     known = [identity for identity in told if identity.product != "unknown"]
-    first = (known or told or [Identity.unknown("no node has accepted a CONNECT")])[0]
-    how = first.how_identified
-    if any(identity != first for identity in told):
+    these = known or told or [Identity.unknown("no node has accepted a CONNECT")]
+    how = these[0].how_identified
+    if any(identity != these[0] for identity in told):
         how += "; the nodes differ, see nodes"
-    return {"driver": record.driver, "product": first.product, "version": first.version,
-            "otp_release": first.otp_release, "how_identified": how}
+    return {"driver": record.driver,
+            "product": _each_once(identity.product for identity in these),
+            "version": _each_once(identity.version for identity in these),
+            "otp_release": _each_once(identity.otp_release for identity in these),
+            "how_identified": how}
+
+
+def _each_once(values: Iterable[str | None]) -> str | None:
+    """Return ``25, 27`` of a cluster in the middle of an upgrade; None when nothing is known."""
+    return ", ".join(dict.fromkeys(value for value in values if value)) or None
 
 
 def _node(record: RunRecord, name: str) -> dict[str, Any]:
