@@ -8,16 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import docker_engine
+
 ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
 
 
 def test_there_are_scenarios() -> None:
-    assert {"cluster", "default", "negative", "staging"} <= set(SCENARIOS)
+    assert {"cluster", "default", "docker", "docker-single", "negative", "staging"} <= set(SCENARIOS)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(scenario: str) -> None:
+    if scenario.startswith("docker") and (why := docker_engine.why_not()):
+        pytest.skip(why)
     tests = list((ROOT / "molecule" / scenario / "tests").glob("test_*.py"))
     assert tests, f"molecule/{scenario} has no tests: molecule would call that a success"
     done = subprocess.run(
