@@ -15,7 +15,8 @@ SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.y
 
 
 def test_there_are_scenarios() -> None:
-    assert {"cluster", "default", "docker", "docker-single", "negative", "staging"} <= set(SCENARIOS)
+    assert {"cluster", "default", "docker", "docker-single", "negative", "staging"} <= set(
+        SCENARIOS)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

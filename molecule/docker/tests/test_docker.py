@@ -59,12 +59,12 @@ def test_openssl_agrees(results: dict[str, Any], tmp_path: Path, issuer: str,
 
 def test_messages_travel_where_sessions_do_not() -> None:
     context = outside.tls12_context(CA)
-    with plain_mqtt.Client(context, NODES["emqx1"]) as publisher:
-        with plain_mqtt.Client(context, NODES["emqx3"], publisher.session) as subscriber:
-            assert not subscriber.session_reused
-            subscriber.subscribe("molecule/docker")
-            publisher.publish("molecule/docker", b"from node 1 to node 3")
-            assert subscriber.message() == ("molecule/docker", b"from node 1 to node 3")
+    with plain_mqtt.Client(context, NODES["emqx1"]) as publisher, \
+            plain_mqtt.Client(context, NODES["emqx3"], publisher.session) as subscriber:
+        assert not subscriber.session_reused
+        subscriber.subscribe("molecule/docker")
+        publisher.publish("molecule/docker", b"from node 1 to node 3")
+        assert subscriber.message() == ("molecule/docker", b"from node 1 to node 3")
 
 
 def test_the_node_runs_as_an_ordinary_user(inside: Any) -> None:
