@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
 import threading
 import time
 from pathlib import Path
@@ -36,6 +37,9 @@ def run_module(action: ActionBase, module_name: str, arguments: dict[str, Any],
 
 
 def _watch(path: Path, done: threading.Event) -> None:
+    # Ansible's worker hands Ctrl-C on to its module in a handler that only its first thread can
+    # run; a signal that this thread took would not even wake it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     begun = time.monotonic()
     wait = FIRST_S
     while not done.wait(wait):
