@@ -76,7 +76,7 @@ def _about_name_and_cookie(found: Settings, tree: Mapping[str, Any]) -> Iterator
 
 
 def main(arguments: list[str]) -> int:
-    """Write node.config and .erlang.cookie into the current directory; the argument is emqx.conf."""
+    """Write node.config and .erlang.cookie into the current directory, from the emqx.conf named."""
     config = Path(arguments[0])
     try:
         found, notes = configured(config, os.environ)

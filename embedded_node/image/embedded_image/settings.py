@@ -25,7 +25,7 @@ DEFAULT_COOKIE = "emqxsecretcookie"
 _CONNECT_TIMEOUT_MS = 15_000
 _MAX_PACKET_SIZE = 1024 * 1024
 
-# The top-level names of EMQX 5 and 6. Another one stops EMQX from booting.
+# Top-level names of EMQX 5 and 6.
 ROOTS = frozenset((
     "actions", "ai", "alarm", "api_key", "authentication", "authorization", "auto_subscribe",
     "bridges", "broker", "client_attrs_init", "cluster", "cluster_link", "conn_congestion",
@@ -35,7 +35,7 @@ ROOTS = frozenset((
     "log", "message_transformation", "modules", "mqtt", "multi_tenancy", "namespace", "node",
     "opentelemetry", "overload_protection", "persistent_session_store", "plugins",
     "prometheus", "psk_authentication", "retainer", "rewrite", "rpc", "rule_engine",
-    "schema_registry", "schema_validation", "session_persistence", "slow_subs", "stats",
+    "schema_registry", "schema_validation", "session_persistence", "slow_subs", "sources", "stats",
     "sys_topics", "sysmon", "tcp_congestion", "telemetry", "topic_metrics", "trace", "zones"))
 
 # What has an effect here; everything under a listener is conversion's business.
@@ -119,8 +119,11 @@ def settings(tree: Mapping[str, Any], release: Release) -> Settings:
     """
     reader = _Reader(tree, release)
     for key in tree:
+        # EMQX gets new ones with every release: only what looks like a slip is refused.
+        if key not in ROOTS and (hint := did_you_mean(key, ROOTS)):
+            raise SettingsError(f"{key}: EMQX knows no such key{hint}")
         if key not in ROOTS:
-            raise SettingsError(f"{key}: EMQX knows no such key{did_you_mean(key, ROOTS)}")
+            reader.warnings.append(f"{key}: not known here, ignored")
     listeners = _listeners(reader)
     return Settings(
         name=_name(reader), cookie=_cookie(reader),
@@ -196,7 +199,7 @@ def without_effect(tree: Mapping[str, Any], *above: str) -> Iterator[tuple[str, 
     """Yield the paths of what EMQX knows and this node does nothing with, in the tree's order."""
     for key, value in tree.items():
         path = (*above, key)
-        if path == ("listeners",) or path in _IMPLEMENTED or value is None:
+        if path == ("listeners",) or path in _IMPLEMENTED or path[0] not in ROOTS or value is None:
             continue
         if isinstance(value, Mapping) and _leads_on(path):
             yield from without_effect(value, *path)
