@@ -38,7 +38,7 @@ help:
 	@echo "make check   show what verify would do: plan, handshake budget, config diff"
 	@echo "make deploy  deploy only"
 	@echo "make test    every test this machine can run"
-	@echo "make lint    ansible-lint, yamllint, ruff, mypy"
+	@echo "make lint    ansible-lint, yamllint, ruff, mypy, shellcheck"
 	@echo "make docs    write docs/conformance.md from the registry of checks"
 	@echo "make image [OTP='25 27 29']"
 	@echo "             build Docker images of the embedded OTP node (not EMQX) from Debian packages"

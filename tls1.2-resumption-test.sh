@@ -16,7 +16,7 @@ export LC_ALL=C  # lengths in bytes, messages in English
 umask 077  # the session file holds the master secret
 
 default_port=8883
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 default_ca=$here/certs/ca.pem
 
 usage() {
@@ -359,9 +359,9 @@ read_answer() {
   esac
 }
 
-# converse: CONNECT, CONNACK, DISCONNECT with the s_client that was just started, then its end.
-# It reads standard input only when the handshake is over; a certificate that it refuses has been
-# refused by then, so that nobody else gets the password.
+# CONNECT, CONNACK, DISCONNECT with the s_client that was just started, then its end. Sets `late` if
+# the time was up before. s_client reads standard input only when the handshake is over: a
+# certificate that it refuses has been refused by then, and nobody else gets the password.
 converse() {
   local began=$SECONDS
   mqtt_connect >&3
@@ -676,7 +676,7 @@ show_matrix() {
   for ((i = 0; i < count; i++)); do
     printf -v line '%-*s' "$width" "[$((i + 1))] ${names[i]}"
     for ((j = 0; j < count; j++)); do
-      shown=${cells[i * count + j]}
+      shown=${cells[$((i * count + j))]}
       if [ "$shown" != - ] && [ "$shown" != "$(wanted $i $j)" ]; then shown=$shown!; fi
       printf -v line '%s  %-8s' "$line" "$shown"
     done
@@ -697,13 +697,14 @@ test_one() {
 }
 
 test_several() {
-  local count=${#names[@]} i reason
+  local count=${#names[@]} i cell reason
   cells=() reasons=()
   for ((i = 0; i < count; i++)); do
     printf '\n[%d] %s\n' $((i + 1)) "${names[i]}"
     five_steps $i
     show_result $i
-    cells[i * count + i]=$outcome
+    cell=$((i * count + i))
+    cells[cell]=$outcome
     if [ $outcome != resumed ]; then reasons+=("$why"); fi
   done
   printf '\nOffering each session to every other endpoint ...\n\n'

@@ -236,6 +236,18 @@ def test_an_ipv6_address(certificate: tuple[Path, Path], script: Script) -> None
     assert said.code == 1
 
 
+def test_a_server_that_is_gone_when_it_reconnects(certificate: tuple[Path, Path],
+                                                  script: Script) -> None:
+    (port,) = free_ports(1)
+    # The first is the fixture's own look whether it listens.
+    with s_server(certificate, port, "-naccept", "2"):
+        said = script.run("--insecure", "--timeout", "1", f"127.0.0.1:{port}")
+    assert said.verdict.startswith(f"failed: Nothing listens on 127.0.0.1:{port} ")
+    assert said.lines.count("4. Reconnect, offering the session ID") == 1
+    assert "5. Verify" not in said.lines
+    assert said.code == 1
+
+
 # -- Several endpoints ------------------------------------------------------------------------
 
 def matrix(said: Said) -> list[str]:

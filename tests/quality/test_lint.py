@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SHELL_SCRIPTS = [str(path.relative_to(ROOT)) for path in sorted(
+    [*ROOT.glob("*.sh"), *(ROOT / "scripts").iterdir(), ROOT / ".ci" / "run"])]
 
 
 @pytest.mark.parametrize("command", [
@@ -15,6 +17,7 @@ ROOT = Path(__file__).parents[2]
     ["mypy"],
     ["yamllint", "--strict", "."],
     ["ansible-lint", "--offline", "-q"],
+    ["shellcheck", *SHELL_SCRIPTS],
 ], ids=lambda command: str(command[0]))
 def test_lint(command: list[str]) -> None:
     done = subprocess.run(
