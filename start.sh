@@ -51,7 +51,7 @@ ANSIBLE_CONFIG=$PWD/ansible.cfg ANSIBLE_HOME=$PWD/.ansible PATH=$PWD/.venv/bin:$
   ansible-playbook -i inventory/docker-single playbooks/deploy.yml "${extra[@]}"
 ln -sfn "$cluster/emqx1/listeners.hocon" config/listeners.hocon
 
-password=admin
+password='admin'
 [ -z "${EMQX_DASHBOARD__DEFAULT_PASSWORD:-}" ] || password='the one you set'
 test="./tls1.2-resumption-test.sh localhost:$tls_port"
 [ -z "$mtls" ] || test="$test --cert certs/client-cert.pem --key certs/client-key.pem"
