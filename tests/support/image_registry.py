@@ -65,7 +65,8 @@ class ImageRegistry:
                 body, media = b"{}", "application/json"
                 status = 200 if self.path == "/v2/" else 404
                 if status == 404:
-                    body = b'{"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}'
+                    body = json.dumps({"errors": [
+                        {"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}).encode()
                 if kind == "manifests" and reference in (tag, _digest(registry.manifest)):
                     status, body, media = 200, registry.manifest, _MANIFEST
                 elif kind == "blobs" and reference in registry.blobs:
