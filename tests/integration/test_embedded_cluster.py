@@ -8,15 +8,18 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers import control
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers import control, faults
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import (
+    Driver,
     DriverError,
     DriverInterrupted,
     DriverUnsupported,
+    NodeSpec,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded import (
     EmbeddedDriver,
@@ -28,6 +31,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.processes
 
 from tests.support.embedded_cluster import TestCluster
 from tests.support.playbooks import free_ports
+
+Fault = Callable[[Driver, NodeSpec], AbstractContextManager[None]]
 
 
 def rendered(folder: Path, certificate: tuple[Path, Path]) -> TestCluster:
@@ -359,6 +364,30 @@ def test_a_paused_node_is_stopped_all_the_same(deployed: TestCluster,
 def test_disconnect_is_not_possible(deployed: TestCluster, driver: EmbeddedDriver) -> None:
     with pytest.raises(DriverUnsupported, match="cannot take emqx1 off the network"):
         driver.disconnect(deployed.spec("emqx1"))
+    with pytest.raises(DriverUnsupported, match="cannot bring emqx1 back on a network"):
+        driver.reconnect(deployed.spec("emqx1"))
+
+
+@pytest.mark.parametrize(("fault", "state"), [
+    (faults.stopped, "gone"), (faults.killed, "gone"), (faults.paused, "paused")])
+def test_a_fault_is_undone_even_by_a_run_that_was_interrupted(
+        deployed: TestCluster, fault: Fault, state: str) -> None:
+    stop = threading.Event()
+    driver = EmbeddedDriver(deployed.cluster_folder, deployed.caller(), stop=stop)
+    node = deployed.spec("emqx2")
+
+    def interrupted() -> None:
+        with fault(driver, node):
+            assert driver.state("emqx2") == state
+            stop.set()
+            driver.wait_ready([node], 20)
+
+    with pytest.raises(DriverInterrupted):
+        interrupted()
+    assert driver.state("emqx2") == "running"
+    stop.clear()
+    driver.wait_ready([deployed.spec(name) for name in deployed.ports], 20)
+    assert len(deployed.status("emqx2")["members"]) == 3
 
 
 def test_identify(deployed: TestCluster, driver: EmbeddedDriver) -> None:

@@ -1,0 +1,141 @@
+"""Nodes restarted and killed by the shipped playbooks, and what is left of the cluster then."""
+from __future__ import annotations
+
+import os
+import pty
+import socket
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from tests.support.playbooks import ROOT, Cluster
+
+DISRUPTIVE = ("-e", "resumption_max_impact=disruptive")
+NODES = ["emqx1", "emqx2", "emqx3"]
+
+
+def rows(results: dict[str, Any], check: str) -> list[dict[str, Any]]:
+    return [row for row in results["checks"] if row["id"] == check]
+
+
+def statuses(results: dict[str, Any], check: str) -> list[tuple[str, str]]:
+    return [(row["subject"], row["status"]) for row in rows(results, check)]
+
+
+def await_refused(cluster: Cluster, count: int, *, within_s: float) -> None:
+    """Return when so many nodes refuse connections.
+
+    Connections are tried, since a list of sockets is not exact while others come and go.
+    """
+    end = time.monotonic() + within_s
+    while (refused := sum(map(refuses, cluster.ports))) != count:
+        assert time.monotonic() < end, f"{refused} instead of {count} nodes refuse connections"
+        time.sleep(0.01)
+
+
+def refuses(port: int) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_check_mode_announces_and_disturbs_nobody(cluster: Cluster) -> None:
+    before = cluster.pids()
+    done = cluster.play("verify.yml", "--check", *DISRUPTIVE)
+    assert done.code == 0, done.output
+    assert "nothing else breaks: 3 nodes, one after the other" in done.flat
+    assert "emqx1: 56 handshakes, of which 10 full" in done.flat
+    assert cluster.pids() == before
+
+
+def test_every_node_is_restarted_and_killed_and_the_cluster_is_whole_again(
+        cluster: Cluster) -> None:
+    before = cluster.pids()
+    done = cluster.play("verify.yml", *DISRUPTIVE)
+    assert done.code == 0, done.output
+    results = cluster.results()
+    assert results["verdict"] == "passed"
+    for check in ("LIFE-01", "LIFE-02"):
+        assert statuses(results, check) == [(node, "passed") for node in NODES]
+    assert "the 2 other nodes still resume theirs" in rows(results, "LIFE-01")[0]["message"]
+    [skipped] = rows(results, "LIFE-05")
+    assert (skipped["status"], skipped["reason"]) == ("skipped", "precondition")
+    assert "all embedded nodes share this machine's network" in skipped["message"]
+    for budget in results["budget"]["nodes"].values():
+        assert budget["handshakes_announced"] == budget["handshakes_done"] == 56
+        assert budget["sessions_announced"] == budget["sessions_made"] == 10
+    # They really are other processes now, and what a deploy would want.
+    after = cluster.pids()
+    assert len(after) == 3
+    assert after.isdisjoint(before)
+    again = cluster.play("playbooks/site.yml")
+    assert again.code == 0, again.output
+    assert cluster.results()["verdict"] == "passed"
+    assert cluster.pids() == after
+
+
+def test_nodes_left_out_by_limit_are_not_disturbed(cluster: Cluster) -> None:
+    before = cluster.pids()
+    done = cluster.play("verify.yml", "--limit", "emqx1,emqx3", *DISRUPTIVE)
+    assert done.code == 0, done.output
+    assert statuses(cluster.results(), "LIFE-02") == [("emqx1", "passed"), ("emqx3", "passed")]
+    assert len(cluster.pids() & before) == 1
+
+
+def test_a_cluster_that_was_never_deployed_is_an_error_of_life_alone(cluster: Cluster) -> None:
+    before = cluster.pids()
+    done = cluster.play("verify.yml", "-e", "emqx_cluster_name=nowhere", *DISRUPTIVE)
+    assert done.code == 2
+    assert "LIFE-01 driver_failed on emqx1, emqx2, emqx3: the cluster nowhere was never deployed" \
+        in done.flat
+    results = cluster.results()
+    assert {row["status"] for row in results["checks"]
+            if row["id"].startswith("CORE")} == {"passed"}
+    assert cluster.pids() == before
+
+
+@pytest.mark.parametrize("moment", ["LIFE-01", "LIFE-02"])
+def test_ctrl_c_while_a_node_is_down_leaves_a_report_and_brings_it_back(
+        cluster: Cluster, moment: str) -> None:
+    reports = cluster.reports.with_name(f"interrupted-{moment}")
+    run = Cluster(cluster.name, cluster.ports, cluster.inventory, reports)
+    pid, terminal = pty.fork()
+    if pid == 0:  # pragma: no cover - the child is ansible-playbook
+        os.chdir(ROOT)
+        os.execvpe("ansible-playbook",  # noqa: S606 - the command under test
+                   run.command("verify.yml", *DISRUPTIVE), run.environment())
+    # All three are restarted before any is killed.
+    await_refused(cluster, 1, within_s=60)
+    if moment == "LIFE-02":
+        end = time.monotonic() + 60
+        while [status for _, status in statuses(run.results(), "LIFE-01")] != ["passed"] * 3:
+            assert time.monotonic() < end
+        await_refused(cluster, 0, within_s=30)
+        await_refused(cluster, 1, within_s=30)
+    os.write(terminal, b"\x03")
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) != 0
+    end = time.monotonic() + 20
+    while modules_running(str(reports)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert modules_running(str(reports)) == []
+    os.close(terminal)
+    results = run.results()
+    assert results["complete"] is False
+    assert results["verdict"] == "error"
+    assert rows(results, "CORE-02")[0]["status"] == "passed"
+    assert "interrupted" in {row["reason"] for row in rows(results, "LIFE-02")}
+    assert {row["status"] for row in results["checks"]} <= {"passed", "error", "skipped"}
+    # Nobody deployed: the node was started by the run that was interrupted.
+    await_refused(cluster, 0, within_s=30)
+    done = cluster.play("playbooks/site.yml")
+    assert done.code == 0, done.output
+    assert cluster.results()["verdict"] == "passed"
+
+
+def modules_running(marker: str) -> list[str]:
+    listing = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True,
+                             check=True).stdout
+    return [line for line in listing.splitlines()
+            if marker in line and ("ansible-playbook" in line or "AnsiballZ" in line)]
