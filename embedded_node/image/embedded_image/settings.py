@@ -44,8 +44,10 @@ _IMPLEMENTED = frozenset((
     ("cluster", "name"), ("cluster", "discovery_strategy"), ("cluster", "static", "seeds"),
     ("dashboard", "listeners", "http", "bind"), ("dashboard", "listeners", "http", "enable")))
 
-_NODE_NAME = re.compile(r"[A-Za-z0-9_-]+@[A-Za-z0-9_.:-]+")
-_STRATEGIES = ("manual", "static")
+# Erlang's long names: without a dot (or the colons of IPv6) in the host's part there is no
+# distribution.
+_NODE_NAME = re.compile(r"[A-Za-z0-9_-]+@[A-Za-z0-9_-]*[.:][A-Za-z0-9_.:-]*")
+_STRATEGIES = ("manual", "singleton", "static")
 _COOKIE = re.compile(r"[!-~]{1,255}")
 
 
@@ -150,9 +152,9 @@ def _seeds(reader: _Reader) -> tuple[str, ...]:
     strategy = reader.text("cluster", "discovery_strategy", default="manual")
     if strategy not in _STRATEGIES:
         raise SettingsError(f"cluster.discovery_strategy: the embedded node knows "
-                            f"{' and '.join(_STRATEGIES)}, not {strategy}")
+                            f"{', '.join(_STRATEGIES)}, not {strategy}")
     seeds = reader.at("cluster", "static", "seeds")
-    if strategy == "manual" or seeds is None:
+    if strategy != "static" or seeds is None:
         return ()
     try:
         names = kinds.list_of(kinds.FILLED_TEXT, comma_separated=True).read(seeds)

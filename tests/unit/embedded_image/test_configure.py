@@ -118,7 +118,7 @@ def test_who_wins_and_what_is_missing_is_said(tmp_path: Path) -> None:
     ("listeners.ssl.default.bind = high", "listeners.ssl.default.bind must be a port"),
     ("listeners = 1", "listeners must be an object"),
     ("cluster.discovery_strategy = dns",
-     "cluster.discovery_strategy: the embedded node knows manual and static, not dns"),
+     "cluster.discovery_strategy: the embedded node knows manual, singleton, static, not dns"),
     ("cluster { discovery_strategy = static, static.seeds = [here] }",
      'cluster.static.seeds: "here" is not a node name such as emqx@node1.example'),
     ("cluster { discovery_strategy = static, static.seeds = {a = 1} }",
@@ -134,9 +134,10 @@ def test_refused(tmp_path: Path, text: str, sentence: str) -> None:
     assert str(error.value).startswith(sentence)
 
 
-def test_a_name_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r'node\.name: "emqx" is not a node name'):
-        configured(tmp_path, "", {"EMQX_NODE__NAME": "emqx"})
+@pytest.mark.parametrize("name", ["emqx", "emqx@node1", "@node1.example", "a b@node1.example"])
+def test_a_name_that_is_none(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match=rf'node\.name: "{name}" is not a node name'):
+        configured(tmp_path, "", {"EMQX_NODE__NAME": name})
 
 
 def test_a_top_level_name_that_resembles_none_is_left_alone(tmp_path: Path) -> None:
