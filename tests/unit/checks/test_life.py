@@ -326,6 +326,15 @@ def test_no_cluster_is_an_error_of_these_checks_alone(
     passes_but_for(results, *LIFE)
 
 
+def test_nodes_that_somebody_else_runs_are_left_alone(
+        run: Callable[..., Any], brokers: Callable[..., MqttBroker]) -> None:
+    results = run([brokers().port, brokers().port], driver="external", max_impact="disruptive")
+    assert results["verdict"] == "passed"
+    assert [(row["status"], row["message"]) for check in LIFE for row in rows(results, check)] == [
+        ("skipped", f"the external driver cannot {what}: somebody else runs them")
+        for what in ("restart nodes", "kill nodes", "cut a node off from its peers")]
+
+
 def test_a_cluster_that_is_not_well_is_not_disturbed(lab: Lab) -> None:
     lab.driver.brokers["n2"]._cache = False
     results = lab.verify()
