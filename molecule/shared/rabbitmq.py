@@ -30,8 +30,12 @@ from pathlib import Path
 
 import plain_mqtt
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers import ports
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers.epmd import ClusterEpmd
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers.launch import detached
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded.epmd import (
+    ClusterEpmd,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded.launch import (
+    detached,
+)
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.processes import (
     Process,
     working_under,

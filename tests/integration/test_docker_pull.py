@@ -14,7 +14,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base impo
     DriverError,
     DriverInterrupted,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers.docker_engine import Engine
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.docker.engine import Engine
 
 from tests.support import docker_engine
 from tests.support.image_registry import ImageRegistry

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers import control, faults
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers import faults
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import (
     Driver,
     DriverError,
@@ -21,7 +21,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base impo
     DriverUnsupported,
     NodeSpec,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded import (
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded import control
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded.driver import (
     EmbeddedDriver,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.lock import exclusive

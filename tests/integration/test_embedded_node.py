@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers import control
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded import control
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
     OrdinaryEngine,

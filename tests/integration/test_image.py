@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from paho.mqtt import client as paho
 from paho.mqtt import publish
+from paho.mqtt.enums import CallbackAPIVersion
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "embedded-otp-node:otp25"
@@ -304,7 +305,7 @@ def test_the_console(nodes: tuple[Node, Node]) -> None:
 def subscriber(node: Node, ca: Path) -> tuple[paho.Client, threading.Event]:
     """A client that subscribed to every topic, and the event of its first message."""
     subscribed, received = threading.Event(), threading.Event()
-    client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
     client.tls_set(str(ca))
     client.on_subscribe = lambda *_: subscribed.set()
     client.on_message = lambda *_: received.set()

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers import control
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded import control
 
 from tests.support.playbooks import ROOT, Cluster, free_ports, write_inventory
 

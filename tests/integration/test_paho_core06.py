@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers import control
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded import control
 
 from tests.support.playbooks import ROOT, Cluster
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers import control
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import NodeSpec
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers.deployment import (
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded import control
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded.deployment import (
     Deployment,
     Plan,
     Wanted,

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers import build
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import DriverError
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded import build
 
 
 @pytest.fixture

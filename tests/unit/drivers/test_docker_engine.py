@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers import (
-    docker_deployment,
-    docker_engine,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import DriverError
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers.docker_engine import (
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.docker import (
+    deployment as docker_deployment,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.docker import (
+    engine as docker_engine,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.docker.engine import (
     Engine,
     NoEngineError,
 )

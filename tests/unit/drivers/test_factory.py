@@ -9,7 +9,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base impo
     Driver,
     DriverError,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded import (
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded.driver import (
     EmbeddedDriver,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.external import (

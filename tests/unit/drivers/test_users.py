@@ -5,11 +5,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers.terms import render_file
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers.users import (
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded.users import (
     User,
     known_or_new,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.terms import render_file
 
 ROOT = Path(__file__).parents[3]
 

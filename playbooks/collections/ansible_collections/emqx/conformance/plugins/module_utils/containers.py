@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .drivers import emqx_image
+from .drivers.docker import emqx_image
 from .listeners import kinds, schema
 from .listeners.complete import Certificates, Node, is_enabled
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import containers, variables
-from .drivers import emqx_image
+from .drivers.docker import emqx_image
 from .listeners import kinds, schema
 from .listeners.complete import Certificates, Node, is_enabled
 from .listeners.kinds import WrongValueError

@@ -5,9 +5,9 @@ import threading
 from pathlib import Path
 
 from .base import Driver, DriverError
-from .docker import DockerCluster, DockerDriver
-from .docker_engine import Engine
-from .embedded import EmbeddedDriver
+from .docker.driver import DockerCluster, DockerDriver
+from .docker.engine import Engine
+from .embedded.driver import EmbeddedDriver
 from .external import ExternalDriver
 from .layout import ClusterFolder
 from .ready import Caller

@@ -12,13 +12,13 @@ from ..listeners.release import DEFAULT_RELEASE, parse_release
 from ..mqtt.client import Credentials
 from ..progress import ProgressFile
 from ..tls.engine import Trust
-from . import docker_deployment
 from .base import DriverError, NodeSpec
 from .change import Change
-from .deployment import Deployment, Wanted, destroy, diff_text
-from .docker import DockerCluster
-from .docker_deployment import ContainerSpec, DockerDeployment, WantedContainers
-from .docker_engine import Engine
+from .docker import deployment as docker_deployment
+from .docker.deployment import ContainerSpec, DockerDeployment, WantedContainers
+from .docker.driver import DockerCluster
+from .docker.engine import Engine
+from .embedded.deployment import Deployment, Wanted, destroy, diff_text
 from .external import ExternalDriver
 from .layout import ClusterFolder
 from .lock import exclusive

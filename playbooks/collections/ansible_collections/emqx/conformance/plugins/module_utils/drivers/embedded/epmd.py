@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import ports
-from .base import DriverError
+from .. import ports
+from ..base import DriverError
+from ..processes import Process
 from .build import program
 from .launch import detached
-from .processes import Process
 
 LOOPBACK = "127.0.0.1"
 # Below 32768, where Linux takes the ports of outgoing connections from.

@@ -14,14 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..containers import PUBLISHED_ON
-from ..identity import Identity
-from ..listeners.release import Release
-from . import emqx_image, hocon, ports
-from .base import DriverError, DriverInterrupted, NodeSpec
-from .change import Change
-from .conversion import ConversionError, convert
-from .docker import (
+from ...containers import PUBLISHED_ON
+from ...identity import Identity
+from ...listeners.release import Release
+from .. import hocon, ports
+from ..base import DriverError, DriverInterrupted, NodeSpec
+from ..change import Change
+from ..conversion import ConversionError, convert
+from ..layout import ClusterFolder, as_json, replace_file
+from ..lock import exclusive
+from ..ready import Caller
+from . import emqx_image
+from .driver import (
     CHECKOUT,
     CLUSTER,
     FINGERPRINT,
@@ -31,10 +35,7 @@ from .docker import (
     join,
     state,
 )
-from .docker_engine import Engine, NoEngineError, errors, translated
-from .layout import ClusterFolder, as_json, replace_file
-from .lock import exclusive
-from .ready import Caller
+from .engine import Engine, NoEngineError, errors, translated
 
 if TYPE_CHECKING:
     from docker.models.containers import Container

@@ -14,20 +14,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from ..identity import Identity, from_connack
-from . import control
-from .base import (
+from ...identity import Identity, from_connack
+from ..base import (
     Driver,
     DriverError,
     DriverInterrupted,
     DriverUnsupported,
     NodeSpec,
 )
+from ..layout import ClusterFolder, NodeRecord, erlang_name
+from ..processes import Process
+from ..ready import Caller, NotReadyError
+from . import control
 from .epmd import LOOPBACK, ClusterEpmd
 from .launch import detached
-from .layout import ClusterFolder, NodeRecord, erlang_name
-from .processes import Process
-from .ready import Caller, NotReadyError
 
 _STOP_S = 8.0
 _POLL_S = 0.1

@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from .base import DriverError
-from .processes import Process
+from ..base import DriverError
+from ..processes import Process
 
 
 def detached(command: list[str], *, folder: Path, output: Path,

@@ -6,7 +6,7 @@ import re
 import secrets
 from dataclasses import dataclass, field
 
-from .terms import Term, render
+from ..terms import Term, render
 
 # What every CONNECT may cost: 5 ms of one core, measured. The file is its owner's alone.
 _ITERATIONS = 10_000

@@ -15,12 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ..identity import Identity
+from ...identity import Identity
+from ..base import Driver, DriverError, DriverInterrupted, NodeSpec
+from ..layout import check_name
+from ..ready import Caller, NotReadyError
 from . import emqx_image
-from .base import Driver, DriverError, DriverInterrupted, NodeSpec
-from .docker_engine import LABEL, Engine, translated
-from .layout import check_name
-from .ready import Caller, NotReadyError
+from .engine import LABEL, Engine, translated
 
 if TYPE_CHECKING:
     from docker.models.containers import Container

@@ -16,20 +16,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..identity import Identity
-from ..listeners.release import Release
-from ..mqtt.client import Credentials
-from . import build, hocon, ports
-from .base import DriverError, DriverInterrupted, NodeSpec
-from .change import Change
-from .conversion import ConversionError, SslListener, convert
-from .embedded import EmbeddedDriver
+from ...identity import Identity
+from ...listeners.release import Release
+from ...mqtt.client import Credentials
+from .. import hocon, ports
+from ..base import DriverError, DriverInterrupted, NodeSpec
+from ..change import Change
+from ..conversion import ConversionError, SslListener, convert
+from ..layout import ClusterFolder, NodeRecord, as_json, erlang_name, replace_file
+from ..lock import exclusive
+from ..processes import Process, working_under
+from ..ready import Caller
+from ..terms import Atom, Term, render_file
+from . import build
+from .driver import EmbeddedDriver
 from .epmd import ClusterEpmd
-from .layout import ClusterFolder, NodeRecord, as_json, erlang_name, replace_file
-from .lock import exclusive
-from .processes import Process, working_under
-from .ready import Caller
-from .terms import Atom, Term, render_file
 from .users import known_or_new
 
 # EMQX's own: mqtt.idle_timeout and mqtt.max_packet_size.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..progress import ProgressFile
-from .base import DriverError, DriverInterrupted
+from ...progress import ProgressFile
+from ..base import DriverError, DriverInterrupted
 
 try:
     import docker

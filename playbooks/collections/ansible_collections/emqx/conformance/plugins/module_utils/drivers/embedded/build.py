@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from .base import DriverError
+from ..base import DriverError
 
 _INSTALL = "apt-get install erlang-base erlang-ssl erlang-crypto erlang-public-key erlang-asn1"
 

@@ -1,0 +1,1 @@
+"""Nodes in containers of this machine's Docker Engine."""

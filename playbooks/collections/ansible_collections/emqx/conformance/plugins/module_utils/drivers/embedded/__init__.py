@@ -1,0 +1,1 @@
+"""Embedded nodes: Erlang processes of this machine."""
