@@ -4,7 +4,7 @@
 -behaviour(gen_server).
 
 -export([start_link/1, name/1, label/1, socket/1, is_running/1]).
--export([init/1, handle_call/3, handle_cast/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -type listener() :: embedded_node_config:listener().
 
@@ -34,6 +34,7 @@ is_running(Listener) ->
 
 init(#{bind := {Address, Port} = Bind} = Listener) ->
     maybe_refuse_options(Listener),
+    process_flag(trap_exit, true),
     {ok, Ip} = inet:parse_strict_address(binary_to_list(Address)),
     Family = case tuple_size(Ip) of 4 -> inet; 8 -> inet6 end,
     Options = [binary, Family, {ip, Ip}, {active, false}, {reuseaddr, true}, {backlog, 1024},
@@ -50,6 +51,15 @@ handle_call(socket, _From, Socket) ->
 
 handle_cast(_Message, Socket) ->
     {noreply, Socket}.
+
+handle_info({'EXIT', _Socket, Reason}, Socket) ->
+    {stop, Reason, Socket};
+handle_info(_Unexpected, Socket) ->
+    {noreply, Socket}.
+
+%% Closed here and not by our end, which a supervisor that opens it again does not wait for.
+terminate(_Reason, Socket) ->
+    gen_tcp:close(Socket).
 
 maybe_refuse_options(#{ssl_options := Options} = Listener) ->
     case embedded_node_tls:options(Options) of

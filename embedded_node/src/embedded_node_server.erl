@@ -22,7 +22,7 @@ init({Place, Serve}) ->
     case listen(Place) of
         {ok, Socket} ->
             _ = spawn_link(?MODULE, accept, [Socket, Serve]),
-            {ok, Place};
+            {ok, {Place, Socket}};
         {error, Reason} -> {stop, {refused, [text(Place), ": ", inet:format_error(Reason)]}}
     end.
 
@@ -43,20 +43,25 @@ text({local, Path, _Options}) -> Path;
 text({inet, Ip, Port, _Options}) ->
     embedded_node_config:bind_text({list_to_binary(inet:ntoa(Ip)), Port}).
 
-handle_call(_Request, _From, Place) ->
-    {reply, {error, unknown}, Place}.
+handle_call(_Request, _From, State) ->
+    {reply, {error, unknown}, State}.
 
-handle_cast(_Message, Place) ->
-    {noreply, Place}.
+handle_cast(_Message, State) ->
+    {noreply, State}.
 
 %% Without its acceptor it serves nobody: the supervisor makes both anew.
-handle_info({'EXIT', _Acceptor, Reason}, Place) ->
-    {stop, Reason, Place};
-handle_info(_Unexpected, Place) ->
-    {noreply, Place}.
+handle_info({'EXIT', _AcceptorOrSocket, Reason}, State) ->
+    {stop, Reason, State};
+handle_info(_Unexpected, State) ->
+    {noreply, State}.
 
-terminate(_Reason, {local, Path, _Options}) -> file:delete(Path);
-terminate(_Reason, {inet, _Ip, _Port, _Options}) -> ok.
+%% Closed here and not by our end, which nobody can wait for: the next one may want the same place.
+terminate(_Reason, {Place, Socket}) ->
+    gen_tcp:close(Socket),
+    case Place of
+        {local, Path, _Options} -> file:delete(Path);
+        {inet, _Ip, _Port, _Options} -> ok
+    end.
 
 %% @doc Serve one caller after another, until the socket is closed.
 -spec accept(gen_tcp:socket(), serve()) -> ok.

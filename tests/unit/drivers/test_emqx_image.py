@@ -2,10 +2,10 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers.docker import (
-    image as emqx_image,
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.docker import emqx_image
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.docker.emqx_image import (
+    Settings,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers.docker.image import Settings
 
 
 def test_node_names_are_long_and_dns_can_hold_them() -> None:
