@@ -10,6 +10,10 @@
 #   suite's own there), not the "Protocol:" of 3.6, not the error numbers. That a peer hung up is
 #   "unexpected eof while reading" in 3.x and only "errno=0" in 1.1.1, so it is told by what is
 #   missing. -state prints the same handshake messages and alerts in all of them.
+# - Signals at any moment. A trap only notes its signal: one that exits can be interrupted by the
+#   next, and what was to be cleaned up stays. And bash 5.2 runs traps even while it looks for the
+#   end of a $(...), and loses track of both: from `prepare` on there is none, functions answer in
+#   variables, and nothing of this file is left to be parsed.
 set -euo pipefail
 set -f  # nothing is globbed, and words from openssl must not be
 export LC_ALL=C  # lengths in bytes, messages in English
@@ -94,6 +98,7 @@ wrong_usage() {
 }
 
 impossible() {
+  end_if_signalled
   wrap 0 '' "$1" >&2
   exit 1
 }
@@ -193,7 +198,7 @@ check_arguments() {
       wrong_usage "--key $key: is protected by a passphrase; give a key without one."
     fi
   fi
-  if [ -n "${MQTT_PASSWORD-}" ] && [ -z "${MQTT_USERNAME-}" ]; then
+  if [ -n "$password" ] && [ -z "$username" ]; then
     wrong_usage 'MQTT_PASSWORD needs MQTT_USERNAME (MQTT 3.1.1 has no password without a name).'
   fi
   # So much fits into a pipe that nobody reads yet.
@@ -218,30 +223,50 @@ check_openssl() {
 
 # -- What is cleaned up -----------------------------------------------------------------------
 
-work='' client=''
+work='' client='' signalled=''
 
 # Nothing of ours outlives us: no session file, no openssl.
+# shellcheck disable=SC2329 # a trap calls it
 clean_up() {
-  local pid
-  trap '' HUP INT QUIT PIPE TERM
-  # Not $client: a signal may come between starting openssl and noting its number.
-  for pid in $(jobs -p); do kill -KILL "$pid" 2>/dev/null || true; done
-  { wait; } 2>/dev/null || true
-  if [ -n "$work" ]; then rm -rf -- "$work"; fi
+  # A child that a signal ends before it has become another program comes here too, in a state in
+  # which bash does not heed the status of a test.
+  case ${BASHPID:-$$} in ("$$")
+    trap '' HUP INT QUIT PIPE TERM
+    exec 2>/dev/null  # on which bash writes whom it saw killed
+    kill -KILL %% || true
+    wait || true
+    if [ -n "$work" ]; then rm -rf -- "$work"; fi ;;
+  esac
+}
+
+# Called after everything that takes time, and those end early when a signal came.
+end_if_signalled() { [ -z "$signalled" ] || exit "$signalled"; }
+
+# Makes a folder and says its name. Signals are ignored, or Ctrl-C could end mktemp after it made the
+# folder and before it said so.
+make_folder() {
+  local made
+  trap '' HUP INT QUIT TERM
+  made=$(mktemp -d "$1/tls-resumption.XXXXXX") || return
+  if ! mkfifo "$made/in" || ! mkdir "$made/no-certs"; then
+    rm -rf -- "$made"
+    return 1
+  fi
+  printf '%s\n' "$made"
 }
 
 prepare() {
   local folder=${TMPDIR:-/tmp}
   trap clean_up EXIT
-  trap 'exit 129' HUP
-  trap 'exit 130' INT
-  trap 'exit 131' QUIT
-  trap 'exit 143' TERM
-  # mktemp ignores signals, or Ctrl-C could end it after it made the folder and before it said so.
-  work=$(trap '' HUP INT QUIT TERM; mktemp -d "${folder%/}/tls-resumption.XXXXXX" 2>/dev/null) ||
+  trap 'signalled=129' HUP
+  trap 'signalled=130' INT
+  trap 'signalled=131' QUIT
+  trap 'signalled=143' TERM
+  # Backquotes: bash does not parse to find their end (see above).
+  # shellcheck disable=SC2006
+  work=`make_folder "${folder%/}" 2>/dev/null` ||
     impossible "No temporary folder could be made in $folder; set TMPDIR to a folder of yours."
-  mkfifo "$work/in"
-  mkdir "$work/no-certs"
+  end_if_signalled
 }
 
 # -- One connection ---------------------------------------------------------------------------
@@ -251,7 +276,11 @@ why='' said='' protocol='' cipher='' id='' master='' messages='' mqtt='' closed=
 # What openssl reports on the way there.
 connected='' offset=0 alert_read='' verify_error='' not_tls='' refused='' unresolved=''
 
-byte() { printf '%b' "\\0$(printf %03o "$1")"; }
+byte() {
+  local octal
+  printf -v octal %03o "$1"
+  printf '%b' "\\0$octal"
+}
 
 # A string with its length in front (MQTT 3.1.1, 1.5.3).
 string() {
@@ -263,8 +292,7 @@ string() {
 # CONNECT (MQTT 3.1.1, 3.1): clean session, keep alive of a minute, a client id that is new each
 # time and of a form every server has to accept (23 letters and digits at most).
 mqtt_connect() {
-  local flags=2 length client_id
-  client_id=resume$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
+  local client_id=resume$$$RANDOM$RANDOM flags=2 length
   length=$((10 + 2 + ${#client_id}))
   if [ -n "$username" ]; then flags=$((flags | 128)) length=$((length + 2 + ${#username})); fi
   if [ -n "$password" ]; then flags=$((flags | 64)) length=$((length + 2 + ${#password})); fi
@@ -287,10 +315,10 @@ mqtt_connect() {
 running() { kill -0 "$client" 2>/dev/null; }
 
 # Whether the connection's time is up. Seconds are whole, so it gets up to one more, never less.
-expired() { [ $((SECONDS - began)) -gt "$timeout" ]; }
+expired() { [ -n "$signalled" ] || [ $((SECONDS - began)) -gt "$timeout" ]; }
 
 # Bash would write on standard error that a signal ended it.
-nap() { { sleep 0.05 || sleep 1; } 2>/dev/null; }
+nap() { { sleep 0.05 || [ -n "$signalled" ] || sleep 1; } 2>/dev/null; }
 
 # Reads what s_client says of the session, if it has said all of it: it does when the handshake is
 # over, one way or the other. What the server sends follows at `offset`.
@@ -345,9 +373,11 @@ came() { case ", $messages, " in (*", $1, "*) return 0 ;; esac; return 1; }
 
 # Reads the answer to CONNECT into `mqtt`, if it is there.
 read_answer() {
-  local bytes
+  local bytes=''
   read_session || return 1
-  bytes=$(tail -c +$((offset + 1)) "$work/out" | od -An -v -tx1 | tr -s ' \n' '  ')
+  { tail -c +$((offset + 1)) "$work/out" | od -An -v -tx1 | tr -s ' \n' '  '; } \
+    >"$work/bytes" 2>/dev/null
+  IFS= read -r bytes <"$work/bytes" || true
   bytes=${bytes# }
   # Not from the server: s_client's own words.
   bytes=${bytes#72 65 61 64 20 52 20 42 4c 4f 43 4b 0a }  # "read R BLOCK"
@@ -410,6 +440,7 @@ connect() {
     <"$work/in" >"$work/out" 2>"$work/err" 3>&- &
   client=$!
   converse
+  end_if_signalled
   read_session || true
   read_events
   explain "$1" "$late"
@@ -480,19 +511,19 @@ explain_unconnected() {
   fi
 }
 
-# What came of MQTT, from `mqtt`.
+# Sets `text` to what came of MQTT, given as `mqtt` is.
 mqtt_text() {
   case $1 in
-    (0) echo 'CONNECT accepted (CONNACK, return code 0)' ;;
-    (1) echo 'CONNECT refused (return code 1: it does not speak MQTT 3.1.1)' ;;
-    (2) echo 'CONNECT refused (return code 2: client identifier rejected)' ;;
-    (3) echo 'CONNECT refused (return code 3: server unavailable)' ;;
-    (4) echo 'CONNECT refused (return code 4: bad user name or password)' ;;
-    (5) echo 'CONNECT refused (return code 5: not authorized)' ;;
-    (none) echo "CONNECT was not answered within $timeout s" ;;
-    (closed) echo 'the connection was closed instead of answering CONNECT' ;;
-    (nonsense) echo 'CONNECT was answered with something that is not MQTT 3.1.1' ;;
-    (*) echo "CONNECT refused (return code $1)" ;;
+    (0) text='CONNECT accepted (CONNACK, return code 0)' ;;
+    (1) text='CONNECT refused (return code 1: it does not speak MQTT 3.1.1)' ;;
+    (2) text='CONNECT refused (return code 2: client identifier rejected)' ;;
+    (3) text='CONNECT refused (return code 3: server unavailable)' ;;
+    (4) text='CONNECT refused (return code 4: bad user name or password)' ;;
+    (5) text='CONNECT refused (return code 5: not authorized)' ;;
+    (none) text="CONNECT was not answered within $timeout s" ;;
+    (closed) text='the connection was closed instead of answering CONNECT' ;;
+    (nonsense) text='CONNECT was answered with something that is not MQTT 3.1.1' ;;
+    (*) text="CONNECT refused (return code $1)" ;;
   esac
 }
 
@@ -501,7 +532,10 @@ mqtt_text() {
 # Of the first connection to each endpoint; no `ids` where it issued no session.
 ids=() masters=() ciphers=() mqtts=()
 
-same() { if [ "$1" = "$2" ]; then echo 'the same'; else echo 'another one'; fi; }
+# compared NAME VALUE FIRST-VALUE [MORE]: a detail of the verification.
+compared() {
+  if [ "$2" = "$3" ]; then detail "$1" "the same${4-}"; else detail "$1" "another one${4-}"; fi
+}
 
 # judge ISSUER REDEEMER: sets `outcome` to what the last connection was, which offered the issuer's
 # session to the redeemer: resumed, full or failed (then `why` says why). One witness is not enough:
@@ -524,8 +558,8 @@ judge() {
     return
   fi
   if [ "$mqtt" != "${mqtts[$2]}" ]; then
-    why="TLS worked, but MQTT went otherwise than on the first connection to ${names[$2]}:
-         $(mqtt_text "$mqtt")."
+    mqtt_text "$mqtt"
+    why="TLS worked, but MQTT went otherwise than on the first connection to ${names[$2]}: $text."
     return
   fi
   if [ "$said" = Reused ]; then outcome=resumed; else outcome=full; fi
@@ -542,6 +576,11 @@ show_handshake() {
   detail Cipher "$cipher"
 }
 
+show_mqtt() {
+  mqtt_text "$mqtt"
+  detail MQTT "$text"
+}
+
 # five_steps INDEX: sets `outcome` and, unless the session was resumed, `why`.
 five_steps() {
   local file=$work/session.$1
@@ -552,7 +591,7 @@ five_steps() {
   [ -z "$why" ] || return 0
   mqtts[$1]=$mqtt
   show_handshake
-  detail MQTT "$(mqtt_text "$mqtt")"
+  show_mqtt
 
   step '2. Receive a session ID'
   if [ -z "$id" ]; then
@@ -575,15 +614,14 @@ five_steps() {
   [ -z "$why" ] || return 0
   show_handshake
   detail 'Session ID' "${id:-none}"
-  detail MQTT "$(mqtt_text "$mqtt")"
+  show_mqtt
 
   step '5. Verify'
   judge "$1" "$1"
-  if [ "$said" = Reused ]; then detail Resumed 'openssl says Reused'
-  else detail Resumed 'openssl says New'; fi
-  detail 'Session ID' "$(same "$id" "${ids[$1]}")"
-  detail Cipher "$(same "$cipher" "${ciphers[$1]}"), $protocol both times"
-  detail 'Master key' "$(same "$master" "${masters[$1]}") (compared, never shown)"
+  detail Resumed "openssl says $said"
+  compared 'Session ID' "$id" "${ids[$1]}"
+  compared Cipher "$cipher" "${ciphers[$1]}" ", $protocol both times"
+  compared 'Master key' "$master" "${masters[$1]}" ' (compared, never shown)'
   if [ $outcome = full ]; then
     why="${names[$1]} issued a session ID and then did not resume it: its session cache is off
          (reuse_sessions = false), or the address leads to several nodes, each with a cache of its
@@ -601,13 +639,12 @@ show_result() {
   else
     head_line Verdict "failed: $why"
   fi
+  mqtt_text "${mqtts[$1]}"
   case ${mqtts[$1]} in
-    ('' | 0) ;;
-    (4 | 5) head_line Note "MQTT: $(mqtt_text "${mqtts[$1]}"); set MQTT_USERNAME and MQTT_PASSWORD.
-                            What is said of TLS holds all the same." ;;
-    (*) head_line Note "MQTT: $(mqtt_text "${mqtts[$1]}").
-                        What is said of TLS holds all the same." ;;
+    ('' | 0) return ;;
+    (4 | 5) text="$text; set MQTT_USERNAME and MQTT_PASSWORD" ;;
   esac
+  head_line Note "MQTT: $text. What is said of TLS holds all the same."
 }
 
 show_head() {
@@ -627,19 +664,21 @@ show_head() {
 # matrix: offers each endpoint's session to every other; the five steps have filled the diagonal of
 # `cells`. Sets `unexpected` to the count of cells that are not as they should be.
 matrix() {
-  local count=${#names[@]} i j cell
+  local count=${#names[@]} i j cell wanted
   unexpected=0
   for ((i = 0; i < count; i++)); do
     for ((j = 0; j < count; j++)); do
       cell=$((i * count + j))
       if [ $i -ne $j ]; then offer_elsewhere $i $j $cell; fi
-      if [ "${cells[cell]}" != "$(wanted $i $j)" ]; then unexpected=$((unexpected + 1)); fi
+      want $i $j
+      if [ "${cells[cell]}" != "$wanted" ]; then unexpected=$((unexpected + 1)); fi
     done
   done
 }
 
-# wanted ISSUER REDEEMER: what should come of it when each node has a session cache of its own.
-wanted() { if [ "$1" -eq "$2" ]; then echo resumed; else echo full; fi; }
+# want ISSUER REDEEMER: sets `wanted` to what should come of it when each node has a session cache of
+# its own.
+want() { if [ "$1" -eq "$2" ]; then wanted=resumed; else wanted=full; fi; }
 
 # offer_elsewhere ISSUER REDEEMER CELL
 offer_elsewhere() {
@@ -664,7 +703,7 @@ offer_elsewhere() {
 }
 
 show_matrix() {
-  local count=${#names[@]} width=0 i j line shown
+  local count=${#names[@]} width=0 i j line shown wanted
   for ((i = 0; i < count; i++)); do
     line="[$((i + 1))] ${names[i]}"
     if [ ${#line} -gt "$width" ]; then width=${#line}; fi
@@ -677,7 +716,8 @@ show_matrix() {
     printf -v line '%-*s' "$width" "[$((i + 1))] ${names[i]}"
     for ((j = 0; j < count; j++)); do
       shown=${cells[$((i * count + j))]}
-      if [ "$shown" != - ] && [ "$shown" != "$(wanted $i $j)" ]; then shown=$shown!; fi
+      want $i $j
+      if [ "$shown" != - ] && [ "$shown" != "$wanted" ]; then shown=$shown!; fi
       printf -v line '%s  %-8s' "$line" "$shown"
     done
     trimmed "$line"
@@ -721,11 +761,14 @@ test_several() {
   return 1
 }
 
-username=${MQTT_USERNAME-} password=${MQTT_PASSWORD-}
-parse_arguments "$@"
-# openssl need not know them.
-unset MQTT_USERNAME MQTT_PASSWORD
-check_openssl
-prepare
-show_head
-if [ ${#names[@]} -eq 1 ]; then test_one; else test_several; fi
+main() {
+  username=${MQTT_USERNAME-} password=${MQTT_PASSWORD-}
+  unset MQTT_USERNAME MQTT_PASSWORD  # openssl need not know them
+  parse_arguments "$@"
+  check_openssl
+  prepare
+  show_head
+  if [ ${#names[@]} -eq 1 ]; then test_one; else test_several; fi
+}
+
+main "$@"; exit
