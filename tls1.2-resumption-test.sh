@@ -6,10 +6,10 @@
 #   "${empty[@]}" is an error under `set -u`, and a here-string is a temporary file.
 # - POSIX tools only: macOS has no `timeout`, so deadlines are kept by polling (see `converse`).
 # - OpenSSL 1.1.1 to 3.x. Everything passed to s_client is in 1.1.1 already, and nothing is read
-#   that they print differently: not the protocol in "New, TLSv1.2, Cipher is" (1.1.1 names the
-#   suite's own there), not the "Protocol:" of 3.6, not the error numbers. That a peer hung up is
-#   "unexpected eof while reading" in 3.x and only "errno=0" in 1.1.1, so it is told by what is
-#   missing. -state prints the same handshake messages and alerts in all of them.
+#   that they print differently: not the "Protocol:" of 3.6, not the error numbers. That a peer hung
+#   up is "unexpected eof while reading" in 3.x and only "errno=0" in 1.1.1, so it is told by what
+#   is missing. -state prints the same handshake messages and alerts in all of them. The protocol in
+#   "New, TLSv1.2, Cipher is" is the cipher suite's, in all of them, and says nothing.
 # - Signals at any moment. A trap only notes its signal: one that exits can be interrupted by the
 #   next, and what was to be cleaned up stays. And bash 5.2 runs traps even while it looks for the
 #   end of a $(...), and loses track of both: from `prepare` on there is none, functions answer in
@@ -88,8 +88,6 @@ head_line() {
   printf -v label '%-10s' "$1"
   wrap 10 "$label" "$2"
 }
-
-step() { printf '%s\n' "$1"; }
 
 wrong_usage() {
   wrap 0 '' "$1" >&2
@@ -380,7 +378,9 @@ read_answer() {
   IFS= read -r bytes <"$work/bytes" || true
   bytes=${bytes# }
   # Not from the server: s_client's own words.
-  bytes=${bytes#72 65 61 64 20 52 20 42 4c 4f 43 4b 0a }  # "read R BLOCK"
+  while [[ $bytes == '72 65 61 64 20 52 20 42 4c 4f 43 4b 0a '* ]]; do  # "read R BLOCK"
+    bytes=${bytes:39}
+  done
   case $bytes in
     ('20 02 '??' '??' '*) mqtt=$((16#${bytes:9:2})) ;;
     ('' | '20 ' | '20 02 ' | '20 02 '??' ') return 1 ;;
@@ -492,7 +492,7 @@ explain() {
 }
 
 explain_unconnected() {
-  local last='' line
+  local first='' line
   if [ -n "$unresolved" ]; then
     why="The host name of $1 does not resolve ($unresolved)."
   elif [ -n "$refused" ]; then
@@ -501,13 +501,18 @@ explain_unconnected() {
     why="$1 did not accept a connection within $timeout s; is a firewall in between?"
   else
     while IFS= read -r line; do
-      case $line in (*:error:*) [ -n "$last" ] || last=$line ;; esac
+      case $line in
+        ([Cc]'ould not '*'private key'* | [Uu]'nable to load'*'private key'*)
+          why="--key $key: openssl cannot read a private key from it." ;;
+        ([Cc]'ould not '*certificate* | [Uu]'nable to load'*certificate*)
+          why="--cert $cert: openssl cannot read a certificate from it." ;;
+        (*'no certificate or crl found'*) why="--ca $ca: there is no certificate in it." ;;
+        (*'key values mismatch'*) why="--key $key is not the key of --cert $cert." ;;
+        (*:error:*) first=${first:-$line} ;;
+      esac
+      [ -z "$why" ] || return 0
     done <"$work/err"
-    case $last in
-      (*'no certificate or crl found'*) why="--ca $ca: there is no certificate in it." ;;
-      (*'key values mismatch'*) why="--key $key is not the key of --cert $cert." ;;
-      (*) why="openssl s_client could not connect to $1: ${last:-it did not say why}" ;;
-    esac
+    why="openssl s_client could not connect to $1: ${first:-it did not say why}"
   fi
 }
 
@@ -586,14 +591,14 @@ five_steps() {
   local file=$work/session.$1
   outcome=failed ids[$1]='' masters[$1]='' ciphers[$1]='' mqtts[$1]=''
 
-  step '1. Connect with TLS 1.2'
+  echo '1. Connect with TLS 1.2'
   connect "$1" -sess_out "$file"
   [ -z "$why" ] || return 0
   mqtts[$1]=$mqtt
   show_handshake
   show_mqtt
 
-  step '2. Receive a session ID'
+  echo '2. Receive a session ID'
   if [ -z "$id" ]; then
     why="${names[$1]} issued no session ID, so there is nothing to resume: its session cache is off."
     return
@@ -605,18 +610,18 @@ five_steps() {
   fi
   ids[$1]=$id masters[$1]=$master ciphers[$1]=$cipher
 
-  step '3. Disconnect'
+  echo '3. Disconnect'
   if [ "$mqtt" = 0 ]; then detail MQTT 'DISCONNECT sent'; fi
   if [ -n "$closed" ]; then detail TLS 'close_notify sent'; else detail TLS 'broken off'; fi
 
-  step '4. Reconnect, offering the session ID'
+  echo '4. Reconnect, offering the session ID'
   connect "$1" -sess_in "$file"
   [ -z "$why" ] || return 0
   show_handshake
   detail 'Session ID' "${id:-none}"
   show_mqtt
 
-  step '5. Verify'
+  echo '5. Verify'
   judge "$1" "$1"
   detail Resumed "openssl says $said"
   compared 'Session ID' "$id" "${ids[$1]}"

@@ -32,6 +32,7 @@ from tests.support.seed_script import (
     closes,
     first_records,
     http,
+    in_pieces,
     s_server,
     silent,
     tcp_server,
@@ -506,6 +507,19 @@ def test_a_server_that_demands_a_client_certificate(authority: tuple[Path, Path]
             f"--key {expired[1]} is not the key of --cert {cert}.")
 
 
+def test_files_that_hold_something_else(authority: tuple[Path, Path], broker: MqttBroker,
+                                        tmp_path: Path, script: Script) -> None:
+    cert, key = map(str, authority)
+    empty = tmp_path / "empty.pem"
+    empty.write_text("nothing\n")
+    at = f"localhost:{broker.port}"
+    assert failed(script, "--ca", str(empty), at) == f"--ca {empty}: there is no certificate in it."
+    assert failed(script, "--insecure", "--cert", str(empty), "--key", key, at) == (
+        f"--cert {empty}: openssl cannot read a certificate from it.")
+    assert failed(script, "--insecure", "--cert", cert, "--key", str(empty), at) == (
+        f"--key {empty}: openssl cannot read a private key from it.")
+
+
 def test_a_listener_that_demands_a_client_certificate(
         special: dict[str, int], authority: tuple[Path, Path], tmp_path: Path,
         script: Script) -> None:
@@ -559,6 +573,14 @@ def test_a_long_password(certificate: tuple[Path, Path], script: Script, length:
         broker.stop()
     assert details(said, "MQTT")[0] == "CONNECT accepted (CONNACK, return code 0)"
     assert said.code == 0
+
+
+def test_an_answer_that_comes_in_pieces(broker: MqttBroker, script: Script) -> None:
+    with tcp_server(in_pieces(broker.port, 11)) as port:
+        said = script.run("--insecure", f"localhost:{port}")
+    assert said.verdict == RESUMED.format(f"localhost:{port}")
+    assert said.code == 0
+    assert broker.conversations == [[1, 14], [1, 14]]
 
 
 @pytest.mark.parametrize(("fault", "text"), [

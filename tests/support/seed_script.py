@@ -181,3 +181,25 @@ def first_records(port: int, count: int, *,
             if then is not None:
                 then(connection)
     return serve
+
+
+def in_pieces(port: int, size: int) -> Callable[[socket.socket], None]:
+    """Relay to a server on loopback and pass its answers on in pieces of so many bytes."""
+    def serve(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as server:
+            thread = threading.Thread(target=pump, args=(connection, server), daemon=True)
+            thread.start()
+            while answer := server.recv(size):
+                connection.sendall(answer)
+                time.sleep(0.005)
+            connection.shutdown(socket.SHUT_WR)
+            thread.join(30)
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(4096):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    return serve
