@@ -246,7 +246,7 @@ make_folder() {
   local made
   trap '' HUP INT QUIT TERM
   made=$(mktemp -d "$1/tls-resumption.XXXXXX") || return
-  if ! mkfifo "$made/in" || ! mkdir "$made/no-certs"; then
+  if ! mkfifo "$made/in"; then
     rm -rf -- "$made"
     return 1
   fi
@@ -435,9 +435,7 @@ connect() {
   # Both ends at once, so that opening does not wait for the other; s_client must not have the
   # writing one, or its input would never end.
   exec 3<>"$work/in"
-  # With --ca, that CA and no other: the system's certificates are looked for in an empty folder.
-  SSL_CERT_DIR=$work/no-certs openssl s_client "${arguments[@]}" \
-    <"$work/in" >"$work/out" 2>"$work/err" 3>&- &
+  openssl s_client "${arguments[@]}" <"$work/in" >"$work/out" 2>"$work/err" 3>&- &
   client=$!
   converse
   end_if_signalled

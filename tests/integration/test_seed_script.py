@@ -540,7 +540,8 @@ def test_a_listener_that_demands_a_client_certificate(
 # -- MQTT -------------------------------------------------------------------------------------
 
 def test_user_name_and_password(certificate: tuple[Path, Path], script: Script) -> None:
-    # Ten bytes: their length is a line feed, and what follows would be commands of s_client.
+    # Ten bytes: their length is a line feed, and what follows would be a command of s_client if it
+    # came alone.
     password = "Q\nR %s\\n\u00e9"  # noqa: S105
     assert len(password.encode()) == 10
     broker = MqttBroker(*certificate, password=password)
