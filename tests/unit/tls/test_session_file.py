@@ -549,6 +549,14 @@ def test_a_certificate_whose_name_is_of_a_wrong_type(plain: Path) -> None:
     assert refusal(der.replace(name, broken)) == "has a peer certificate that cannot be read"
 
 
+def test_a_certificate_of_a_version_that_there_is_not(plain: Path) -> None:
+    """The library has an error of its own for it, which is no ValueError."""
+    der, version_3 = der_of(plain), b"\xa0\x03\x02\x01\x02"
+    assert der.count(version_3) == 1
+    assert refusal(der.replace(version_3, b"\xa0\x03\x02\x01\x01")) == (
+        "is no OpenSSL session, but another structure or a damaged one")
+
+
 def test_memory_does_not_follow_a_length_that_is_only_claimed(plain: Path) -> None:
     der = der_of(plain)
     # The master secret's OCTET STRING claims 4 GiB, and so does the whole.
