@@ -5,8 +5,10 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.identity import Identity
 from ansible_collections.emqx.conformance.plugins.module_utils.report import junit
 from ansible_collections.emqx.conformance.plugins.module_utils.report.results import (
+    described,
     judge,
     percentile,
     summarise,
@@ -52,6 +54,21 @@ def test_the_headline_names_each_reason_once_with_its_subjects() -> None:
     rows = [row("failed", subject=f"n{number}") for number in range(1, 9)]
     text = summarise(rows)
     assert text == ("CORE-01 r_failed on n1, n2, n3, n4, n5 and 3 more: n1 is failed")
+
+
+def test_a_mixed_cluster_names_each_of_its_releases_once() -> None:
+    nodes = [Identity("EMQX", "5.8.9", otp, "told") for otp in ("26", "27", "26")]
+    assert described("docker", nodes) == {
+        "driver": "docker", "product": "EMQX", "version": "5.8.9", "otp_release": "26, 27",
+        "how_identified": "told; the nodes differ, see nodes"}
+
+
+def test_who_told_nothing_does_not_hide_who_did() -> None:
+    nodes = [Identity.unknown("it is down"), Identity("EMQX", "5.8.9", None, "told")]
+    assert described("docker", nodes) == {
+        "driver": "docker", "product": "EMQX", "version": "5.8.9", "otp_release": None,
+        "how_identified": "told; the nodes differ, see nodes"}
+    assert described("external", [])["product"] == "unknown"
 
 
 @pytest.mark.parametrize(("numbers", "percent", "value"), [

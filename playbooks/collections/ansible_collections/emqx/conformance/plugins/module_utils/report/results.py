@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +51,8 @@ def build(record: RunRecord) -> dict[str, Any]:
         "complete": record.complete,
         "verdict": verdict,
         "headline": headline,
-        "target": _target(record),
+        "target": described(record.driver, [
+            record.identities[name] for name in record.bench.nodes if name in record.identities]),
         "nodes": [_node(record, name) for name in record.bench.nodes],
         "matrix": matrix,
         "checks": checks,
@@ -177,14 +178,14 @@ def summarise(rows: list[dict[str, Any]]) -> str:
     return "; ".join(parts)
 
 
-def _target(record: RunRecord) -> dict[str, Any]:
-    told = [record.identities[name] for name in record.bench.nodes if name in record.identities]
+def described(driver: str, told: Sequence[Identity]) -> dict[str, Any]:
+    """Return the target as the nodes that were heard describe it; they may differ."""
     known = [identity for identity in told if identity.product != "unknown"]
     these = known or told or [Identity.unknown("no node has accepted a CONNECT")]
     how = these[0].how_identified
     if any(identity != these[0] for identity in told):
         how += "; the nodes differ, see nodes"
-    return {"driver": record.driver,
+    return {"driver": driver,
             "product": _each_once(identity.product for identity in these),
             "version": _each_once(identity.version for identity in these),
             "otp_release": _each_once(identity.otp_release for identity in these),
