@@ -3,11 +3,20 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers import faults
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import Driver, NodeSpec
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.factory import open_driver
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.ready import (
+    Caller,
+    NotReadyError,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import Trust
 
 from tests.support import docker_engine
 from tests.support.docker_engine import docker, inspect, of_cluster, volumes_of
@@ -169,6 +178,62 @@ def test_a_deploy_mends_what_happened_to_a_node(cluster: Cluster, harm: tuple[st
     assert [node for node in NODES if after[node] != before[node]] == ["emqx3"]
     for node in NODES:
         assert "stopped_nodes => []" in running_nodes(node)
+
+
+class _BrokeError(Exception):
+    """Whoever disturbed a node broke."""
+
+
+@pytest.fixture
+def caller() -> Iterator[Caller]:
+    """An ordinary client."""
+    made = Caller(Trust(str(ROOT / "certs" / "ca.pem")))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def driver(cluster: Cluster, caller: Caller) -> Driver:
+    """What a verification drives the deployed cluster with."""
+    return open_driver("docker", state_dir=ROOT / ".cluster", cluster=NAME, caller=caller,
+                       stop=threading.Event())
+
+
+def specs(cluster: Cluster) -> list[NodeSpec]:
+    """Return the nodes as the inventory describes them."""
+    return [NodeSpec(name, "127.0.0.1", port, "127.0.0.1")
+            for name, port in zip(NODES, cluster.ports)]
+
+
+@pytest.mark.parametrize("fault", [faults.stopped, faults.killed, faults.paused, faults.cut_off])
+def test_a_fault_is_undone_also_when_its_maker_breaks(
+        cluster: Cluster, driver: Driver, fault: faults.Fault) -> None:
+    with pytest.raises(_BrokeError), fault(driver, specs(cluster)[1]):
+        raise _BrokeError
+    identities = driver.wait_ready(specs(cluster), 60)
+    assert {name: identity.otp_release for name, identity in identities.items()} == dict.fromkeys(
+        NODES, "25")
+    for node in NODES:
+        assert "stopped_nodes => []" in running_nodes(node)
+
+
+def test_a_paused_node_answers_nobody(cluster: Cluster, driver: Driver, caller: Caller) -> None:
+    node = specs(cluster)[0]
+    with faults.paused(driver, node), pytest.raises(NotReadyError):
+        caller.connack(node)
+    driver.wait_ready([node], 60)
+    assert caller.connack(node).version == "5"
+
+
+def test_clients_reach_a_node_that_its_peers_have_lost(
+        cluster: Cluster, driver: Driver, caller: Caller) -> None:
+    node = specs(cluster)[2]
+    with faults.cut_off(driver, node):
+        assert caller.connack(node).version == "5"
+        assert docker("exec", containers()["emqx1"], "sh", "-c",
+                      "getent hosts emqx3.test-docker.internal || echo lost") == "lost"
+    driver.wait_ready(specs(cluster), 60)
+    assert docker("exec", containers()["emqx1"], "getent", "hosts", "emqx3.test-docker.internal")
 
 
 def test_a_node_that_left_the_inventory_goes(cluster: Cluster) -> None:

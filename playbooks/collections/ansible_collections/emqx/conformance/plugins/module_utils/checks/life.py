@@ -3,11 +3,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from ..drivers import faults
-from ..drivers.base import Driver, DriverError, DriverInterrupted, NodeSpec
+from ..drivers.base import DriverError, DriverInterrupted
 from ..model import Handshake, Outcome, Session
 from ..tls.wire import Interrupted
 from .bench import Bench, Contact, Target
@@ -16,8 +15,6 @@ from .verdicts import error, failed, passed, skipped, trouble
 
 READY_S = 120.0
 """How long a cluster may take to be whole again: ample, since a node that ended is told at once."""
-
-Fault = Callable[[Driver, NodeSpec], AbstractContextManager[None]]
 
 
 class _EndError(Exception):
@@ -72,7 +69,7 @@ class _Tale:
     # -- what is done to nodes ---------------------------------------------------------------
 
     @contextlib.contextmanager
-    def disturbed(self, fault: Fault, *, forgets: bool) -> Iterator[None]:
+    def disturbed(self, fault: faults.Fault, *, forgets: bool) -> Iterator[None]:
         """Do something to the node for a while.
 
         Args:

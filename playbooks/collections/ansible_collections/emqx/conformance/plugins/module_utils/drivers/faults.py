@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 from .base import Driver, DriverError, DriverUnsupported, NodeSpec
 
+Fault = Callable[[Driver, NodeSpec], AbstractContextManager[None]]
 Step = Callable[[NodeSpec], None]
 
 
