@@ -73,8 +73,10 @@ def told(*words: str) -> str:
 
 def make_image(*settings: str) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(["make", "image", *settings], cwd=ROOT, capture_output=True, text=True,
-                          check=False, timeout=600, env={**os.environ, "PATH": path})
+    # Without make's own words about folders, which it says when make runs these tests.
+    return subprocess.run(
+        ["make", "--no-print-directory", "image", *settings], cwd=ROOT, capture_output=True,
+        text=True, check=False, timeout=600, env={**os.environ, "PATH": path})
 
 
 def eventually(what: Callable[[], bool], seconds: float = 60.0) -> bool:
