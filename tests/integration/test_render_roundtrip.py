@@ -128,6 +128,7 @@ def test_emqx_conf_names_the_node_its_peers_and_the_listeners(ruby: Parse) -> No
     settings_part, _, include = document.rpartition("include ")
     assert include == '"/srv/config/listeners.hocon"\n'
     assert ruby(settings_part) == {
-        "node": {"name": "emqx1@127.0.0.1"},
+        "node": {"name": "emqx1@127.0.0.1", "data_dir": "data"},
         "cluster": {"name": "local", "discovery_strategy": "static",
-                    "static": {"seeds": ["emqx1@127.0.0.1", "emqx2@127.0.0.1"]}}}
+                    "static": {"seeds": ["emqx1@127.0.0.1", "emqx2@127.0.0.1"]}},
+        "dashboard": {"listeners": {"http": {"bind": 18083}}}}
