@@ -37,8 +37,13 @@ tls_port=${EMQX_TLS_PORT:-8883}
 dashboard_port=${EMQX_DASHBOARD_PORT:-18083}
 cluster=${EMQX_CLUSTER_NAME:-docker-single}
 
-extra=(-e "emqx_tls_port=$tls_port" -e "emqx_dashboard_port=$dashboard_port"
-  -e "emqx_cluster_name=$cluster")
+# As JSON, for Ansible splits name=value at spaces.
+json() {
+  local text=${1//\\/\\\\}
+  printf '"%s"' "${text//\"/\\\"}"
+}
+extra=(-e "{\"emqx_tls_port\": $(json "$tls_port"), \"emqx_dashboard_port\":
+  $(json "$dashboard_port"), \"emqx_cluster_name\": $(json "$cluster")}")
 if [ -n "$mtls" ]; then
   extra+=(-e '{"emqx_listeners": {"ssl": {"default": {"ssl_options":
     {"verify": "verify_peer", "fail_if_no_peer_cert": true}}}}}'
@@ -48,7 +53,11 @@ fi
 
 make --silent .venv/.installed
 ANSIBLE_CONFIG=$PWD/ansible.cfg ANSIBLE_HOME=$PWD/.ansible PATH=$PWD/.venv/bin:$PATH \
-  ansible-playbook -i inventory/docker-single playbooks/deploy.yml "${extra[@]}"
+  ansible-playbook -i inventory/docker-single playbooks/deploy.yml "${extra[@]}" || {
+  echo "start.sh: nothing was started, for the reason above. Another image or port: EMQX_IMAGE=…," \
+    "EMQX_TLS_PORT=…, EMQX_DASHBOARD_PORT=… (see ./start.sh --help)" >&2
+  exit 1
+}
 ln -sfn "$cluster/emqx1/listeners.hocon" config/listeners.hocon
 
 password='admin'

@@ -251,6 +251,42 @@ def test_a_node_that_left_the_inventory_goes(cluster: Cluster) -> None:
     assert set(containers()) == set(NODES)
 
 
+@pytest.mark.parametrize(("limit", "said"), [
+    ("emqx_container_cpus=4096", "emqx_container_cpus is 4096, and may be from 0.01 to the "),
+    ("emqx_container_memory=5m", ("emqx_container_memory is 5m, and Docker gives a container no "
+                                  "less than 6m"))])
+def test_what_the_engine_would_refuse_costs_no_node(cluster: Cluster, limit: str,
+                                                    said: str) -> None:
+    before = started()
+    for more in ((), ("--check",)):
+        assert sentence(cluster.play("playbooks/deploy.yml", "-e", limit, *more)).startswith(said)
+    assert started() == before
+
+
+def test_a_node_that_was_not_reached_runs_on(cluster: Cluster, image: str) -> None:
+    before = started()
+    inventory = yaml.safe_load(cluster.inventory.read_text())
+    hosts = inventory["all"]["children"]["emqx"]["hosts"]
+    hosts["emqx1"]["emqx_image"] = broken = "test-docker-unfit:latest"
+    for node in hosts.values():
+        node["emqx_listeners"] = {"ssl": {"default": {"max_connections": 400}}}
+    name = docker("create", image)
+    docker("commit", "--change", 'ENTRYPOINT ["/no/such/program"]', name, broken)
+    docker("rm", "--volumes", name)
+    changed = cluster.inventory.with_name("unfit.yml")
+    changed.write_text(yaml.safe_dump(inventory))
+    try:
+        done = Cluster(cluster.name, cluster.ports, changed, cluster.reports).play(
+            "playbooks/deploy.yml")
+    finally:
+        changed.unlink()
+        docker("rmi", broken)
+    assert sentence(done).startswith("emqx1 could not be started: ")
+    after = started()
+    assert {node: after.get(node) for node in NODES} == {**before, "emqx1": None}
+    assert cluster.play("playbooks/deploy.yml").code == 0
+
+
 def single(tmp_path: Path, port: int, **variables: object) -> Cluster:
     """Return a cluster of one node that is not deployed yet."""
     return Cluster("test-docker-single", [port], write_inventory(
@@ -262,7 +298,8 @@ def test_a_port_that_a_container_has(cluster: Cluster, image: str, tmp_path: Pat
     done = single(tmp_path, cluster.ports[0], emqx_image=image).play("playbooks/deploy.yml")
     assert sentence(done) == (
         f"emqx1: 127.0.0.1:{cluster.ports[0]} is already in use by node emqx1 of cluster {NAME} "
-        f"(container {containers()['emqx1']})")
+        f"(container {containers()['emqx1']}); free it, or choose another with emqx_base_port, "
+        "emqx_tls_port or emqx_dashboard_port")
     assert not of_cluster("test-docker-single")["containers"]
 
 
@@ -281,6 +318,8 @@ def test_check_mode_pulls_and_makes_nothing(cluster: Cluster, tmp_path: Path) ->
         "playbooks/deploy.yml", "--check", "--diff")
     assert done.code == 0, done.output
     assert "emqx1: running" in done.output
+    assert ("the image 127.0.0.1:1/emqx/emqx:5.8.9 is not here and would be pulled (emqx1)"
+            in done.flat)
     assert of_cluster("test-docker-single") == NOTHING
 
 

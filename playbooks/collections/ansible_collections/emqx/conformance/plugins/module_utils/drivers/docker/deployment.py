@@ -35,7 +35,7 @@ from .driver import (
     join,
     state,
 )
-from .engine import Engine, NoEngineError, errors, translated
+from .engine import Engine, NoEngineError, errors, parse_bytes, translated
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -47,6 +47,8 @@ _HEALTHCHECK = {"test": ["CMD", *emqx_image.STATUS], "interval": 30 * _SECOND_NS
                 "timeout": 25 * _SECOND_NS, "retries": 3, "start_period": 60 * _SECOND_NS}
 _NO_PEERS = {"com.docker.network.bridge.enable_icc": "false"}
 """A network whose containers reach the outside, and not each other."""
+_LEAST_CPUS = 0.01
+_LEAST_MEMORY = 6 * 1024 * 1024
 _LOG = "container.log"
 _LOG_LINES = 2_000
 
@@ -121,6 +123,7 @@ class DockerDeployment:
             DriverInterrupted: the run was asked to stop.
         """
         plan = ContainerPlan()
+        self._check_limits()
         if not pretend:
             self._folder.ensure_cookie()
         containers = self._cluster.containers()
@@ -149,6 +152,20 @@ class DockerDeployment:
                 found = self._cluster.engine.pull(image, self._wanted.progress_file, self._stop)
             if found is not None:
                 plan.images[image] = found
+                continue
+            for name in self._specs:
+                if self._wanted.containers[name].image == image:
+                    plan.warn(f"the image {image} is not here and would be pulled", name)
+
+    def _check_limits(self) -> None:
+        """Refuse what the engine would refuse when the old containers are gone already."""
+        processors = self._cluster.engine.info.get("NCPU")
+        if processors and not _LEAST_CPUS <= self._wanted.cpus <= processors:
+            raise DriverError(f"emqx_container_cpus is {self._wanted.cpus:g}, and may be from "
+                              f"{_LEAST_CPUS:g} to the {processors} of this machine's engine")
+        if parse_bytes(self._wanted.memory) < _LEAST_MEMORY:
+            raise DriverError(f"emqx_container_memory is {self._wanted.memory}, and Docker gives a "
+                              "container no less than 6m")
 
     def _can_be_made(self, name: str, plan: ContainerPlan) -> bool:
         return (self._wanted.containers[name].image in plan.images and self._cookie() is not None
@@ -223,7 +240,9 @@ class DockerDeployment:
             return
         by = _describe(holder, self._cluster) if holder is not None else ", ".join(
             process.describe() for process in ports.holders(port)) or "a process of another user"
-        raise DriverError(f"{name}: {PUBLISHED_ON}:{port} is already in use by {by}")
+        raise DriverError(f"{name}: {PUBLISHED_ON}:{port} is already in use by {by}; free it, or "
+                          "choose another with emqx_base_port, emqx_tls_port or "
+                          "emqx_dashboard_port")
 
     # -- doing -----------------------------------------------------------------------------
 
@@ -238,6 +257,7 @@ class DockerDeployment:
             DriverInterrupted: the run was asked to stop.
         """
         touched = [*plan.restart, *plan.start]
+        begun: list[str] = []
         try:
             containers = self._cluster.containers()
             for name in plan.stop:
@@ -248,10 +268,11 @@ class DockerDeployment:
             for name in touched:
                 if self._stop.is_set():
                     raise DriverInterrupted
+                begun.append(name)
                 self._bring_up(name, containers.get(name), plan)
             return self._await_ready()
         except BaseException:
-            self._roll_back(touched)
+            self._roll_back(begun)
             raise
 
     def _await_ready(self) -> dict[str, Identity]:

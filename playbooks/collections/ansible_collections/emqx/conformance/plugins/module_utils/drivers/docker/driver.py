@@ -299,8 +299,10 @@ class DockerDriver(Driver):
                 self._still_there(node.name, container)
                 if error.final or time.monotonic() >= end:
                     within = "" if error.final else f" within {timeout_s:g} s"
+                    # A node that answers, and wrongly for its client, has nothing in its log.
+                    log = "" if error.final else self._log_tail(container)
                     raise DriverError(f"{node.endpoint} did not answer CONNECT over TLS{within}: "
-                                      f"{error}{self._log_tail(container)}") from None
+                                      f"{error}{log}") from None
                 self._pause_polling()
             else:
                 return
@@ -320,7 +322,9 @@ class DockerDriver(Driver):
         if refusal is not None:
             raise DriverError(f"{name} did not boot: {refusal}")
         if container.attrs.get("State", {}).get("OOMKilled"):
-            raise DriverError(f"{name} needed more memory than emqx_container_memory allows")
+            limit = container.attrs["HostConfig"]["Memory"] // (1024 * 1024)
+            raise DriverError(f"{name} needed more than the {limit} MiB that "
+                              "emqx_container_memory allows")
         raise DriverError(f"{name} ended unexpectedly{self._log_tail(container)}")
 
     def _log_tail(self, container: Container) -> str:

@@ -16,14 +16,16 @@ try:
     import requests
     from docker import errors
     from docker.context import ContextAPI
+    from docker.utils import parse_bytes
 except ImportError:
-    errors = None  # type: ignore[assignment]
+    errors = parse_bytes = None  # type: ignore[assignment]
     INSTALLED = False
 else:
     INSTALLED = True
 """Whether the docker SDK is installed where the module runs."""
 
-__all__ = ["INSTALLED", "LABEL", "Engine", "NoEngineError", "errors", "translated"]
+__all__ = ["INSTALLED", "LABEL", "Engine", "NoEngineError", "errors", "parse_bytes",
+           "translated"]
 
 LABEL = "conformance"
 IMAGE_LABEL = f"{LABEL}.image"
