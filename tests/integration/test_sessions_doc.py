@@ -102,7 +102,7 @@ def test_the_module_returns_what_the_document_shows(cluster: Cluster, tmp_path: 
     (tmp_path / "play.yml").write_text(play)
     command = re.search(r"^ {4}(ansible localhost .*)$", DOCUMENT, re.MULTILINE)
     assert command
-    output = bash(command[1].replace("session.pem", f"{tmp_path}/session.pem"), (0, 0))
+    output = bash(command[1].replace("$session", f"{tmp_path}/session.pem"), (0, 0))
     assert stable(json.loads(output.partition("=> ")[2])) == stable(json.loads(shown))
     output = bash(f"ANSIBLE_CONFIG={ROOT}/ansible.cfg ansible-playbook -i localhost, play.yml",
                   (0, 0), cwd=tmp_path)
