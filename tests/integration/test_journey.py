@@ -23,8 +23,13 @@ def test_verify_passes_with_nine_of_nine(cluster: Cluster) -> None:
     assert [cell["passed"] for cell in results["matrix"]] == [True] * 9
     assert results["target"]["product"] == "embedded OTP node (not EMQX)"
     assert results["target"]["otp_release"].isdigit()
-    assert {(row["status"], row["reason"]) for row in results["checks"]} == {
+    # In NEG-04 it is a race on OTP 25 whether the alert gets out before the connection is closed.
+    assert {(row["status"], row["reason"]) for row in results["checks"]
+            if row["reason"] != "closed_without_alert"} == {
         ("passed", ""), ("skipped", "impact_not_allowed")}
+    measured = {row["id"]: row for row in results["checks"] if row["id"].startswith("NEG-")}
+    assert sorted(measured) == ["NEG-01", "NEG-02", "NEG-04", "NEG-07", "NEG-11"]
+    assert "the rightful owner still resumes" in measured["NEG-04"]["message"]
     assert "Verdict PASSED: 9 of 9 pairs as expected" in done.flat
     assert (cluster.reports / "latest" / "junit.xml").exists()
 
@@ -38,7 +43,9 @@ def test_the_handshakes_announced_are_those_the_nodes_count(cluster: Cluster) ->
     for name, was, now in zip(("emqx1", "emqx2", "emqx3"), before, after):
         counted = {kind: now["handshakes"][kind] - was["handshakes"][kind]
                    for kind in ("accepted", "completed", "failed")}
-        refused = 3  # TLS 1.0, 1.1 and 1.3 alone, in CORE-08
+        # TLS 1.0, 1.1 and 1.3 alone, in CORE-08; a wrong secret in NEG-04; two handshakes broken
+        # off in NEG-07.
+        refused = 3 + 1 + 2
         assert counted["accepted"] == announced[name]["handshakes_announced"]
         assert counted["failed"] == refused
         assert counted["completed"] == counted["accepted"] - refused
@@ -58,7 +65,7 @@ def test_a_second_deploy_changes_nothing(cluster: Cluster) -> None:
 def test_check_mode_prints_the_plan_and_opens_no_connection(cluster: Cluster) -> None:
     done = cluster.play("playbooks/site.yml", "--check", "--diff")
     assert done.code == 0, done.output
-    assert "emqx1: 43 handshakes, of which 5 full" in done.flat
+    assert "emqx1: 58 handshakes, of which 15 full" in done.flat
     assert "changed=0" in done.output
 
 

@@ -44,7 +44,7 @@ def test_check_mode_announces_and_disturbs_nobody(cluster: Cluster) -> None:
     done = cluster.play("verify.yml", "--check", *DISRUPTIVE)
     assert done.code == 0, done.output
     assert "nothing else breaks: 3 nodes, one after the other" in done.flat
-    assert "emqx1: 56 handshakes, of which 10 full" in done.flat
+    assert "emqx1: 71 handshakes, of which 20 full" in done.flat
     assert cluster.pids() == before
 
 
@@ -62,8 +62,10 @@ def test_every_node_is_restarted_and_killed_and_the_cluster_is_whole_again(
     assert (skipped["status"], skipped["reason"]) == ("skipped", "precondition")
     assert "all embedded nodes share this machine's network" in skipped["message"]
     for budget in results["budget"]["nodes"].values():
-        assert budget["handshakes_announced"] == budget["handshakes_done"] == 56
-        assert budget["sessions_announced"] == budget["sessions_made"] == 10
+        assert budget["handshakes_announced"] == budget["handshakes_done"] == 71
+        # The rightful owner of a session still resumes after NEG-04, or makes a new one.
+        assert budget["sessions_announced"] - budget["sessions_made"] in (0, 1)
+        assert budget["sessions_announced"] == 20
     # They really are other processes now, and what a deploy would want.
     after = cluster.pids()
     assert len(after) == 3

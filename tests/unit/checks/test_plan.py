@@ -25,6 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 LIFE = ("LIFE-01", "LIFE-02", "LIFE-05")
+NEG = ("NEG-01", "NEG-02", "NEG-04", "NEG-07", "NEG-11")
 ABLE = frozenset(("restart", "kill", "pause", "disconnect"))
 
 
@@ -41,18 +42,20 @@ def test_three_nodes_are_measured_whole() -> None:
     sizes = {planned.check.id: len(planned.subjects) for planned in plan.checks}
     assert sizes == {"CORE-01": 3, "CORE-02": 3, "CORE-03": 6, "CORE-04": 6, "CORE-05": 3,
                      "CORE-06": 3, "CORE-07": 3, "CORE-08": 3, "CORE-09": 3,
-                     **dict.fromkeys(LIFE, 0)}
+                     **dict.fromkeys(NEG, 3), **dict.fromkeys(LIFE, 0)}
     # 1 first, 1 resumed, 2 foreign, 2 back home, 10 again and again, 5 for MQTT, 16 at once,
-    # 4 with other versions (3 of them refused), 2 with tickets
-    assert plan.handshakes == {"n1": 43, "n2": 43, "n3": 43}
-    assert plan.sessions == {"n1": 5, "n2": 5, "n3": 5}
+    # 4 with other versions (3 of them refused), 2 with tickets; 1 with an unknown ID, 6 with
+    # near misses, 3 with a wrong secret (1 of them refused), 4 for what is never finished (2 of
+    # them broken off), 1 for secure renegotiation
+    assert plan.handshakes == {"n1": 58, "n2": 58, "n3": 58}
+    assert plan.sessions == {"n1": 15, "n2": 15, "n3": 15}
 
 
 def test_safe_leaves_out_what_is_noisy() -> None:
     plan = plan_for(3, Impact.SAFE)
     why = {planned.check.id: planned.skipped.reason for planned in plan.checks if planned.skipped}
     assert why == dict.fromkeys(
-        ("CORE-07", "CORE-08", "LIFE-01", "LIFE-02", "LIFE-05"), "impact_not_allowed")
+        ("CORE-07", "CORE-08", "NEG-02", "NEG-04", "NEG-07", *LIFE), "impact_not_allowed")
 
 
 def test_one_node_skips_what_needs_another_and_says_so() -> None:
@@ -65,7 +68,7 @@ def test_one_node_skips_what_needs_another_and_says_so() -> None:
 def test_a_target_that_declares_no_resumption_is_not_asked_to_resume() -> None:
     plan = plan_for(3, scope="none")
     assert {planned.check.id for planned in plan.checks if planned.skipped} == {
-        "CORE-04", "CORE-05", "CORE-06", "CORE-07", "CORE-09", *LIFE}
+        "CORE-04", "CORE-05", "CORE-06", "CORE-07", "CORE-09", *NEG[1:], *LIFE}
 
 
 @given(st.integers(2, 40), st.sampled_from(list(Impact)), st.integers(50, 3000))
@@ -73,7 +76,7 @@ def test_no_node_gets_more_sessions_than_its_budget(
         count: int, impact: Impact, cache: int) -> None:
     plan = plan_for(count, impact, cache)
     assert max(plan.sessions.values()) <= plan.session_limit
-    assert plan.session_limit <= max(int(cache * impact.cache_share), 6)
+    assert plan.session_limit <= max(int(cache * impact.cache_share), 14)
     cross = next(planned for planned in plan.checks if planned.check.id == "CORE-03")
     assert len(cross.subjects) + cross.left_out == count * (count - 1)
     assert len(set(cross.subjects)) == len(cross.subjects)
@@ -90,8 +93,8 @@ def test_what_disturbing_nodes_costs_is_announced() -> None:
     plan = plan_for(3, Impact.DISRUPTIVE, abilities=ABLE)
     # LIFE-01: 2 full and 2 resumed, and 2 resumed for each of 2 others; LIFE-02: 2 full and 1
     # resumed, and 1 full and 1 resumed as a refuge; LIFE-05: 2 full and 3 resumed.
-    assert plan.handshakes == dict.fromkeys(("n1", "n2", "n3"), 43 + 8 + 5 + 5)
-    assert plan.sessions == dict.fromkeys(("n1", "n2", "n3"), 5 + 2 + 3 + 2)
+    assert plan.handshakes == dict.fromkeys(("n1", "n2", "n3"), 58 + 8 + 5 + 5)
+    assert plan.sessions == dict.fromkeys(("n1", "n2", "n3"), 15 + 2 + 3 + 2)
 
 
 def test_a_shared_cache_saves_full_handshakes() -> None:
@@ -172,7 +175,7 @@ def test_the_registry_refuses_a_second_owner_and_a_need_that_runs_later() -> Non
 
 def test_checks_run_in_the_order_of_their_ids_after_what_they_need() -> None:
     ids = [check.id for check in catalogue()]
-    assert ids == [*(f"CORE-{number:02d}" for number in range(1, 10)), *LIFE]
+    assert ids == [*(f"CORE-{number:02d}" for number in range(1, 10)), *NEG, *LIFE]
     for check in catalogue():
         assert all(ids.index(need.check) < ids.index(check.id) for need in check.needs)
 

@@ -19,7 +19,7 @@ class Outcome(str, enum.Enum):
     REFUSED = "refused"
     """The target ended the handshake with a fatal alert."""
     FAILED = "failed"
-    """I/O error, deadline, or our own library gave up: nothing is proved about resumption."""
+    """I/O error, deadline, or our own side gave up or broke off: no proof about resumption."""
     INCONSISTENT = "inconsistent"
     """The witnesses disagree."""
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from ..drivers.base import Driver, DriverError, NodeSpec
 from ..model import Endpoint, Handshake, MqttResult, Outcome, Session
@@ -93,6 +94,13 @@ class _How:
     tickets: bool = False
     versions: tuple[str, str] | None = None
     together: threading.Barrier | None = None
+
+
+class _Connection(mqtt.ByteStream, Protocol):
+    """A connection that can be closed."""
+
+    def close(self) -> None:
+        """Close it, in good order."""
 
 
 def _wait_for_all(together: threading.Barrier | None, seconds: float) -> None:
@@ -217,6 +225,26 @@ class Bench:
         return self.engine.connect(
             self.nodes[node], offer=offer, heed_stop=heed_stop,
             deadline_s=self.settings.deadline_s if deadline_s is None else deadline_s)
+
+    def wait_turn(self, node: str) -> None:
+        """Return when the rate limit allows one more handshake with the node."""
+        self._paces[node].wait(self.stop)
+
+    def speak(self, node: str, handshake: Handshake, connection: _Connection) -> Contact:
+        """Speak MQTT on a connection that a check made itself, close it and count it.
+
+        Raises:
+            Interrupted: the run was asked to stop.
+        """
+        version = self.mqtt_version(node)
+        connack = None
+        try:
+            result, connack = self._speak_mqtt(connection, node, version, None)
+        except mqtt.UnsupportedVersionError as error:
+            result = MqttResult(version, error.cause, str(error))
+        finally:
+            connection.close()
+        return self.heard(node, Contact(replace(handshake, mqtt=result), connack=connack))
 
     def heard(self, node: str, contact: Contact) -> Contact:
         """Count a connection that has ended, and return it."""

@@ -1,7 +1,7 @@
 """The catalogue: every family's checks, in the order in which they run."""
 from __future__ import annotations
 
-from . import core, core_mqtt, life
+from . import core, core_mqtt, life, negative
 from .registry import Registry
 
 
@@ -10,5 +10,6 @@ def catalogue() -> Registry:
     registry = Registry()
     core.register(registry)
     core_mqtt.register(registry)
+    negative.register(registry)
     life.register(registry)
     return registry

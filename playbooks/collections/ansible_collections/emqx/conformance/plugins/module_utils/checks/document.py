@@ -23,7 +23,7 @@ was reused; the wire shows TLS 1.2, the offered session ID echoed and no Certifi
 ServerKeyExchange or ServerHelloDone before ChangeCipherSpec; and the connection is keyed by the
 same master secret. *Full* likewise. When they disagree the outcome is *inconsistent*, and fails.
 Nothing is tried twice until it works. Tickets are not offered, so none can be mistaken for
-session IDs. Every connection ends in a real CONNECT, CONNACK and DISCONNECT.
+session IDs. Every connection that comes to stand ends in a real CONNECT, CONNACK and DISCONNECT.
 """
 
 
@@ -65,7 +65,8 @@ _PAYERS = {"others": " at each other node", "next": " at the next node"}
 
 def _cost(part: Cost, check: Check) -> str:
     cost = " and ".join(f"{count} {kind}" for count, kind in (
-        (part.full, "full"), (part.resumed, "resumed"), (part.refused, "refused")) if count)
+        (part.full, "full"), (part.resumed, "resumed"), (part.refused, "refused"),
+        (part.unfinished, "unfinished")) if count)
     payer = f" at the {part.at}" if check.per is Per.PAIR else ""
     return f"{cost} handshake{'' if part.total == 1 else 's'}{_PAYERS.get(part.at, payer)}"
 

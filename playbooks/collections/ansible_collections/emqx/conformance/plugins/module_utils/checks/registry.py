@@ -80,6 +80,8 @@ class Cost:
     resumed: int = 0
     refused: int = 0
     """Handshakes that the target is expected to refuse."""
+    unfinished: int = 0
+    """Handshakes that the probe breaks off."""
     at: str = "redeemer"
     """Who pays: the ``issuer`` or the ``redeemer`` of a pair. A node pays for itself. Elsewhere,
     each of the ``others``, or the ``next`` node in the inventory's order."""
@@ -89,7 +91,7 @@ class Cost:
     @property
     def total(self) -> int:
         """Handshakes altogether, on one node that pays."""
-        return self.full + self.resumed + self.refused
+        return self.full + self.resumed + self.refused + self.unfinished
 
     @property
     def parts(self) -> tuple[Cost, ...]:

@@ -204,6 +204,11 @@ class OrdinaryEngine:
         self._switching = threading.Lock()
 
     @property
+    def trust(self) -> Trust:
+        """Whom the probe trusts, and who it says it is."""
+        return self._trust
+
+    @property
     def has_client_certificate(self) -> bool:
         """Tell whether there is a certificate for targets that ask for one."""
         return self._trust.cert_file is not None
@@ -417,6 +422,7 @@ def _failed(endpoint: Endpoint, offer: Session | None, transcript: Transcript,
         version=server.version if server else None,
         client_random=client.random if client else b"",
         server_random=server.random if server else b"",
+        secure_renegotiation=server is not None and EXT_RENEGOTIATION_INFO in server.extensions,
         messages=tuple(transcript.messages), alerts=alerts, failure=failure, **seen)
 
 

@@ -178,6 +178,13 @@ class Wire:
             except OSError as error:
                 raise WireError(Failure(self.stage, *_os_cause(error))) from error
 
+    def end_sending(self) -> None:
+        """Tell the peer that nothing more comes; it can still be heard. Raises WireError."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            raise WireError(Failure(self.stage, *_os_cause(error))) from error
+
     def receive_now(self) -> bytes | None:
         """Return the bytes that are already there, ``b""`` at the end, None when there are none.
 

@@ -1,0 +1,688 @@
+"""The crafted engine: a TLS 1.2 client that says what no ordinary client says.
+
+Built of tlslite-ng's messages and record layer, not of its client, which refuses on its own
+side what a check wants the *target* to refuse. What it sends is a :class:`Hello` and, of what
+follows, a :class:`Conduct`; everything else is an honest handshake. The transcript reads the
+wire independently, as in the ordinary engine.
+
+It verifies neither the target's certificate nor its ServerKeyExchange's signature: whom we
+talk to is what the ordinary engine verifies, on the same address and in the same run.
+"""
+from __future__ import annotations
+
+import contextlib
+import enum
+import hmac
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tlslite.constants import (
+    AlertLevel,
+    CertificateType,
+    CipherSuite,
+    GroupName,
+    SignatureScheme,
+)
+from tlslite.defragmenter import Defragmenter
+from tlslite.errors import TLSAbruptCloseError
+from tlslite.extensions import (
+    ECPointFormatsExtension,
+    SignatureAlgorithmsExtension,
+    SNIExtension,
+    SupportedGroupsExtension,
+    TLSExtension,
+)
+from tlslite.handshakehashes import HandshakeHashes
+from tlslite.keyexchange import ECDHE_RSAKeyExchange, KeyExchange, RSAKeyExchange
+from tlslite.mathtls import calc_key
+from tlslite.messages import (
+    Alert as AlertMessage,
+)
+from tlslite.messages import (
+    ApplicationData,
+    Certificate,
+    CertificateRequest,
+    ChangeCipherSpec,
+    ClientHello,
+    Finished,
+    ServerHello,
+    ServerKeyExchange,
+)
+from tlslite.messagesocket import MessageSocket
+from tlslite.utils.codec import Parser
+from tlslite.utils.keyfactory import parsePEMKey
+from tlslite.x509certchain import X509CertChain
+
+from ..model import Alert, Endpoint, Failure, Handshake, Outcome
+from .engine import EngineError, Trust, utc_now
+from .transcript import (
+    ALERT,
+    ALERT_DESCRIPTIONS,
+    APPLICATION_DATA,
+    CHANGE_CIPHER_SPEC,
+    EXT_EXTENDED_MASTER_SECRET,
+    EXT_RENEGOTIATION_INFO,
+    HANDSHAKE,
+    SCSV_RENEGOTIATION,
+    Transcript,
+    TranscriptError,
+    version_name,
+)
+from .wire import Deadline, Interrupted, Wire, WireError
+from .witness import judge, wire_says_abbreviated
+
+SUITES = {
+    "ECDHE-ECDSA-AES256-GCM-SHA384": CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    "ECDHE-RSA-AES256-GCM-SHA384": CipherSuite.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    "ECDHE-ECDSA-AES128-GCM-SHA256": CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    "ECDHE-RSA-AES128-GCM-SHA256": CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    "ECDHE-ECDSA-CHACHA20-POLY1305": CipherSuite.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    "ECDHE-RSA-CHACHA20-POLY1305": CipherSuite.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    "ECDHE-ECDSA-AES128-SHA": CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA,
+    "ECDHE-RSA-AES128-SHA256": CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256,
+    "ECDHE-RSA-AES128-SHA": CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA,
+    "AES256-GCM-SHA384": CipherSuite.TLS_RSA_WITH_AES_256_GCM_SHA384,
+    "AES128-GCM-SHA256": CipherSuite.TLS_RSA_WITH_AES_128_GCM_SHA256,
+    "AES128-SHA256": CipherSuite.TLS_RSA_WITH_AES_128_CBC_SHA256,
+    "AES128-SHA": CipherSuite.TLS_RSA_WITH_AES_128_CBC_SHA,
+}
+"""OpenSSL's names of the cipher suites that can be spoken, in the order of preference."""
+_NAMES = {number: name for name, number in SUITES.items()}
+_GROUPS = [GroupName.x25519, GroupName.secp256r1, GroupName.secp384r1, GroupName.secp521r1]
+_ECDSA = [SignatureScheme.ecdsa_secp256r1_sha256, SignatureScheme.ecdsa_secp384r1_sha384,
+          SignatureScheme.ecdsa_secp521r1_sha512]
+_RSA = [SignatureScheme.rsa_pkcs1_sha256, SignatureScheme.rsa_pkcs1_sha384,
+        SignatureScheme.rsa_pkcs1_sha512]
+_TLS12 = (3, 3)
+_MAX_HANDSHAKE = 2**18
+"""Bytes that a target may send before its handshake must be over."""
+_SERVER_HELLO, _CERTIFICATE, _SERVER_KEY_EXCHANGE, _CERTIFICATE_REQUEST = 2, 11, 12, 13
+_SERVER_HELLO_DONE, _FINISHED, _CERTIFICATE_STATUS, _HELLO_REQUEST = 14, 20, 22, 0
+_SERVER_FLIGHT = frozenset((
+    _HELLO_REQUEST, _CERTIFICATE, _SERVER_KEY_EXCHANGE, _CERTIFICATE_REQUEST, _SERVER_HELLO_DONE,
+    _CERTIFICATE_STATUS))
+_VERIFY_DATA = 12
+"""Bytes of Finished (RFC 5246 7.4.9)."""
+_LAST_WORDS_S = 1.0
+"""How long a target may take to close a connection that we have ended."""
+
+
+class MasterSecret:
+    """A master secret; it does not show in any ``repr`` and cannot be serialised."""
+
+    __slots__ = ("_bytes",)
+
+    def __init__(self, secret: bytes) -> None:
+        self._bytes = secret
+
+    def reveal(self) -> bytearray:
+        """Return the 48 bytes, for key derivation only."""
+        return bytearray(self._bytes)
+
+    def with_one_bit_flipped(self) -> MasterSecret:
+        """Return a secret that is as good as unknown."""
+        return MasterSecret(self._bytes[:-1] + bytes((self._bytes[-1] ^ 1,)))
+
+    def __reduce__(self) -> str:
+        raise TypeError("a master secret never leaves the process")
+
+
+@dataclass(frozen=True)
+class CraftedSession:
+    """A session as the crafted client remembers it."""
+
+    id: bytes
+    cipher: str
+    secret: MasterSecret = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What the ClientHello carries."""
+
+    session_id: bytes = b""
+    suites: tuple[str, ...] = tuple(SUITES)
+    """OpenSSL's names."""
+    version: tuple[int, int] = _TLS12
+    send_server_name: bool = True
+    extensions: tuple[tuple[int, bytes], ...] = ()
+    """Further ones: type and body."""
+
+
+class StopAfter(enum.Enum):
+    """Where the client breaks off a full handshake."""
+
+    SERVER_HELLO_DONE = "the target's ServerHelloDone"
+    CLIENT_KEY_EXCHANGE = "our ClientKeyExchange, without Finished"
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """How the client goes on once the target has chosen."""
+
+    stop_after: StopAfter | None = None
+    """Breaks a full handshake off: no ChangeCipherSpec, no Finished, the connection half closed."""
+    finish_with: MasterSecret | None = None
+    """In an abbreviated handshake: the secret that our Finished is made and sent with."""
+    then_send: bytes = b""
+    """Application data for a target that says nothing to such a Finished."""
+
+
+HONEST = Conduct()
+
+
+class _EndError(Exception):
+    """The handshake ended, in a way that the target chose."""
+
+    def __init__(self, cause: str, detail: str) -> None:
+        super().__init__(detail)
+        self.failure = Failure("handshake", cause, detail)
+
+
+class _AlertError(Exception):
+    """The target raised a fatal alert."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description)
+        self.description = description
+
+
+class _Pipe:
+    """What tlslite-ng takes for a socket: the wire, with the transcript beside it."""
+
+    def __init__(self, wire: Wire, deadline: Deadline) -> None:
+        self.wire, self.deadline = wire, deadline
+        self.transcript = Transcript()
+        self.handshaking = True
+        self._buffer = bytearray()
+        self._unsent = bytearray()
+        self._received = 0
+
+    def send(self, data: bytes) -> int:
+        """Keep it until the flight is whole: see :meth:`flush`."""
+        self._unsent += data
+        return len(data)
+
+    def flush(self) -> None:
+        """Put a flight on the wire, in one piece.
+
+        A target that refuses its first record and closes would reset the connection on a second
+        piece, and sending that would fail before its alert is read.
+        """
+        data = bytes(self._unsent)
+        self._unsent.clear()
+        if data:
+            self.transcript.feed("client", data)
+            self.wire.send(data, self.deadline)
+
+    def recv(self, count: int) -> bytes:
+        if not self._buffer:
+            self.fill()
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
+
+    def fill(self) -> None:
+        """Say what is still to be said, and take what the target sends next."""
+        self.flush()
+        data = self.wire.receive(self.deadline)
+        self._received += len(data)
+        if self.handshaking and self._received > _MAX_HANDSHAKE:
+            raise TranscriptError(f"the target sent more than {_MAX_HANDSHAKE} bytes in one "
+                                  "handshake")
+        self.transcript.feed("server", data)
+        self._buffer += data
+
+
+class _Records:
+    """Messages of one connection, encrypted or not."""
+
+    def __init__(self, pipe: _Pipe) -> None:
+        self.pipe = pipe
+        sorter = Defragmenter()
+        sorter.add_static_size(CHANGE_CIPHER_SPEC, 1)
+        sorter.add_static_size(ALERT, 2)
+        sorter.add_dynamic_size(HANDSHAKE, 1, 3)
+        self.layer = MessageSocket(pipe, sorter)
+        self.layer.client = True
+        self.layer.version = (3, 1)  # RFC 5246 E.1: of the first record
+
+    def send(self, message: Any) -> None:
+        self.layer.sendMessageBlocking(message)
+
+    def receive(self) -> tuple[int, bytes]:
+        """Return the next message's content type and bytes; warnings are passed over.
+
+        Raises:
+            _AlertError: a fatal alert.
+            WireError: I/O, deadline or close_notify.
+        """
+        while True:
+            header, parser = self.layer.recvMessageBlocking()
+            kind, body = int(header.type), bytes(parser.bytes)
+            if kind != ALERT:
+                return kind, body
+            if body[0] == AlertLevel.fatal:
+                raise _AlertError(ALERT_DESCRIPTIONS.get(body[1], str(body[1])))
+            if body[1] == 0:
+                raise _closed(self.pipe.wire.stage)
+
+
+class CraftedStream:
+    """An established connection of the crafted client: what MQTT is spoken over."""
+
+    def __init__(self, records: _Records) -> None:
+        self._records = records
+        self._closed = False
+
+    def send(self, data: bytes, deadline: Deadline) -> None:
+        """Send all of ``data`` as application data. Raises WireError."""
+        self._records.pipe.deadline = deadline
+        self._records.send(ApplicationData().create(bytearray(data)))
+        self._records.pipe.flush()
+
+    def receive(self, deadline: Deadline) -> bytes:
+        """Return the next application data, ``b""`` when the target closed. Raises WireError."""
+        pipe = self._records.pipe
+        pipe.deadline = deadline
+        while True:
+            try:
+                kind, body = self._records.receive()
+            except WireError as error:
+                if error.failure.cause == "connection_closed":
+                    return b""
+                raise
+            except _AlertError as alert:
+                raise WireError(Failure("mqtt", f"target_alert:{alert.description}",
+                                        f"the target raised {alert.description}")) from None
+            except TLSAbruptCloseError:
+                return b""
+            # Whatever a target sends, what is raised is our own.
+            except Exception as error:
+                _pass_on(error)
+                raise WireError(_rejected("mqtt", error)) from error
+            if kind == APPLICATION_DATA and body:
+                return body
+
+    def close(self) -> None:
+        """Say close_notify and close."""
+        self._end(0, AlertLevel.warning)
+
+    def abort(self, description: int) -> None:
+        """Raise a fatal alert of this number (RFC 5246 7.2) and close."""
+        self._end(description, AlertLevel.fatal)
+
+    def _end(self, description: int, level: int) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        pipe = self._records.pipe
+        pipe.deadline = Deadline(_LAST_WORDS_S)
+        try:
+            with contextlib.suppress(WireError):
+                self._records.send(AlertMessage().create(description, level))
+                pipe.flush()
+        finally:
+            pipe.wire.close()
+
+
+@dataclass(frozen=True)
+class CraftedAttempt:
+    """One crafted connection: its evidence, and what can be done with it next."""
+
+    handshake: Handshake
+    stream: CraftedStream | None = None
+    """None unless the handshake completed."""
+    session: CraftedSession | None = None
+    """What both sides know a master secret of, whether the handshake was finished or not."""
+
+
+class CraftedClient:
+    """Makes crafted connections."""
+
+    def __init__(self, trust: Trust, *, stop: threading.Event | None = None) -> None:
+        """Load the client certificate, for targets that ask for one.
+
+        Raises:
+            EngineError: it cannot be used.
+        """
+        self._stop = stop
+        self._chain: Any = None
+        self._key: Any = None
+        if trust.cert_file is not None and trust.key_file is not None:
+            try:
+                self._chain = X509CertChain()
+                self._chain.parsePemList(Path(trust.cert_file).read_text("ascii"))
+                self._key = parsePEMKey(Path(trust.key_file).read_text("ascii"), private=True)
+            # tlslite-ng raises SyntaxError, ValueError and others for what is no PEM.
+            except Exception as error:
+                _pass_on(error)
+                raise EngineError(f"the client certificate {trust.cert_file} and key "
+                                  f"{trust.key_file} cannot be used by tlslite-ng") from None
+
+    def connect(self, endpoint: Endpoint, hello: Hello, *, offer: CraftedSession | None = None,
+                conduct: Conduct = HONEST, deadline_s: float = 5.0) -> CraftedAttempt:
+        """Make one connection. Whatever the target does is evidence, not an exception.
+
+        Args:
+            endpoint: where to.
+            hello: what the ClientHello carries.
+            offer: the session whose master secret is known, when ``hello`` offers it.
+            conduct: how to go on.
+            deadline_s: seconds for TCP connect and handshake together.
+
+        Raises:
+            Interrupted: the run was asked to stop.
+        """
+        started_at = utc_now()
+        deadline = Deadline(deadline_s, self._stop)
+        begun = time.monotonic()
+        try:
+            wire = Wire(endpoint, deadline)
+        except WireError as error:
+            return CraftedAttempt(Handshake(
+                endpoint, started_at, Outcome.FAILED, error.failure.detail,
+                offered_id=hello.session_id, failure=error.failure))
+        seen = {"started_at": started_at, "peer_address": wire.peer,
+                "connect_ms": round((time.monotonic() - begun) * 1000, 3)}
+        try:
+            talk = _Talk(endpoint, _Pipe(wire, deadline), hello, conduct, offer=offer,
+                         identity=(self._chain, self._key))
+            return self._made(talk, seen)
+        except BaseException:
+            wire.close()
+            raise
+
+    def _made(self, talk: _Talk, seen: dict[str, Any]) -> CraftedAttempt:
+        pipe = talk.pipe
+        failure: Failure | None = None
+        alerts: tuple[Alert, ...] = ()
+        try:
+            talk.drive()
+        except (WireError, _EndError) as error:
+            failure = error.failure
+        except _AlertError as alert:
+            failure = Failure("handshake", "refused",
+                              f"the target raised the fatal alert {alert}")
+            if not any(known.raised_by == "target" and known.level == "fatal"
+                       for known in pipe.transcript.alerts):
+                # Encrypted: the transcript cannot read it, and we could.
+                alerts = (Alert("target", "fatal", alert.description),)
+        except TranscriptError as error:
+            failure = Failure("handshake", "not_tls", str(error))
+        except TLSAbruptCloseError:
+            failure = _closed("handshake").failure
+        # Whatever a target sends, what comes of it is our own.
+        except Exception as error:
+            _pass_on(error)
+            failure = _rejected("handshake", error)
+        pipe.handshaking = False
+        pipe.transcript.freeze()
+        handshake = talk.evidence(failure, alerts, seen)
+        if failure is not None:
+            pipe.wire.close()
+            return CraftedAttempt(handshake, session=talk.session)
+        pipe.wire.stage = "mqtt"
+        return CraftedAttempt(handshake, CraftedStream(talk.records), talk.session)
+
+
+class _Talk:
+    """One handshake in the making."""
+
+    def __init__(self, endpoint: Endpoint, pipe: _Pipe, hello: Hello, conduct: Conduct, *,
+                 offer: CraftedSession | None, identity: tuple[Any, Any]) -> None:
+        self.endpoint, self.pipe, self.records = endpoint, pipe, _Records(pipe)
+        self.session: CraftedSession | None = None
+        self._hello, self._offer, self._conduct, self._identity = hello, offer, conduct, identity
+        self._hashes = HandshakeHashes()
+        self._client: Any = None
+        self._server: Any = None
+        self._abbreviated = False
+        self._same_secret: bool | None = None
+
+    # -- the course of the handshake -----------------------------------------------------------
+
+    def drive(self) -> None:
+        """Handshake as the client was told to."""
+        self._client = self._client_hello()
+        self._say(self._client)
+        self._server = self._server_hello()
+        kind, body = self.records.receive()
+        if kind == CHANGE_CIPHER_SPEC:
+            self._abbreviated = True
+            self._resume()
+        else:
+            self._exchange_keys(kind, body)
+        self.pipe.flush()
+
+    def _resume(self) -> None:
+        """The abbreviated handshake, after the target's ChangeCipherSpec."""
+        if self._offer is None:
+            raise _EndError("resumed_unknown", "the target answered as if it resumed a session "
+                                               "whose master secret nobody has")
+        secret = self._offer.secret
+        self._derive(secret)
+        self.records.layer.changeReadState()
+        self._hear_finished(secret)
+        self._same_secret = True
+        self.session = self._offer
+        if self._conduct.finish_with is None:
+            self._say_finished(secret)
+            return
+        self._derive(self._conduct.finish_with)
+        self._say_finished(self._conduct.finish_with)
+        self._hear_judgement()
+
+    def _hear_judgement(self) -> NoReturn:
+        """Hear what the target says to a Finished that it must refuse."""
+        pipe = self.pipe
+        whole = pipe.deadline
+        pipe.deadline = Deadline(whole.left() / 2, whole.stop)
+        try:
+            pipe.fill()
+        except WireError as error:
+            if error.failure.cause != "timeout" or not self._conduct.then_send:
+                raise
+            pipe.deadline = whole
+            self.records.send(ApplicationData().create(bytearray(self._conduct.then_send)))
+        pipe.deadline = whole
+        kind, _ = self.records.receive()
+        what = "application data" if kind == APPLICATION_DATA else f"content of type {kind}"
+        raise _EndError("accepted", f"the target answered with {what}")
+
+    def _server_flight(self, kind: int, body: bytes) -> dict[int, bytes]:
+        """Return the target's messages up to ServerHelloDone, by type, of which one is there."""
+        flight: dict[int, bytes] = {}
+        while True:
+            if kind != HANDSHAKE:
+                raise _EndError("unexpected_message", f"the target sent content of type {kind} "
+                                                      "before its ServerHelloDone")
+            if body[0] not in _SERVER_FLIGHT:
+                raise _EndError("unexpected_message", "the target sent handshake type "
+                                                      f"{body[0]} before its ServerHelloDone")
+            if body[0] != _HELLO_REQUEST:  # RFC 5246 7.4.1.1: not part of the hashes
+                self._hashes.update(bytearray(body))
+                flight[body[0]] = body
+            if body[0] == _SERVER_HELLO_DONE:
+                return flight
+            kind, body = self.records.receive()
+
+    def _exchange_keys(self, kind: int, body: bytes) -> None:
+        """The full handshake, from the target's Certificate on."""
+        flight = self._server_flight(kind, body)
+        if self._conduct.stop_after is StopAfter.SERVER_HELLO_DONE:
+            self._break_off()
+        secret = self._client_key_exchange(flight)
+        if self._server.session_id:
+            self.session = CraftedSession(bytes(self._server.session_id),
+                                          _NAMES[self._server.cipher_suite], secret)
+        if self._conduct.stop_after is StopAfter.CLIENT_KEY_EXCHANGE:
+            self._break_off()
+        self._derive(secret)
+        self._say_finished(secret)
+        kind, _ = self.records.receive()
+        if kind != CHANGE_CIPHER_SPEC:
+            raise _EndError("unexpected_message", f"the target sent content of type {kind} "
+                                                  "instead of its ChangeCipherSpec")
+        self.records.layer.changeReadState()
+        self._hear_finished(secret)
+        if self._offer is not None:
+            self._same_secret = False
+
+    def _client_key_exchange(self, flight: dict[int, bytes]) -> MasterSecret:
+        suite = self._server.cipher_suite
+        agreed = public_key = request = None
+        if _SERVER_KEY_EXCHANGE in flight:
+            agreed = ServerKeyExchange(suite, _TLS12).parse(_parser(flight[_SERVER_KEY_EXCHANGE]))
+            keys = ECDHE_RSAKeyExchange(suite, self._client, self._server, None, _GROUPS)
+        elif _CERTIFICATE in flight:
+            chain = Certificate(CertificateType.x509, _TLS12).parse(_parser(flight[_CERTIFICATE]))
+            public_key = chain.cert_chain.getEndEntityPublicKey()
+            keys = RSAKeyExchange(suite, self._client, self._server, None)
+        else:
+            raise _EndError("unexpected_message", "the target sent no Certificate")
+        if _CERTIFICATE_REQUEST in flight:
+            request = CertificateRequest(_TLS12).parse(_parser(flight[_CERTIFICATE_REQUEST]))
+        premaster = keys.processServerKeyExchange(public_key, agreed)
+        if request is not None:
+            self._say(Certificate(CertificateType.x509, _TLS12).create(self._identity[0]))
+        self._say(keys.makeClientKeyExchange())
+        if request is not None and self._identity[1] is not None:
+            key = self._identity[1]
+            # RFC 5246 7.4.8, over all messages so far.
+            self._say(KeyExchange.makeCertificateVerify(
+                _TLS12, self._hashes, _ECDSA if key.key_type == "ecdsa" else _RSA, key, request,
+                premaster, self._client.random, self._server.random))
+        return MasterSecret(bytes(calc_key(
+            _TLS12, premaster, suite, b"master secret", client_random=self._client.random,
+            server_random=self._server.random, output_length=48)))
+
+    def _break_off(self) -> NoReturn:
+        """End our side, and wait until the target has heard all of it and ended its own."""
+        pipe = self.pipe
+        with contextlib.suppress(WireError):
+            pipe.flush()
+            pipe.wire.end_sending()
+            pipe.deadline = Deadline(min(pipe.deadline.left(), _LAST_WORDS_S), pipe.deadline.stop)
+            while data := pipe.wire.receive(pipe.deadline):
+                pipe.transcript.feed("server", data)
+        stop = self._conduct.stop_after
+        raise _EndError("broken_off", f"we broke off after {stop.value if stop else ''}")
+
+    # -- single messages -------------------------------------------------------------------------
+
+    def _client_hello(self) -> Any:
+        hello = self._hello
+        extensions: list[Any] = [
+            SupportedGroupsExtension().create(_GROUPS), ECPointFormatsExtension().create([0]),
+            SignatureAlgorithmsExtension().create([*_ECDSA, *_RSA])]
+        name = self.endpoint.server_name
+        # RFC 6066 3: no literal addresses.
+        if hello.send_server_name and not name.replace(".", "").isdigit() and ":" not in name:
+            extensions.append(SNIExtension().create(bytearray(name.encode("idna"))))
+        extensions += [TLSExtension(extType=kind).create(kind, bytearray(body))
+                       for kind, body in hello.extensions]
+        return ClientHello().create(
+            hello.version, bytearray(secrets.token_bytes(32)), bytearray(hello.session_id),
+            [*(SUITES[suite] for suite in hello.suites), SCSV_RENEGOTIATION],
+            extensions=extensions)
+
+    def _server_hello(self) -> Any:
+        kind, body = self.records.receive()
+        if kind != HANDSHAKE or body[0] != _SERVER_HELLO:
+            raise _EndError("unexpected_message", "the target's first message is no ServerHello")
+        self._hashes.update(bytearray(body))
+        server = ServerHello().parse(_parser(body))
+        if tuple(server.server_version) != _TLS12:
+            number = server.server_version[0] << 8 | server.server_version[1]
+            raise _EndError("other_version", f"the target chose {version_name(number)}")
+        if server.cipher_suite not in [SUITES[suite] for suite in self._hello.suites]:
+            raise _EndError("unoffered_suite", "the target chose the cipher suite "
+                            f"0x{server.cipher_suite:04x}, which was not offered")
+        self.records.layer.version = _TLS12
+        return server
+
+    def _say(self, message: Any) -> None:
+        self._hashes.update(message.write())
+        self.records.send(message)
+
+    def _derive(self, secret: MasterSecret) -> None:
+        self.records.layer.calcPendingStates(
+            self._server.cipher_suite, secret.reveal(), self._client.random, self._server.random,
+            ["openssl", "pycrypto", "python"])
+
+    def _verify_data(self, secret: MasterSecret, label: bytes) -> bytes:
+        return bytes(calc_key(_TLS12, secret.reveal(), self._server.cipher_suite, label,
+                              handshake_hashes=self._hashes, output_length=_VERIFY_DATA))
+
+    def _say_finished(self, secret: MasterSecret) -> None:
+        self.records.send(ChangeCipherSpec().create())
+        self.records.layer.changeWriteState()
+        self._say(Finished(_TLS12).create(bytearray(self._verify_data(secret, b"client finished"))))
+
+    def _hear_finished(self, secret: MasterSecret) -> None:
+        kind, body = self.records.receive()
+        expected = self._verify_data(secret, b"server finished")
+        if kind != HANDSHAKE or body[0] != _FINISHED or not hmac.compare_digest(body[4:], expected):
+            raise _EndError("finished_wrong", "the target's Finished does not match the handshake")
+        self._hashes.update(bytearray(body))
+
+    # -- what came of it -------------------------------------------------------------------------
+
+    def evidence(self, failure: Failure | None, alerts: tuple[Alert, ...],
+                 seen: dict[str, Any]) -> Handshake:
+        """Return the handshake as the witnesses tell it.
+
+        Its time is left out: a client in pure Python says nothing about the target's.
+        """
+        transcript = self.pipe.transcript
+        client, server = transcript.client_hello, transcript.server_hello
+        abbreviated = wire_says_abbreviated(transcript)
+        if failure is None:
+            outcome, why = judge(
+                offered=bool(self._hello.session_id), library_reused=self._abbreviated,
+                abbreviated=abbreviated, same_master_secret=self._same_secret)
+        else:
+            outcome, why = Outcome.FAILED, failure.detail
+            if failure.cause == "refused":
+                outcome = Outcome.REFUSED
+        cipher = _NAMES.get(server.cipher_suites[0]) if server else None
+        extensions = server.extensions if server else ()
+        return Handshake(
+            self.endpoint, outcome=outcome, why=why, offered_id=self._hello.session_id,
+            server_id=server.session_id if server else b"",
+            version=server.version if server else None, cipher=cipher,
+            client_random=client.random if client else b"",
+            server_random=server.random if server else b"", library_reused=self._abbreviated,
+            wire_abbreviated=abbreviated, same_master_secret=self._same_secret,
+            ticket_offered=client.ticket_length if client else None,
+            ticket_issued=transcript.server_sent("NewSessionTicket"),
+            extended_master_secret=EXT_EXTENDED_MASTER_SECRET in extensions,
+            secure_renegotiation=EXT_RENEGOTIATION_INFO in extensions,
+            messages=tuple(transcript.messages), alerts=(*transcript.alerts, *alerts),
+            bytes_in=transcript.bytes_in, bytes_out=transcript.bytes_out, failure=failure, **seen)
+
+
+def _parser(message: bytes) -> Any:
+    """Return a parser of a handshake message behind its type, as tlslite-ng's classes want it."""
+    return Parser(bytearray(message[1:]))
+
+
+def _closed(stage: str) -> WireError:
+    return WireError(Failure(stage, "connection_closed", "the target closed the connection"))
+
+
+def _rejected(stage: str, error: Exception) -> Failure:
+    # Only the kind: what a message says may be made of the target's bytes.
+    return Failure(stage, "library_rejected",
+                   f"our TLS library rejected what the target sent ({type(error).__name__})")
+
+
+def _pass_on(error: Exception) -> None:
+    """Let go what is not the library's: an interrupted run, or a programming mistake of ours."""
+    if isinstance(error, (Interrupted, WireError, NameError, ImportError)):
+        raise error

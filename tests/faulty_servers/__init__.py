@@ -1,0 +1,1 @@
+"""Servers with defects to order: what the checks must find."""
