@@ -36,8 +36,9 @@ from tlslite.x509certchain import X509CertChain
 
 FAULTS = frozenset((
     "alerts_on_unknown_id", "compares_first_half", "forgets_after_near_miss",
-    "accepts_wrong_secret", "closes_on_wrong_secret", "hangs_on_wrong_secret", "keeps_hello",
-    "keeps_unfinished", "no_renegotiation_info_when_resumed", "warns_on_unknown_id"))
+    "accepts_wrong_secret", "closes_when_resuming", "closes_on_wrong_secret",
+    "hangs_on_wrong_secret", "keeps_hello", "keeps_unfinished",
+    "no_renegotiation_info_when_resumed", "warns_on_unknown_id"))
 SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
 TLS12 = (3, 3)
 CONNACK = b"\x20\x03\x00\x00\x00"
@@ -163,6 +164,9 @@ class _Connection:
         self._say_hello(session_id, renegotiation_info=not self._has(
             "no_renegotiation_info_when_resumed"))
         self._derive(secret)
+        if self._has("closes_when_resuming"):
+            self._layer.sendMessageBlocking(ChangeCipherSpec().create())
+            raise _HangUpError
         self._say_finished(secret)
         try:
             self._hear_finished(secret)

@@ -123,6 +123,7 @@ def test_openssl_passes(brokers: Callable[..., MqttBroker], certificate: tuple[P
     ("accepts_wrong_secret", "NEG-04", Status.FAILED, "accepted_wrong_secret", "application data"),
     ("hangs_on_wrong_secret", "NEG-04", Status.FAILED, "no_alert", "nor closed"),
     ("closes_on_wrong_secret", "NEG-04", Status.WARNED, "closed_without_alert", "still resumes"),
+    ("closes_when_resuming", "NEG-04", Status.FAILED, "connection_closed", "closed"),
     ("keeps_hello", "NEG-07", Status.FAILED, "resumed", "after the target's ServerHelloDone"),
     ("keeps_unfinished", "NEG-07", Status.FAILED, "resumed", "after our ClientKeyExchange"),
     ("no_renegotiation_info_when_resumed", "NEG-11", Status.FAILED, "not_signalled",

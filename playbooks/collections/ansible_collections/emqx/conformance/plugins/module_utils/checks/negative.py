@@ -146,8 +146,9 @@ def _not_refused(node: _Node, lie: Contact) -> Verdict | None:
     """Judge how the target took a Finished that is made with a wrong master secret."""
     handshake, name = lie.handshake, node.name
     failure = handshake.failure
-    if not handshake.library_reused:
-        # Declined or refused at once: there was no Finished to be judged.
+    if not any(message.sender == "client" and message.name == "Finished"
+               for message in handshake.messages) or not handshake.library_reused:
+        # Declined, or broken off by the target at once: it was given no Finished to judge.
         early = trouble(lie) or error("not_resumed", f"{name} did not resume a session it had "
                                       "just issued, so there was nothing to finish wrongly")
         return Verdict(early.status, early.reason, early.message, tuple(node.handshakes))
