@@ -138,7 +138,7 @@ def test_others_and_the_next_pay_their_part() -> None:
     assert plan.handshakes == dict.fromkeys("abc", 1 + 2 * 3 + 5)
     assert plan.sessions == dict.fromkeys("abc", 1 + 2 * 2)
     assert plan.session_limit == 10
-    assert plan.lines()[0] == "X-01  X: 3 nodes, one after the other"
+    assert plan.lines()[0] == "X-01     X: 3 nodes, one after the other"
     only_a = Target(dict([*target.nodes.items()][:1]), Settings())
     assert make_plan(only_a, [check], Impact.SAFE).handshakes == {"a": 6}
 

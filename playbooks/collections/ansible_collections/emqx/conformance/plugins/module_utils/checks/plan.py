@@ -46,7 +46,7 @@ class Plan:
                     what += ", one after the other"
                 if planned.left_out:
                     what += f" (a sample: {planned.left_out} left out by the session budget)"
-            lines.append(f"{planned.check.id}  {planned.check.title}: {what}")
+            lines.append(f"{planned.check.id:<7}  {planned.check.title}: {what}")
         for node in self.handshakes:
             lines.append(
                 f"{node}: {self.handshakes[node]} handshakes, of which {self.sessions[node]} full "

@@ -131,7 +131,7 @@ def _findings(results: dict[str, Any], width: int) -> list[Line]:
                      ("failed", "error", "known", "warned", "skipped", "info", "passed")
                      if status in statuses)
         share = f"{statuses.count(worst)}/{len(rows)}"
-        lines += _wrapped(f"{check}  {worst:<7} {share:>7}  {rows[0]['title']}", width, 26,
+        lines += _wrapped(f"{check:<7}  {worst:<7} {share:>7}  {rows[0]['title']}", width, 26,
                           _COLOURS[worst])
         told: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for row in rows:
