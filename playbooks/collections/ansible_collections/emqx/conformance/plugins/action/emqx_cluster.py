@@ -5,6 +5,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.emqx.conformance.plugins.module_utils.inventory import some
 from ansible_collections.emqx.conformance.plugins.plugin_utils.live import run_module
 
 
@@ -27,9 +28,4 @@ def _ready(identities: dict[str, dict[str, Any]]) -> list[str]:
         otp = f", Erlang/OTP {identity['otp_release']}" if identity["otp_release"] else ""
         nodes.setdefault(
             f"{identity['product']} {identity['version'] or ''}".rstrip() + otp, []).append(name)
-    return [f"Ready: {_some(names)}: {product}" for product, names in nodes.items()]
-
-
-def _some(names: list[str], most: int = 5) -> str:
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+    return [f"Ready: {some(names)}: {product}" for product, names in nodes.items()]

@@ -108,12 +108,12 @@ def _members(inventory: Inventory) -> tuple[str, ...]:
                               f"as inventory/local does.")])
     if not inventory.selected.intersection(inventory.members):
         raise InventoryError([(f"--limit leaves no host of the group {GROUP}, which has "
-                              f"{_some(inventory.members)}: limit to one of them or leave "
+                              f"{some(inventory.members)}: limit to one of them or leave "
                               f"--limit out.")])
     return inventory.members
 
 
-def _some(names: Iterable[str], most: int = 5) -> str:
+def some(names: Iterable[str], most: int = 5) -> str:
     """Name things without filling the terminal."""
     listed = list(names)
     rest = len(listed) - most
@@ -124,7 +124,7 @@ def _where(inventory: Inventory, name: str, hosts: Iterable[str]) -> str:
     """Say where a variable was set, so that it can be found."""
     if name in inventory.given:
         return "given with -e"
-    return f"set for {_some(hosts, 3)}"
+    return f"set for {some(hosts, 3)}"
 
 
 def _unknown_names(inventory: Inventory, known: frozenset[str]) -> list[str]:
