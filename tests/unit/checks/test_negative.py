@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import negative
+from ansible_collections.emqx.conformance.plugins.module_utils.checks import preconditions
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
     Bench,
     Settings,
@@ -157,7 +157,7 @@ def test_the_alert_of_the_target_is_told_as_its_own(faulty: Try) -> None:
 
 def test_without_tlslite_crafted_checks_are_skipped_and_say_what_to_install(
         monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(negative, "CRAFTED", False)
+    monkeypatch.setattr(preconditions, "CRAFTED", False)
     plan = make_plan(TARGET, catalogue(), Impact.NOISY)
     missing = {planned.check.id: planned.skipped for planned in plan.checks
                if planned.skipped and planned.skipped.reason == "tlslite_missing"}

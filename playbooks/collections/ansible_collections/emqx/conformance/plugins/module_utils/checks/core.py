@@ -6,6 +6,7 @@ import threading
 
 from ..model import Outcome, Session
 from .bench import Bench, Contact, Target
+from .preconditions import resuming
 from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Status, Subject, Verdict
 from .verdicts import error, failed, passed, trouble
 
@@ -244,13 +245,7 @@ def _two_nodes(target: Target) -> str | None:
 
 
 def _two_nodes_that_resume(target: Target) -> str | None:
-    return _two_nodes(target) or _resumes(target)
-
-
-def _resumes(target: Target) -> str | None:
-    if target.settings.cache_scope == "none":
-        return "resumption_cache_scope none declares that nothing resumes"
-    return None
+    return _two_nodes(target) or resuming(target)
 
 
 def register(registry: Registry) -> None:
@@ -291,14 +286,14 @@ def register(registry: Registry) -> None:
         "RFC 5246 7.3", Level.MUST, Impact.SAFE, Per.NODE, Cost(resumed=REPETITIONS),
         resumes_again_and_again,
         "The node forgets a session after some use, so devices that reconnect often gain little.",
-        (Need("CORE-02"),), _resumes))
+        (Need("CORE-02"),), resuming))
     registry.add(Check(
         "CORE-07", "Many connections resume one session at once",
         f"{AT_ONCE} connections that stand at the same time resume one session.",
         "RFC 5246 7.3", Level.SHOULD, Impact.NOISY, Per.NODE, Cost(resumed=AT_ONCE),
         resumed_by_many_at_once,
         "A client with several connections, or a fleet that reconnects after an outage, resumes "
-        "only in part.", (Need("CORE-02"),), _resumes))
+        "only in part.", (Need("CORE-02"),), resuming))
     registry.add(Check(
         "CORE-08", "Only the declared versions are spoken",
         "Versions outside the declared ones end in a fatal alert, and a client that also offers "
@@ -314,4 +309,4 @@ def register(registry: Registry) -> None:
         "RFC 5077 3.4", Level.MUST, Impact.SAFE, Per.NODE, Cost(full=1, resumed=1),
         tickets_do_not_get_in_the_way,
         "Ordinary TLS clients, which offer tickets unless told not to, never resume here.",
-        (Need("CORE-02"),), _resumes))
+        (Need("CORE-02"),), resuming))

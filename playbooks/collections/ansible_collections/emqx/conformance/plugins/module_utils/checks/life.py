@@ -10,6 +10,7 @@ from ..drivers.base import DriverError, DriverInterrupted
 from ..model import Handshake, Outcome, Session
 from ..tls.wire import Interrupted
 from .bench import Bench, Contact, Target
+from .preconditions import resuming
 from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Subject, Verdict
 from .verdicts import error, failed, passed, skipped, trouble
 
@@ -272,12 +273,6 @@ def _shared(target: Target) -> bool:
     return target.settings.cache_scope == "cluster"
 
 
-def _resumes(target: Target) -> str | None:
-    if target.settings.cache_scope == "none":
-        return "resumption_cache_scope none declares that nothing resumes"
-    return None
-
-
 def _able(target: Target, ability: str, what: str) -> str | None:
     if ability in target.abilities:
         return None
@@ -286,12 +281,12 @@ def _able(target: Target, ability: str, what: str) -> str | None:
 
 
 def _restart_applies(target: Target) -> str | None:
-    return _able(target, "restart", "restart nodes") or _resumes(target)
+    return _able(target, "restart", "restart nodes") or resuming(target)
 
 
 def _fail_over_applies(target: Target) -> str | None:
     alone = "one node: there is no other node to fail over to" if len(target.nodes) < 2 else None
-    return _able(target, "kill", "kill nodes") or alone or _resumes(target)
+    return _able(target, "kill", "kill nodes") or alone or resuming(target)
 
 
 def _cut_off_applies(target: Target) -> str | None:
@@ -299,7 +294,7 @@ def _cut_off_applies(target: Target) -> str | None:
     far = "a node that is cut off may lose the cache that resumption_cache_scope cluster declares" \
         if _shared(target) else None
     return (_able(target, "disconnect", "cut a node off from its peers") or alone
-            or _resumes(target) or far)
+            or resuming(target) or far)
 
 
 def _restart_cost(target: Target) -> Cost:

@@ -3,19 +3,16 @@ from __future__ import annotations
 
 import secrets
 
-from ..model import Handshake, Outcome
+from ..model import Outcome
 from ..mqtt.client import connect_packet
-from .bench import Bench, Contact, Target
+from .bench import Bench, Contact
+from .conversation import CRAFTED, Conversation
+from .preconditions import crafted, crafted_and_resuming, resuming
 from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Status, Subject, Verdict
-from .verdicts import error, failed, passed, skipped, trouble
+from .verdicts import error, failed, passed, trouble
 
-try:
-    from ..tls.crafted import HONEST, Conduct, CraftedClient, CraftedSession, Hello, StopAfter
-except ImportError:
-    CRAFTED = False
-else:
-    CRAFTED = True
-"""Whether tlslite-ng is installed where the probe runs."""
+if CRAFTED:
+    from ..tls.crafted import Conduct, Hello, StopAfter
 
 LONGEST_ID = 32
 """RFC 5246 7.4.1.2: opaque SessionID<0..32>."""
@@ -26,55 +23,10 @@ _UNFINISHED = 2
 _WRONG_FINISHED = "a Finished made with a wrong master secret"
 
 
-class _Node:
-    """Crafted conversations with one node, all of which are evidence."""
-
-    def __init__(self, bench: Bench, name: str) -> None:
-        self.name = name
-        self._bench = bench
-        self._client = CraftedClient(bench.engine.trust, stop=bench.stop)
-        self.handshakes: list[Handshake] = []
-
-    def hears(self, hello: Hello, *, knowing: CraftedSession | None = None,
-              conduct: Conduct | None = None) -> tuple[Contact, CraftedSession | None]:
-        """Make a connection, and speak MQTT on it if it came to stand.
-
-        Args:
-            hello: what the ClientHello carries.
-            knowing: the session whose master secret the client has.
-            conduct: how it goes on; honestly, unless told otherwise.
-        """
-        bench = self._bench
-        bench.wait_turn(self.name)
-        attempt = self._client.connect(
-            bench.nodes[self.name], hello, offer=knowing, conduct=conduct or HONEST,
-            deadline_s=bench.settings.deadline_s)
-        contact = bench.heard(self.name, Contact(attempt.handshake)) if attempt.stream is None \
-            else bench.speak(self.name, attempt.handshake, attempt.stream)
-        self.handshakes.append(contact.handshake)
-        return contact, attempt.session
-
-    def flaw_in_fallback(self, session_id: bytes, what: str,
-                         knowing: CraftedSession | None = None) -> Verdict | None:
-        """Offer an ID that must quietly lead to a full handshake; return a failure, or None."""
-        contact, _ = self.hears(Hello(session_id=session_id), knowing=knowing)
-        handshake = contact.handshake
-        if handshake.library_reused:
-            return failed("resumed", f"{self.name} resumed {what}", *self.handshakes)
-        if verdict := trouble(contact):
-            return Verdict(verdict.status, verdict.reason,
-                           f"{verdict.message} (when offered {what})", tuple(self.handshakes))
-        if handshake.alerts:
-            alert = handshake.alerts[0]
-            return failed("alert", f"{self.name} raised the {alert.level} alert "
-                                   f"{alert.description} when offered {what}", *self.handshakes)
-        return None
-
-
 def unknown_id_falls_back(bench: Bench, subject: Subject) -> Verdict:
     """NEG-01: an ID that nobody issued is no reason to complain."""
     (name,) = subject
-    node = _Node(bench, name)
+    node = Conversation(bench, name)
     if verdict := node.flaw_in_fallback(secrets.token_bytes(LONGEST_ID),
                                         "an unknown session ID of 32 bytes"):
         return verdict
@@ -85,7 +37,7 @@ def unknown_id_falls_back(bench: Bench, subject: Subject) -> Verdict:
 def near_misses_fall_back(bench: Bench, subject: Subject) -> Verdict:
     """NEG-02: an ID is compared whole."""
     (name,) = subject
-    node = _Node(bench, name)
+    node = Conversation(bench, name)
     session_id = bench.sessions[name].id
     shorter, half = session_id[:-1], session_id[:(len(session_id) + 1) // 2]
     for what, offered in (
@@ -110,7 +62,7 @@ def near_misses_fall_back(bench: Bench, subject: Subject) -> Verdict:
 def wrong_secret_is_refused(bench: Bench, subject: Subject) -> Verdict:
     """NEG-04: an ID is public on the wire; it is the master secret that proves the client."""
     (name,) = subject
-    node = _Node(bench, name)
+    node = Conversation(bench, name)
     first, session = node.hears(Hello())
     if verdict := trouble(first):
         return Verdict(verdict.status, verdict.reason, verdict.message, tuple(node.handshakes))
@@ -142,7 +94,7 @@ def wrong_secret_is_refused(bench: Bench, subject: Subject) -> Verdict:
                   f"owner {still}", *node.handshakes)
 
 
-def _not_refused(node: _Node, lie: Contact) -> Verdict | None:
+def _not_refused(node: Conversation, lie: Contact) -> Verdict | None:
     """Judge how the target took a Finished that is made with a wrong master secret."""
     handshake, name = lie.handshake, node.name
     failure = handshake.failure
@@ -168,7 +120,7 @@ def _not_refused(node: _Node, lie: Contact) -> Verdict | None:
 def unfinished_leaves_nothing(bench: Bench, subject: Subject) -> Verdict:
     """NEG-07: a session is what both sides have finished."""
     (name,) = subject
-    node = _Node(bench, name)
+    node = Conversation(bench, name)
     for stop in (StopAfter.SERVER_HELLO_DONE, StopAfter.CLIENT_KEY_EXCHANGE):
         contact, session = node.hears(Hello(), conduct=Conduct(stop_after=stop))
         handshake = contact.handshake
@@ -201,23 +153,6 @@ def renegotiation_info_when_resumed(bench: Bench, subject: Subject) -> Verdict:
     return passed(f"{name} signals secure renegotiation in a resumed handshake", handshake)
 
 
-def _crafted(_: Target) -> str | Verdict | None:
-    if not CRAFTED:
-        return skipped("tlslite_missing", "tlslite-ng is not installed where the probe runs: "
-                                          "pip install tlslite-ng==0.8.2")
-    return None
-
-
-def _resumes(target: Target) -> str | None:
-    if target.settings.cache_scope == "none":
-        return "resumption_cache_scope none declares that nothing resumes"
-    return None
-
-
-def _crafted_and_resumes(target: Target) -> str | Verdict | None:
-    return _resumes(target) or _crafted(target)
-
-
 def register(registry: Registry) -> None:
     """Add the family."""
     needs = (Need("CORE-02"),)
@@ -228,7 +163,7 @@ def register(registry: Registry) -> None:
         "RFC 5246 7.4.1.2", Level.MUST, Impact.SAFE, Per.NODE, Cost(full=1),
         unknown_id_falls_back,
         "A device whose session has been evicted, or was made with another broker, is locked out "
-        "until it forgets the session by itself.", needs, _crafted))
+        "until it forgets the session by itself.", needs, crafted))
     registry.add(Check(
         "NEG-02", "An ID that is almost right leads to a full handshake",
         "Offered its live session's ID with one bit flipped, cut short to 31, 16 and 1 bytes, and "
@@ -237,7 +172,7 @@ def register(registry: Registry) -> None:
         "RFC 5246 7.4.1.2", Level.MUST, Impact.NOISY, Per.NODE,
         Cost(full=NEAR_MISSES, resumed=1), near_misses_fall_back,
         "IDs are compared only in part, so that sessions can be guessed or mixed up, or an odd ID "
-        "locks a device out or costs another one its session.", needs, _crafted_and_resumes))
+        "locks a device out or costs another one its session.", needs, crafted_and_resuming))
     registry.add(Check(
         "NEG-04", "The right ID with a wrong master secret is refused",
         "A client that offers a live session's ID and sends a Finished made with another master "
@@ -248,7 +183,7 @@ def register(registry: Registry) -> None:
         # The rightful owner resumes or not: announced is what would take a place in the cache.
         Cost(full=2, refused=1), wrong_secret_is_refused,
         "Whoever has seen a session ID on the wire can take the session over, or, without an "
-        "alert, nobody learns why a client fails.", needs, _crafted_and_resumes))
+        "alert, nobody learns why a client fails.", needs, crafted_and_resuming))
     registry.add(Check(
         "NEG-07", "An unfinished handshake leaves nothing to resume",
         "The session IDs of handshakes that the client broke off, once after ServerHelloDone and "
@@ -257,11 +192,11 @@ def register(registry: Registry) -> None:
         "RFC 5246 7.3", Level.MUST, Impact.NOISY, Per.NODE,
         Cost(full=_UNFINISHED, unfinished=_UNFINISHED), unfinished_leaves_nothing,
         "Sessions can be resumed that nobody has authenticated with a Finished, and broken "
-        "handshakes push real sessions out of the cache.", needs, _crafted_and_resumes))
+        "handshakes push real sessions out of the cache.", needs, crafted_and_resuming))
     registry.add(Check(
         "NEG-11", "Secure renegotiation is signalled when resuming",
         "The ServerHello of a resumed handshake carries renegotiation_info.",
         "RFC 5746 3.6", Level.MUST, Impact.SAFE, Per.NODE, Cost(resumed=1),
         renegotiation_info_when_resumed,
         "Clients that insist on secure renegotiation break off when they resume, and the others "
-        "are open to prefix injection.", needs, _resumes))
+        "are open to prefix injection.", needs, resuming))

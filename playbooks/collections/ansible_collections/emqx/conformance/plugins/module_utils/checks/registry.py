@@ -146,6 +146,8 @@ class Check:
 
     A sentence, or a verdict where the reason has a token of its own.
     """
+    how: str = ""
+    """How it is tested, in a sentence or three."""
     alone: bool = False
     """Whether its subjects are measured one after another, since each disturbs the cluster."""
 
