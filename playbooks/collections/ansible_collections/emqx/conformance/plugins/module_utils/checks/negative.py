@@ -8,7 +8,7 @@ from ..mqtt.client import connect_packet
 from .bench import Bench, Contact
 from .conversation import CRAFTED, Conversation
 from .preconditions import crafted, crafted_and_resuming, resuming
-from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Status, Subject, Verdict
+from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Subject, Verdict
 from .verdicts import error, failed, passed, trouble
 
 if CRAFTED:
@@ -85,10 +85,9 @@ def wrong_secret_is_refused(bench: Bench, subject: Subject) -> Verdict:
     if lie.handshake.outcome is not Outcome.REFUSED:
         # RFC 5246 7.2.2 wants the alert. OTP 25 tells the application first, which closes the
         # connection: whether the alert gets out is a race there (in EMQX's acceptor as here).
-        return Verdict(Status.WARNED, "closed_without_alert",
-                       f"{name} refused {_WRONG_FINISHED} by closing the connection, without the "
-                       f"fatal alert that says why; the rightful owner {still}",
-                       tuple(node.handshakes))
+        return failed("closed_without_alert",
+                      f"{name} refused {_WRONG_FINISHED} by closing the connection, without the "
+                      f"fatal alert that says why; the rightful owner {still}", *node.handshakes)
     alert = lie.handshake.alerts[-1].description
     return passed(f"{name} answered {_WRONG_FINISHED} with the fatal alert {alert}; the rightful "
                   f"owner {still}", *node.handshakes)
@@ -179,9 +178,8 @@ def register(registry: Registry) -> None:
     registry.add(Check(
         "NEG-04", "The right ID with a wrong master secret is refused",
         "A client that offers a live session's ID and sends a Finished made with another master "
-        "secret gets a fatal alert and never application data. A node that closes the connection "
-        "without the alert is warned of. Whether the rightful owner still resumes afterwards is "
-        "reported.",
+        "secret gets a fatal alert and never application data. Whether the rightful owner still "
+        "resumes afterwards is reported.",
         "RFC 5246 7.2.2, 7.4.9", Level.MUST, Impact.NOISY, Per.NODE,
         # The rightful owner resumes or not: announced is what would take a place in the cache.
         Cost(full=2, refused=1), wrong_secret_is_refused,
