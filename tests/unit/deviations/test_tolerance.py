@@ -131,8 +131,8 @@ def test_a_node_of_unknown_release_is_forgiven_nothing_and_told_how_it_would_be(
 def test_a_pass_against_an_entry_is_warned_of_and_says_what_to_remove() -> None:
     verdict = Run(make(FINE), entries=(deviation(),)).only.verdict
     assert (verdict.status, verdict.reason) == (Status.WARNED, "unexpected_pass")
-    assert verdict.message == ("n1 did well; but a known deviation is bad_thing of Erlang/OTP 25 "
-                               "to 29: remove this entry from own.yml")
+    assert verdict.message == ("n1 did well; but a known deviation of Erlang/OTP 25 to 29 says "
+                               "bad_thing: remove this entry from own.yml")
 
 
 @pytest.mark.parametrize(("entries", "releases"), [

@@ -144,10 +144,10 @@ class Tolerance:
                     if not any(entry.intermittent for entry in covering) for entry in covering]
         if not needless:
             return verdict
-        told = " and ".join(f"{entry.reason} of {entry.releases}: remove this entry from "
-                            f"{entry.file}" for entry in needless)
+        told = " and ".join(f"known deviation of {entry.releases} says {entry.reason}: remove this "
+                            f"entry from {entry.file}" for entry in needless)
         return Verdict(Status.WARNED, UNEXPECTED,
-                       f"{verdict.message}; but a known deviation is {told}", verdict.handshakes)
+                       f"{verdict.message}; but a {told}", verdict.handshakes)
 
     # -- the run as a whole ----------------------------------------------------------------
 

@@ -49,7 +49,7 @@ def _suite(root: ET.Element, family: str, rows: list[dict[str, Any]],
             ET.SubElement(case, "skipped", message=message)
         elif row["status"] == "known":
             ET.SubElement(case, "skipped", message=_clean(
-                f"known: {known.with_explanation(row)}"))
+                f"known: {row['message']}. {known.explanation(row)}"))
         else:
             ET.SubElement(case, "system-out").text = f"{row['status']}: {message}"
 

@@ -8,16 +8,10 @@ def explanation(row: dict[str, Any]) -> str:
     """Return why a finding is ``known``, in a clause or two; empty of any other finding."""
     evidence = row["evidence"]
     told = [str(evidence["waiver"])] if "waiver" in evidence else []
-    told += [f"known deviation of {entry['releases']}: {_stop(entry['evidence'])} Upstream: "
-             f"{_stop(entry['upstream'])} {entry['file']}"
+    told += [f"known deviation of {entry['releases']} ({entry['file']}): "
+             f"{_stop(entry['evidence'])} Upstream: {_stop(entry['upstream'])}"
              for entry in evidence.get("known_deviations", ())]
-    return "; ".join(told)
-
-
-def with_explanation(row: dict[str, Any]) -> str:
-    """Return a finding's message, and why it is ``known``."""
-    why = explanation(row)
-    return f"{row['message']} ({why})" if why else str(row["message"])
+    return " ".join(_capital(_stop(text)) for text in told)
 
 
 def counted(results: dict[str, Any]) -> list[tuple[str, int, str]]:
@@ -37,9 +31,14 @@ def notes(results: dict[str, Any]) -> list[str]:
     told = []
     if known.get("strict"):
         count = known["entries"]
-        told.append(f"strict: the {count} {'entry' if count == 1 else 'entries'} of known "
-                    f"deviations count as failures (resumption_strict)")
+        told.append(f"known deviations count as failures, since resumption_strict is true "
+                    f"({count} {'entry' if count == 1 else 'entries'} of "
+                    f"{', '.join(known['files']) or 'no file'})")
     return [*told, *results.get("notes", ())]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _stop(text: str) -> str:

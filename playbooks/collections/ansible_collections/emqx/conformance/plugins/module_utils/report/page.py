@@ -102,7 +102,8 @@ def _groups(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["status"], row["reason"], known.explanation(row)), []).append(row)
-    return [{"status": status, "reason": reason, "message": known.with_explanation(members[0]),
+    return [{"status": status, "reason": reason, "message": members[0]["message"],
+             "why_known": known.explanation(members[0]),
              "subjects": [row["subject"] for row in members],
              "open": status in ("failed", "error", "known", "warned")}
             for (status, reason, _), members in sorted(

@@ -151,12 +151,13 @@ def _details(status: str, members: list[dict[str, Any]], width: int,
              most: int = 4) -> list[Line]:
     """Tell one reason once: the first subject's sentence, then whom else it hit."""
     first = members[0]
-    text = known.with_explanation(first)
+    text = first["message"]
     others = [row["subject"] for row in members[1:]]
     if others:
         more = f" and {len(others) - most} more" if len(others) > most else ""
         text += f" (the same: {', '.join(others[:most])}{more})"
-    return _wrapped(f"         {text}", width, 9, _COLOURS[status])
+    return [line for said in (text, known.explanation(first)) if said
+            for line in _wrapped(f"         {said}", width, 9, _COLOURS[status])]
 
 
 def _latency(results: dict[str, Any]) -> list[Line]:
