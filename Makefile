@@ -39,7 +39,8 @@ help:
 	@echo "make deploy  deploy only"
 	@echo "make test    every test this machine can run"
 	@echo "make lint    ansible-lint, yamllint, ruff, mypy, shellcheck"
-	@echo "make docs    write docs/conformance.md from the registry of checks"
+	@echo "make docs    write docs/conformance.md from the registry of checks, and the table of"
+	@echo "             docs/known-deviations.md from known_deviations/"
 	@echo "make image [OTP='25 27 29']"
 	@echo "             build Docker images of the embedded OTP node (not EMQX) from Debian packages"
 	@echo "make destroy stop every node of this checkout"
@@ -70,7 +71,7 @@ lint: $(VENV)/.installed-dev
 docs: $(VENV)/.installed
 	@PYTHONPATH=playbooks/collections $(VENV)/bin/python -c \
 	  'from ansible_collections.emqx.conformance.plugins.module_utils.checks import document; \
-	   print(document.render(), end="")' > docs/conformance.md
+	   document.write()'
 
 image: $(VENV)/.installed
 	@VENV=$(VENV) scripts/make-image $(OTP)
