@@ -3,13 +3,16 @@ from __future__ import annotations
 
 from typing import Any
 
+_RACE = " It is a race: the check may as well pass."
+
 
 def explanation(row: dict[str, Any]) -> str:
     """Return why a finding is ``known``, in a clause or two; empty of any other finding."""
     evidence = row["evidence"]
     told = [str(evidence["waiver"])] if "waiver" in evidence else []
     told += [f"known deviation of {entry['releases']} ({entry['file']}): "
-             f"{_stop(entry['evidence'])} Upstream: {_stop(entry['upstream'])}"
+             f"{_stop(entry['evidence'])}{_RACE if entry['intermittent'] else ''} Upstream: "
+             f"{_stop(entry['upstream'])}"
              for entry in evidence.get("known_deviations", ())]
     return " ".join(_capital(_stop(text)) for text in told)
 
