@@ -42,6 +42,8 @@ class Trust:
 
 _TLS_VERSIONS = {"tlsv1": ssl.TLSVersion.TLSv1, "tlsv1.1": ssl.TLSVersion.TLSv1_1,
                  "tlsv1.2": ssl.TLSVersion.TLSv1_2, "tlsv1.3": ssl.TLSVersion.TLSv1_3}
+_OP_LEGACY_SERVER_CONNECT = 0x4
+"""SSL_OP_LEGACY_SERVER_CONNECT, which Python names from 3.12 on."""
 
 
 class _Tls:
@@ -300,7 +302,7 @@ class OrdinaryEngine:
                     bytes_out=talk.transcript.bytes_out)
         if failure is not None:
             wire.close()
-            return Attempt(_failed(talk.endpoint, talk.offer, talk.transcript, failure, seen))
+            return Attempt(_failed(talk, failure, seen))
         return self._completed(talk, {**seen, "handshake_ms": handshake_ms})
 
     def _completed(self, talk: _Conversation, seen: dict[str, Any]) -> Attempt:
@@ -346,6 +348,9 @@ def _new_context(trust: Trust, keylog: KeyLog) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # Tickets must never be credited to session IDs, so the extension is not offered.
     context.options |= ssl.OP_NO_TICKET
+    # OpenSSL 3 gives up on a server that does not signal secure renegotiation (RFC 5746); whether
+    # it does is for a check to say, and the rest can be measured all the same.
+    context.options |= _OP_LEGACY_SERVER_CONNECT
     _load(context, trust)
     context.keylog_filename = keylog.path
     return context
@@ -396,8 +401,17 @@ def _no_passphrase() -> str:
     return ""
 
 
-def _failed(endpoint: Endpoint, offer: Session | None, transcript: Transcript,
-            failure: Failure, seen: dict[str, Any]) -> Handshake:
+def _cipher_name(talk: _Conversation) -> str | None:
+    """Return the name of the cipher suite that the server chose, though nobody went on with it."""
+    server = talk.transcript.server_hello
+    if server is None:
+        return None
+    return next((cipher["name"] for cipher in talk.tls.context.get_ciphers()
+                 if cipher["id"] & 0xFFFF == server.cipher_suites[0]), None)
+
+
+def _failed(talk: _Conversation, failure: Failure, seen: dict[str, Any]) -> Handshake:
+    endpoint, offer, transcript = talk.endpoint, talk.offer, talk.transcript
     client, server = transcript.client_hello, transcript.server_hello
     alerts = tuple(transcript.alerts)
     outcome, why = Outcome.FAILED, failure.detail
@@ -419,7 +433,7 @@ def _failed(endpoint: Endpoint, offer: Session | None, transcript: Transcript,
         endpoint, outcome=outcome, why=why,
         offered_id=client.session_id if client else (offer.id if offer else b""),
         server_id=server.session_id if server else b"",
-        version=server.version if server else None,
+        version=server.version if server else None, cipher=_cipher_name(talk),
         client_random=client.random if client else b"",
         server_random=server.random if server else b"",
         secure_renegotiation=server is not None and EXT_RENEGOTIATION_INFO in server.extensions,
