@@ -7,12 +7,14 @@ A fault is a name in FAULTS and one question (``_has``) where it makes a differe
 from __future__ import annotations
 
 import contextlib
+import itertools
 import secrets
 import select
 import socket
 import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tlslite.constants import (
     AlertDescription,
@@ -23,7 +25,7 @@ from tlslite.constants import (
 )
 from tlslite.defragmenter import Defragmenter
 from tlslite.errors import BaseTLSException
-from tlslite.extensions import RenegotiationInfoExtension
+from tlslite.extensions import RenegotiationInfoExtension, TLSExtension
 from tlslite.handshakehashes import HandshakeHashes
 from tlslite.keyexchange import ECDHE_RSAKeyExchange
 from tlslite.mathtls import calc_key
@@ -35,6 +37,7 @@ from tlslite.messages import (
     ClientHello,
     ClientKeyExchange,
     Finished,
+    NewSessionTicket1_0,
     ServerHello,
     ServerHelloDone,
 )
@@ -49,7 +52,22 @@ FAULTS = frozenset((
     "alerts_on_unknown_id", "compares_first_half", "forgets_after_near_miss",
     "accepts_wrong_secret", "closes_when_resuming", "closes_on_wrong_secret",
     "hangs_on_wrong_secret", "keeps_hello", "keeps_unfinished",
-    "no_renegotiation_info_when_resumed", "warns_on_unknown_id"))
+    "no_renegotiation_info_when_resumed", "warns_on_unknown_id",
+    # the cache
+    "forgets_at_once", "forgets_after_resumption", "forgets_when_asked_elsewhere", "shares_cache",
+    "alternates_caches", "refuses_every_fifth", "resumes_eight_at_once", "resumes_by_ticket_only",
+    "ignores_ids_beside_tickets",
+    # the answer
+    "answers_garbage", "closes_mid_flight", "one_byte_a_second", "no_session_id",
+    "session_id_of_33_bytes", "silent_on_unknown_id", "garbage_when_resuming",
+    "silent_when_resuming", "alerts_when_resuming", "echoes_id_in_full_handshake",
+    "other_cipher_when_resuming", "other_secret_when_resuming", "same_random_when_resuming",
+    "closes_on_other_versions", "refuses_who_offers_more",
+    # MQTT
+    "mqtt_dies_when_resumed", "other_node_when_resumed", "other_client_when_resumed",
+    "session_of_others_when_resumed"))
+GARBAGE = bytes(range(7, 256, 8)) * 8
+OTHER_SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
 SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
 TLS12 = (3, 3)
 CONNACK = b"\x20\x03\x00\x00\x00"
@@ -65,6 +83,25 @@ class MessageServer:
         """Master secrets by session ID."""
         self.clients = Clients(waits_for_close=True)
         """What it knows of its MQTT clients."""
+        self.other_clients = Clients(waits_for_close=True)
+        """What another node knows of its own, for a connection that ends up there."""
+        if "other_node_when_resumed" in faults:
+            self.clients.node_name, self.other_clients.node_name = "one", "another"
+        if "other_client_when_resumed" in faults:
+            self.other_clients.faults.add("assigns_client_id")
+        if "session_of_others_when_resumed" in faults:
+            self.other_clients.faults.add("always_present_even_clean")
+        self.peers: list[MessageServer] = []
+        """The other nodes of its cluster."""
+        self.tickets: dict[bytes, bytes] = {}
+        """Master secrets by ticket, where there are tickets."""
+        self.randoms: dict[bytes, bytearray] = {}
+        """Our random in the full handshake, by session ID."""
+        self.resumed_now = 0
+        """Resumed connections that stand, or are about to."""
+        self._other_cache: dict[bytes, bytes] = {}
+        self._resumptions = itertools.count(1)
+        self._counting = threading.Lock()
         self.chain = X509CertChain()
         self.chain.parsePemList(cert_file.read_text())
         self.key = parsePEMKey(key_file.read_text(), private=True)
@@ -79,12 +116,20 @@ class MessageServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            if "alternates_caches" in self.faults:
+                self.cache, self._other_cache = self._other_cache, self.cache
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError, BaseTLSException, HangUpError), connection:
             connection.settimeout(5)
-            _Connection(self, connection).serve()
+            client = _Connection(self, connection if "one_byte_a_second" not in self.faults
+                                 else _Drip(connection))
+            try:
+                client.serve()
+            finally:
+                if client.resumed:
+                    self.left()
 
     def find(self, session_id: bytes) -> bytes | None:
         """Return the master secret of a session."""
@@ -95,7 +140,37 @@ class MessageServer:
         found = self.cache.get(session_id)
         if found is None and session_id and "forgets_after_near_miss" in self.faults:
             self.cache.clear()
+        if found is None and "forgets_when_asked_elsewhere" in self.faults:
+            for peer in self.peers:
+                peer.cache.pop(session_id, None)
+        if found is None or self._refuses_this_one():
+            return None
+        if "forgets_after_resumption" in self.faults:
+            del self.cache[session_id]
         return found
+
+    def _refuses_this_one(self) -> bool:
+        if "forgets_at_once" in self.faults:
+            return True
+        if "refuses_every_fifth" in self.faults:
+            return next(self._resumptions) % 5 == 0
+        with self._counting:
+            if "resumes_eight_at_once" in self.faults and self.resumed_now >= 8:
+                return True
+            self.resumed_now += 1
+            return False
+
+    def left(self) -> None:
+        """A resumed connection has ended."""
+        with self._counting:
+            self.resumed_now -= 1
+
+    def join(self, *others: MessageServer) -> None:
+        """Become one cluster."""
+        for server in (self, *others):
+            server.peers = [peer for peer in (self, *others) if peer is not server]
+            if "shares_cache" in self.faults:
+                server.cache = self.cache
 
     def stop(self) -> None:
         """Stop listening."""
@@ -105,10 +180,23 @@ class MessageServer:
         self._thread.join(5)
 
 
+class _Drip:
+    """A socket that sends a byte a second."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self.recv, self.fileno = connection.recv, connection.fileno
+
+    def send(self, data: bytes) -> int:
+        """Send one byte."""
+        time.sleep(1)
+        return self._socket.send(data[:1])
+
+
 class _Connection:
     """One client."""
 
-    def __init__(self, server: MessageServer, connection: socket.socket) -> None:
+    def __init__(self, server: MessageServer, connection: socket.socket | _Drip) -> None:
         self._server, self._socket = server, connection
         sorter = Defragmenter()
         sorter.add_static_size(20, 1)
@@ -121,34 +209,75 @@ class _Connection:
         self._timeout = 5.0
         self._hello: Any = None
         self._answer: Any = None
+        self._suite = SUITE
+        self.resumed = False
 
     def _has(self, fault: str) -> bool:
         return fault in self._server.faults
 
     def serve(self) -> None:
         self._hello = ClientHello().parse(self._hear(1))
+        if self._has("answers_garbage"):
+            self._babble()
         if not self._speaks_tls12():
+            if self._has("closes_on_other_versions"):
+                raise HangUpError
             self._alert(AlertDescription.protocol_version)
         offered = bytes(self._hello.session_id)
-        secret = self._server.find(offered)
-        if secret is not None:
+        secret = self._recall(offered)
+        if secret is not None and self._has("echoes_id_in_full_handshake"):
+            self._exchange_keys(offered)
+        elif secret is not None:
             self._resume(offered, secret)
         else:
             if offered and self._has("warns_on_unknown_id"):
-                self._layer.sendMessageBlocking(Alert().create(100, 1))
+                self._layer.sendMessageBlocking(Alert().create(
+                    AlertDescription.unrecognized_name, 1))
             if offered and self._has("alerts_on_unknown_id"):
                 self._alert(AlertDescription.illegal_parameter)
-            self._exchange_keys()
+            if offered and self._has("silent_on_unknown_id"):
+                self._say_nothing()
+            self._exchange_keys(b"" if self._has("no_session_id") else secrets.token_bytes(
+                33 if self._has("session_id_of_33_bytes") else 32))
         self._mqtt()
 
     def _speaks_tls12(self) -> bool:
         versions = self._hello.getExtension(ExtensionType.supported_versions)
+        if versions is not None and self._has("refuses_who_offers_more"):
+            return (3, 4) not in versions.versions
         if versions is not None:
             return TLS12 in versions.versions
         return bool(self._hello.client_version >= TLS12)
 
+    def _recall(self, offered: bytes) -> bytes | None:
+        """Return the master secret of the session that is to resume, if one is."""
+        ticket = self._hello.getExtension(ExtensionType.session_ticket)
+        if self._has("resumes_by_ticket_only"):
+            return self._server.tickets.get(bytes(ticket.ticket)) if ticket is not None else None
+        if ticket is not None and self._has("ignores_ids_beside_tickets"):
+            return None
+        return self._server.find(offered)
+
     def _mqtt(self) -> None:
-        MqttClient(self._server.clients, self).serve()
+        elsewhere = any(map(self._has, ("other_node_when_resumed", "other_client_when_resumed",
+                                        "session_of_others_when_resumed")))
+        if not self.resumed:
+            MqttClient(self._server.clients, self).serve()
+            return
+        if self._has("mqtt_dies_when_resumed"):
+            self.recv(1)
+            raise HangUpError
+        MqttClient(self._server.other_clients if elsewhere else self._server.clients,
+                   self).serve()
+
+    def _babble(self) -> NoReturn:
+        self._socket.send(GARBAGE)
+        raise HangUpError
+
+    def _say_nothing(self) -> NoReturn:
+        while self._socket.recv(4096):
+            pass
+        raise HangUpError
 
     # -- what MQTT takes for a socket ------------------------------------------------------------
 
@@ -173,9 +302,10 @@ class _Connection:
 
     # -- handshakes ------------------------------------------------------------------------------
 
-    def _exchange_keys(self) -> None:
-        session_id = secrets.token_bytes(32)
+    def _exchange_keys(self, session_id: bytes) -> None:
         self._say_hello(session_id, renegotiation_info=True)
+        if self._has("closes_mid_flight"):
+            raise HangUpError
         self._say(Certificate(CertificateType.x509, TLS12).create(self._server.chain))
         keys = ECDHE_RSAKeyExchange(SUITE, self._hello, self._answer, self._server.key,
                                     [GroupName.secp256r1])
@@ -192,10 +322,31 @@ class _Connection:
             self._server.cache[session_id] = secret
         self._derive(secret)
         self._hear_finished(secret)
-        self._server.cache[session_id] = secret
+        if session_id:
+            self._server.cache[session_id] = secret
+            self._server.randoms[session_id] = self._answer.random
+        if self._gives_ticket():
+            ticket = secrets.token_bytes(32)
+            self._server.tickets[ticket] = secret
+            self._say(NewSessionTicket1_0().create(300, bytearray(ticket)))
         self._say_finished(secret)
 
+    def _gives_ticket(self) -> bool:
+        return self._has("resumes_by_ticket_only") and not self.resumed and \
+            self._hello.getExtension(ExtensionType.session_ticket) is not None
+
     def _resume(self, session_id: bytes, secret: bytes) -> None:
+        self.resumed = True
+        if self._has("garbage_when_resuming"):
+            self._babble()
+        if self._has("silent_when_resuming"):
+            self._say_nothing()
+        if self._has("alerts_when_resuming"):
+            self._alert(AlertDescription.internal_error)
+        if self._has("other_cipher_when_resuming"):
+            self._suite = OTHER_SUITE
+        if self._has("other_secret_when_resuming"):
+            secret = bytes(48)
         self._say_hello(session_id, renegotiation_info=not self._has(
             "no_renegotiation_info_when_resumed"))
         self._derive(secret)
@@ -209,9 +360,7 @@ class _Connection:
             if self._has("closes_on_wrong_secret"):
                 raise HangUpError from None
             if self._has("hangs_on_wrong_secret"):
-                while self._socket.recv(4096):
-                    pass
-                raise HangUpError from None
+                self._say_nothing()
             if not self._has("accepts_wrong_secret"):
                 self._alert(AlertDescription.bad_record_mac)
             self._layer.sendMessageBlocking(ApplicationData().create(bytearray(CONNACK)))
@@ -234,17 +383,22 @@ class _Connection:
     def _say_hello(self, session_id: bytes, *, renegotiation_info: bool) -> None:
         extensions = [RenegotiationInfoExtension().create(bytearray())] if renegotiation_info \
             else None
+        random = bytearray(secrets.token_bytes(32))
+        if self.resumed and self._has("same_random_when_resuming"):
+            random = self._server.randoms[session_id]
+        if self._gives_ticket():
+            extensions = [*(extensions or []), TLSExtension().create(
+                ExtensionType.session_ticket, bytearray())]
         self._answer = ServerHello().create(
-            TLS12, bytearray(secrets.token_bytes(32)), bytearray(session_id), SUITE,
-            extensions=extensions)
+            TLS12, random, bytearray(session_id), self._suite, extensions=extensions)
         self._say(self._answer)
 
     def _derive(self, secret: bytes) -> None:
-        self._layer.calcPendingStates(SUITE, bytearray(secret), self._hello.random,
+        self._layer.calcPendingStates(self._suite, bytearray(secret), self._hello.random,
                                       self._answer.random, ["python"])
 
     def _verify_data(self, secret: bytes, label: bytes) -> Any:
-        return calc_key(TLS12, bytearray(secret), SUITE, label, handshake_hashes=self._hashes,
+        return calc_key(TLS12, bytearray(secret), self._suite, label, handshake_hashes=self._hashes,
                         output_length=12)
 
     def _say_finished(self, secret: bytes) -> None:
@@ -261,6 +415,6 @@ class _Connection:
         if self._hear(20).bytes[3:] != expected:
             self._alert(AlertDescription.decrypt_error)
 
-    def _alert(self, description: int) -> None:
+    def _alert(self, description: int) -> NoReturn:
         self._layer.sendMessageBlocking(Alert().create(description, 2))
         raise HangUpError

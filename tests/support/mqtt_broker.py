@@ -21,8 +21,8 @@ FAULTS = frozenset((
     "no_suback", "no_puback", "no_pingresp", "drops_publish", "changes_payload", "grants_qos_0",
     "acl_subscribe", "acl_publish", "acl_disconnect", "closes_on_subscribe", "closes_on_publish",
     "resets_on_publish", "breaks_protocol", "sends_nonsense", "floods", "never_present",
-    "always_present", "loses_messages", "keeps_after_clean_start", "hangs_up_on_deletion",
-    "expiry_0", "closes_on_v5", "answers_once"))
+    "always_present", "always_present_even_clean", "loses_messages", "keeps_after_clean_start",
+    "hangs_up_on_deletion", "expiry_0", "closes_on_v5", "answers_once"))
 
 
 @dataclass
@@ -79,6 +79,8 @@ class Clients:
         """The CONNACK a test asked for, byte by byte."""
         self.speaks_v5 = speaks_v5
         """Whether MQTT 5 is spoken."""
+        self.node_name = ""
+        """What the node calls itself in an MQTT 5 CONNACK."""
         self._password = password
         self._lock = threading.RLock()
 
@@ -195,7 +197,8 @@ class MqttClient:
         if self._has("no_connack"):
             time.sleep(1)
             raise HangUpError
-        if self._has("always_present") and not wanted.clean:
+        if self._has("always_present_even_clean") or (
+                self._has("always_present") and not wanted.clean):
             present = True
         if self._has("never_present"):
             present = False
@@ -208,6 +211,8 @@ class MqttClient:
             properties += b"\x11\x00\x00\x00\x00"
         if self._has("assigns_client_id"):
             properties += b"\x12" + _string("somebody-else")
+        if self._broker.node_name:
+            properties += b"\x26" + _string("node") + _string(self._broker.node_name)
         body = bytes((present, 0, len(properties))) + properties
         self._tls.sendall(self._broker.answer or b"\x20" + bytes((len(body),)) + body)
 

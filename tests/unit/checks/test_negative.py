@@ -116,7 +116,7 @@ def test_openssl_passes(brokers: Callable[..., MqttBroker], certificate: tuple[P
 
 @pytest.mark.parametrize(("fault", "check", "status", "reason", "says"), [
     ("alerts_on_unknown_id", "NEG-01", Status.FAILED, "refused", "illegal_parameter"),
-    ("warns_on_unknown_id", "NEG-01", Status.FAILED, "alert", "no_renegotiation"),
+    ("warns_on_unknown_id", "NEG-01", Status.FAILED, "alert", "unrecognized_name"),
     ("alerts_on_unknown_id", "NEG-02", Status.FAILED, "refused", "one bit flipped"),
     ("compares_first_half", "NEG-02", Status.FAILED, "resumed", "one bit flipped"),
     ("forgets_after_near_miss", "NEG-02", Status.FAILED, "not_resumed", "no longer resumes"),
