@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator
@@ -11,8 +12,10 @@ from tests.faulty_servers.table import Row
 from tests.faulty_servers.trial import Trial
 
 
-def run_all(rows: Iterable[Row]) -> Iterator[Trial]:
-    """Run rows side by side, in several processes, and yield what came of them as they end.
+def run_all(rows: Iterable[Row], blind: Iterable[str] = itertools.repeat("")) -> Iterator[Trial]:
+    """Run rows side by side, in several processes, and yield what came of each, in their order.
+
+    ``blind`` names, for each row, the check whose assertion is left out.
 
     There are hardly more processes than processors, so that a right server keeps its deadlines;
     the one more is for servers that are waited for.
@@ -20,8 +23,9 @@ def run_all(rows: Iterable[Row]) -> Iterator[Trial]:
     pool = concurrent.futures.ProcessPoolExecutor(
         (os.cpu_count() or 1) + 1, multiprocessing.get_context("spawn"))
     try:
-        futures = [pool.submit(trial.run, row) for row in rows]
-        for future in concurrent.futures.as_completed(futures):
+        futures = [pool.submit(trial.run, row, blind=check)
+                   for row, check in zip(rows, blind)]
+        for future in futures:
             yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
