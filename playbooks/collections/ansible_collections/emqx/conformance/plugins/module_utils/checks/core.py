@@ -271,7 +271,9 @@ def register(registry: Registry) -> None:
         "CORE-01", "A full handshake issues a session ID",
         "A full TLS 1.2 handshake issues a session ID of 1 to 32 bytes.",
         "RFC 5246 7.4.1.3", Level.MUST, Impact.SAFE, Per.NODE, Cost(full=1), issues_session_id,
-        "The node lets nobody resume by session ID: every reconnect is a full handshake."))
+        "The node lets nobody resume by session ID: every reconnect is a full handshake.",
+        how="An ordinary client makes a full handshake, speaks MQTT and keeps the session ID "
+            "of the ServerHello."))
     registry.add(Check(
         "CORE-02", "The same node resumes",
         "A node resumes the session it issued: abbreviated flight, same ID, version, cipher "
@@ -280,7 +282,10 @@ def register(registry: Registry) -> None:
         same_node_resumes,
         "Devices pay for a full handshake on every reconnect: reuse_sessions is false or ignored "
         "by this release, the cache is too small or too short-lived, or the address leads to "
-        "several nodes.", (Need("CORE-01"),)))
+        "several nodes.", (Need("CORE-01"),),
+        how="The session of CORE-01 is offered to the same node once. All three witnesses "
+            "must say resumed, and cipher suite and randoms are compared with those of the "
+            "first handshake."))
     registry.add(Check(
         "CORE-03", "Every other node falls back to a full handshake",
         "Offered to any other node, a session that resumes at home leads to a full handshake "
@@ -289,28 +294,37 @@ def register(registry: Registry) -> None:
         other_node_as_expected,
         "A device that lands on another node is locked out or fails noisily, or nodes share "
         "sessions that nobody declared as shared.",
-        (Need("CORE-02", "issuer"), Need("CORE-01", "redeemer")), _two_nodes))
+        (Need("CORE-02", "issuer"), Need("CORE-01", "redeemer")), _two_nodes,
+        how="Each node's session, which has resumed at home, is offered to every other node. "
+            "All three witnesses must say full, no alert may come, and CONNECT must be "
+            "accepted."))
     registry.add(Check(
         "CORE-04", "A session declined elsewhere still resumes at home",
         "After another node declined it, a session still resumes on the node that issued it.",
         "RFC 5246 7.3", Level.MUST, Impact.SAFE, Per.PAIR, Cost(resumed=1, at="issuer"),
         still_resumes_at_home,
         "One detour through another node, as behind any load balancer, costs a device its "
-        "session.", (Need("CORE-03"),), _two_nodes_that_resume))
+        "session.", (Need("CORE-03"),), _two_nodes_that_resume,
+        how="After CORE-03 the session is offered to its issuer again, once for each node "
+            "that declined it."))
     registry.add(Check(
         "CORE-05", "A session resumes again and again",
         f"One session resumes {REPETITIONS} times in sequence.",
         "RFC 5246 7.3", Level.MUST, Impact.SAFE, Per.NODE, Cost(resumed=REPETITIONS),
         resumes_again_and_again,
         "The node forgets a session after some use, so devices that reconnect often gain little.",
-        (Need("CORE-02"),), resuming))
+        (Need("CORE-02"),), resuming,
+        how="The session is offered one time after the other, each on a connection of its "
+            "own with MQTT on it."))
     registry.add(Check(
         "CORE-07", "Many connections resume one session at once",
         f"{AT_ONCE} connections that stand at the same time resume one session.",
         "RFC 5246 7.3", Level.SHOULD, Impact.NOISY, Per.NODE, Cost(resumed=AT_ONCE),
         resumed_by_many_at_once,
         "A client with several connections, or a fleet that reconnects after an outage, resumes "
-        "only in part.", (Need("CORE-02"),), resuming))
+        "only in part.", (Need("CORE-02"),), resuming,
+        how="Threads offer the same session at once and keep their connections open until "
+            "all of them stand."))
     registry.add(Check(
         "CORE-08", "Only the declared versions are spoken",
         "Versions outside the declared ones end in a fatal alert, and a client that also offers "
@@ -318,7 +332,11 @@ def register(registry: Registry) -> None:
         "RFC 5246 7.2.2, E.1", Level.MUST, Impact.NOISY, Per.NODE, _versions_cost,
         versions_as_declared,
         "Devices speak another TLS version than the configuration says, and session IDs do not "
-        "resume in it, or old versions are open to attack.", (Need("CORE-01"),)))
+        "resume in it, or old versions are open to attack.", (Need("CORE-01"),),
+        how="Clients that offer TLS 1.0, 1.1 and 1.3 alone are answered by a handshake where "
+            "the version is declared and by the target's own fatal alert where it is not; "
+            "one that offers 1.2 and 1.3 must get the best that is declared. Where nothing "
+            "is declared, what was seen is told and not judged."))
     registry.add(Check(
         "CORE-09", "Tickets do not get in the way of session IDs",
         "A client that offers an empty session ticket still resumes by session ID; whether the "
@@ -326,4 +344,7 @@ def register(registry: Registry) -> None:
         "RFC 5077 3.4", Level.MUST, Impact.SAFE, Per.NODE, Cost(full=1, resumed=1),
         tickets_do_not_get_in_the_way,
         "Ordinary TLS clients, which offer tickets unless told not to, never resume here.",
-        (Need("CORE-02"),), resuming))
+        (Need("CORE-02"),), resuming,
+        how="A client with an empty session_ticket extension makes a full handshake, to see "
+            "whether a NewSessionTicket comes, and then offers the session ID beside the "
+            "empty extension."))

@@ -233,4 +233,9 @@ def register(registry: Registry) -> None:
         "MQTT 3.1.1 and 5.0, 3.1.2.4, 3.2.2.2, 4.1, 4.3.2", Level.MUST, Impact.SAFE, Per.NODE,
         Cost(resumed=CONNECTIONS), mqtt_over_resumed_connections,
         "Devices that resume are connected and yet get no messages, lose their subscriptions, or "
-        "are taken for somebody else.", (Need("CORE-02"),), _applies))
+        "are taken for somebody else.", (Need("CORE-02"),), _applies,
+        how="paho-mqtt speaks on connections that resume the session: a clean start with "
+            "SUBSCRIBE, PUBLISH at QoS 1 and its delivery, PINGREQ and DISCONNECT; then a "
+            "persistent session that is left, sent a message while away, found again and "
+            "deleted. Where an ACL or the MQTT version forbids that, it is skipped with the "
+            "reason."))

@@ -51,6 +51,7 @@ def _section(check: Check) -> str:
     needs = ", ".join(_need(need) for need in check.needs)
     lines = [f"## {check.id}", "", check.requirement, "",
              f"- Clause: {check.clause} ({check.level.value})",
+             f"- How it is tested: {check.how}",
              f"- Cost for each {check.per.value}: {cost}",
              f"- What a failure means: {check.meaning}"]
     if needs:

@@ -322,7 +322,10 @@ def register(registry: Registry) -> None:
         forgets_when_restarted,
         "A rolling restart locks devices out, or costs devices of nodes that were not restarted "
         "their sessions, or sessions outlive the process that should hold them.",
-        well, _restart_applies, alone=True))
+        well, _restart_applies, alone=True,
+        how="A session resumes, the node is stopped in order, must be unreachable, is "
+            "started again and awaited; then the session is offered to it, and the sessions "
+            "of the other nodes to those."))
     registry.add(Check(
         "LIFE-02", "A client of a killed node is served by another",
         "A client whose node was killed gets MQTT back on the next node, in a full handshake "
@@ -331,7 +334,11 @@ def register(registry: Registry) -> None:
         "cluster the old session resumes there at once.",
         "RFC 5246 7.4.1.2", Level.MUST, Impact.DISRUPTIVE, Per.NODE, _fail_over_cost, fails_over,
         "When a node dies its devices do not get back by themselves, or pay for a full handshake "
-        "every time from then on.", well, _fail_over_applies, alone=True))
+        "every time from then on.", well, _fail_over_applies, alone=True,
+        how="A session resumes, the node is killed and must be unreachable; the client then "
+            "goes to the next node in the inventory's order, with its old session, and once "
+            "more with the one it got there. The node is started again and awaited whatever "
+            "happens."))
     registry.add(Check(
         "LIFE-05", "A node cut off from its peers keeps its sessions",
         "A node cut off from its cluster keeps its TLS sessions: they still resume there, full "
@@ -340,4 +347,7 @@ def register(registry: Registry) -> None:
         keeps_sessions_when_cut_off,
         "A network split costs the devices of the nodes behind it their sessions or their "
         "connections, at the worst moment for a wave of full handshakes.",
-        well, _cut_off_applies, alone=True))
+        well, _cut_off_applies, alone=True,
+        how="A session resumes, the node is cut off from its peers by the driver, which asks "
+            "the nodes whether they have really lost each other; the session is offered "
+            "meanwhile and after the cluster has healed."))

@@ -163,7 +163,8 @@ def register(registry: Registry) -> None:
         "RFC 5246 7.4.1.2", Level.MUST, Impact.SAFE, Per.NODE, Cost(full=1),
         unknown_id_falls_back,
         "A device whose session has been evicted, or was made with another broker, is locked out "
-        "until it forgets the session by itself.", needs, crafted))
+        "until it forgets the session by itself.", needs, crafted,
+        how="A crafted client offers 32 random bytes."))
     registry.add(Check(
         "NEG-02", "An ID that is almost right leads to a full handshake",
         "Offered its live session's ID with one bit flipped, cut short to 31, 16 and 1 bytes, and "
@@ -172,7 +173,9 @@ def register(registry: Registry) -> None:
         "RFC 5246 7.4.1.2", Level.MUST, Impact.NOISY, Per.NODE,
         Cost(full=NEAR_MISSES, resumed=1), near_misses_fall_back,
         "IDs are compared only in part, so that sessions can be guessed or mixed up, or an odd ID "
-        "locks a device out or costs another one its session.", needs, crafted_and_resuming))
+        "locks a device out or costs another one its session.", needs, crafted_and_resuming,
+        how="A crafted client offers one changed ID after the other, and in the end an "
+            "ordinary client offers the right one."))
     registry.add(Check(
         "NEG-04", "The right ID with a wrong master secret is refused",
         "A client that offers a live session's ID and sends a Finished made with another master "
@@ -183,7 +186,11 @@ def register(registry: Registry) -> None:
         # The rightful owner resumes or not: announced is what would take a place in the cache.
         Cost(full=2, refused=1), wrong_secret_is_refused,
         "Whoever has seen a session ID on the wire can take the session over, or, without an "
-        "alert, nobody learns why a client fails.", needs, crafted_and_resuming))
+        "alert, nobody learns why a client fails.", needs, crafted_and_resuming,
+        how="A crafted client resumes its own session, checks the target's Finished, and "
+            "sends its own made with a master secret of which one bit is flipped. What the "
+            "target sends next is judged; one that says nothing is sent a CONNECT, so that "
+            "acceptance would show. Then the session is offered honestly."))
     registry.add(Check(
         "NEG-07", "An unfinished handshake leaves nothing to resume",
         "The session IDs of handshakes that the client broke off, once after ServerHelloDone and "
@@ -192,11 +199,17 @@ def register(registry: Registry) -> None:
         "RFC 5246 7.3", Level.MUST, Impact.NOISY, Per.NODE,
         Cost(full=_UNFINISHED, unfinished=_UNFINISHED), unfinished_leaves_nothing,
         "Sessions can be resumed that nobody has authenticated with a Finished, and broken "
-        "handshakes push real sessions out of the cache.", needs, crafted_and_resuming))
+        "handshakes push real sessions out of the cache.", needs, crafted_and_resuming,
+        how="A crafted client ends its side after the target's ServerHelloDone, and on "
+            "another connection after its own ClientKeyExchange, waits until the target has "
+            "closed, and offers the ID of that ServerHello together with the master secret "
+            "both sides could have."))
     registry.add(Check(
         "NEG-11", "Secure renegotiation is signalled when resuming",
         "The ServerHello of a resumed handshake carries renegotiation_info.",
         "RFC 5746 3.6", Level.MUST, Impact.SAFE, Per.NODE, Cost(resumed=1),
         renegotiation_info_when_resumed,
         "Clients that insist on secure renegotiation break off when they resume, and the others "
-        "are open to prefix injection.", needs, resuming))
+        "are open to prefix injection.", needs, resuming,
+        how="An ordinary client resumes, and the extensions of the ServerHello are read from "
+            "the wire."))
