@@ -1,17 +1,26 @@
 """A TLS 1.2 server of tlslite-ng's messages, right unless it is given a fault.
 
-One cipher suite (ECDHE-RSA-AES128-GCM-SHA256), an MQTT 5 CONNACK for the first application data.
+One cipher suite (ECDHE-RSA-AES128-GCM-SHA256), and the MQTT of :mod:`tests.support.mqtt_broker`.
+
+A fault is a name in FAULTS and one question (``_has``) where it makes a difference.
 """
 from __future__ import annotations
 
 import contextlib
 import secrets
+import select
 import socket
 import threading
 from pathlib import Path
 from typing import Any
 
-from tlslite.constants import AlertDescription, CertificateType, CipherSuite, GroupName
+from tlslite.constants import (
+    AlertDescription,
+    CertificateType,
+    CipherSuite,
+    ExtensionType,
+    GroupName,
+)
 from tlslite.defragmenter import Defragmenter
 from tlslite.errors import BaseTLSException
 from tlslite.extensions import RenegotiationInfoExtension
@@ -34,6 +43,8 @@ from tlslite.utils.codec import Parser
 from tlslite.utils.keyfactory import parsePEMKey
 from tlslite.x509certchain import X509CertChain
 
+from tests.support.mqtt_broker import Clients, HangUpError, MqttClient
+
 FAULTS = frozenset((
     "alerts_on_unknown_id", "compares_first_half", "forgets_after_near_miss",
     "accepts_wrong_secret", "closes_when_resuming", "closes_on_wrong_secret",
@@ -44,22 +55,20 @@ TLS12 = (3, 3)
 CONNACK = b"\x20\x03\x00\x00\x00"
 
 
-class _HangUpError(Exception):
-    """Close this connection."""
-
-
 class MessageServer:
     """Listens on a free loopback port until :meth:`stop`."""
 
-    def __init__(self, cert_file: Path, key_file: Path, *faults: str) -> None:
-        assert set(faults) <= FAULTS
+    def __init__(self, cert_file: Path, key_file: Path, *faults: str, port: int = 0) -> None:
+        assert set(faults) <= FAULTS, set(faults) - FAULTS
         self.faults = set(faults)
         self.cache: dict[bytes, bytes] = {}
         """Master secrets by session ID."""
+        self.clients = Clients(waits_for_close=True)
+        """What it knows of its MQTT clients."""
         self.chain = X509CertChain()
         self.chain.parsePemList(cert_file.read_text())
         self.key = parsePEMKey(key_file.read_text(), private=True)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
@@ -73,7 +82,7 @@ class MessageServer:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError, BaseTLSException, _HangUpError), connection:
+        with contextlib.suppress(OSError, BaseTLSException, HangUpError), connection:
             connection.settimeout(5)
             _Connection(self, connection).serve()
 
@@ -109,6 +118,7 @@ class _Connection:
         self._layer.client = False
         self._layer.version = TLS12
         self._hashes = HandshakeHashes()
+        self._timeout = 5.0
         self._hello: Any = None
         self._answer: Any = None
 
@@ -117,6 +127,8 @@ class _Connection:
 
     def serve(self) -> None:
         self._hello = ClientHello().parse(self._hear(1))
+        if not self._speaks_tls12():
+            self._alert(AlertDescription.protocol_version)
         offered = bytes(self._hello.session_id)
         secret = self._server.find(offered)
         if secret is not None:
@@ -129,14 +141,37 @@ class _Connection:
             self._exchange_keys()
         self._mqtt()
 
+    def _speaks_tls12(self) -> bool:
+        versions = self._hello.getExtension(ExtensionType.supported_versions)
+        if versions is not None:
+            return TLS12 in versions.versions
+        return bool(self._hello.client_version >= TLS12)
+
     def _mqtt(self) -> None:
-        while True:
-            header, parser = self._layer.recvMessageBlocking()
-            if header.type == 21:
-                self._layer.sendMessageBlocking(Alert().create(0, 1))
-                raise _HangUpError
-            if bytes(parser.bytes)[:1] == b"\x10":
-                self._layer.sendMessageBlocking(ApplicationData().create(bytearray(CONNACK)))
+        MqttClient(self._server.clients, self).serve()
+
+    # -- what MQTT takes for a socket ------------------------------------------------------------
+
+    def settimeout(self, value: float, /) -> None:
+        """For :meth:`recv`, in seconds."""
+        self._timeout = value
+
+    def recv(self, _: int, /) -> bytes:
+        """Return the next application data, empty when the client closed."""
+        # Only a wait for the first byte may end without a message: it leaves nothing half read.
+        if not select.select([self._socket], [], [], self._timeout)[0]:
+            raise TimeoutError
+        header, parser = self._layer.recvMessageBlocking()
+        if header.type == 21:
+            self._layer.sendMessageBlocking(Alert().create(0, 1))
+            return b""
+        return bytes(parser.bytes)
+
+    def sendall(self, data: bytes, /) -> None:
+        """Send application data."""
+        self._layer.sendMessageBlocking(ApplicationData().create(bytearray(data)))
+
+    # -- handshakes ------------------------------------------------------------------------------
 
     def _exchange_keys(self) -> None:
         session_id = secrets.token_bytes(32)
@@ -166,21 +201,21 @@ class _Connection:
         self._derive(secret)
         if self._has("closes_when_resuming"):
             self._layer.sendMessageBlocking(ChangeCipherSpec().create())
-            raise _HangUpError
+            raise HangUpError
         self._say_finished(secret)
         try:
             self._hear_finished(secret)
         except BaseTLSException:
             if self._has("closes_on_wrong_secret"):
-                raise _HangUpError from None
+                raise HangUpError from None
             if self._has("hangs_on_wrong_secret"):
                 while self._socket.recv(4096):
                     pass
-                raise _HangUpError from None
+                raise HangUpError from None
             if not self._has("accepts_wrong_secret"):
                 self._alert(AlertDescription.bad_record_mac)
             self._layer.sendMessageBlocking(ApplicationData().create(bytearray(CONNACK)))
-            raise _HangUpError from None
+            raise HangUpError from None
 
     # -- single messages -------------------------------------------------------------------------
 
@@ -188,7 +223,7 @@ class _Connection:
         header, parser = self._layer.recvMessageBlocking()
         body = bytes(parser.bytes)
         if header.type != 22 or body[0] != kind:
-            raise _HangUpError
+            raise HangUpError
         self._hashes.update(bytearray(body))
         return Parser(bytearray(body[1:]))
 
@@ -220,7 +255,7 @@ class _Connection:
     def _hear_finished(self, secret: bytes) -> None:
         header, _ = self._layer.recvMessageBlocking()
         if header.type != 20:
-            raise _HangUpError
+            raise HangUpError
         self._layer.changeReadState()
         expected = self._verify_data(secret, b"client finished")
         if self._hear(20).bytes[3:] != expected:
@@ -228,4 +263,4 @@ class _Connection:
 
     def _alert(self, description: int) -> None:
         self._layer.sendMessageBlocking(Alert().create(description, 2))
-        raise _HangUpError
+        raise HangUpError
