@@ -59,8 +59,8 @@ FAULTS = frozenset((
     "closes_without_ems", "resumes_into_ems", "drops_ems_when_resumed", "drops_ems_in_fallback",
     "ems_unasked", "refuses_without_ems", "declines_ems_sessions",
     # the shape of a ClientHello
-    "chokes_on_records", "chokes_on_segments", "chokes_on_grease", "declines_records",
-    "declines_segments", "declines_grease", "answers_grease"))
+    "chokes_on_records", "chokes_on_tiny_records", "chokes_on_segments", "chokes_on_grease",
+    "declines_records", "declines_segments", "declines_grease", "answers_grease"))
 SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
 OLD_SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA
 TLS11, TLS12 = (3, 2), (3, 3)
@@ -219,6 +219,8 @@ class _Connection:
             length = int.from_bytes(seen[3:5], "big")
             self._in_segments = self._in_segments or len(seen) < 5 + length
         self._in_records = length < SHORTEST_HELLO
+        if length < 4 and self._has("chokes_on_tiny_records"):
+            self._alert(AlertDescription.handshake_failure)
         if ((self._in_records and self._has("chokes_on_records"))
                 or (self._in_segments and self._has("chokes_on_segments"))):
             raise HangUpError

@@ -206,7 +206,9 @@ def test_without_another_version_there_is_nothing_to_ask(
     ("falls_back_without_ems", "NEG-10", Status.WARNED, "ems_session_not_aborted",
      "full handshake"),
     ("chokes_on_records", "NEG-12", Status.FAILED, "broken_in_records",
-     "in records of 3 bytes does not get through: the target "),
+     "in records of 16 bytes does not get through: the target "),
+    ("chokes_on_tiny_records", "NEG-12", Status.FAILED, "broken_in_tiny_records",
+     "in records of 3 bytes, which split its header, does not get through"),
     ("chokes_on_segments", "NEG-12", Status.FAILED, "broken_in_segments", "TCP segments of 5"),
     ("chokes_on_grease", "NEG-12", Status.FAILED, "broken_with_grease", "illegal_parameter"),
     ("answers_grease", "NEG-12", Status.FAILED, "broken_with_grease", "0x1a1a"),
@@ -228,4 +230,5 @@ def test_a_defect_fails_its_check(faulty: Try, *, fault: str, check: str, status
 def test_a_shape_that_breaks_is_named_and_does_not_spoil_the_others(faulty: Try) -> None:
     verdict = faulty("chokes_on_segments").measure("NEG-12")
     assert [text.partition(" does not")[0] for text in verdict.message.split("; ")] == [
-        "n1: a ClientHello in TCP segments of 5 bytes", "a ClientHello with all of that together"]
+        "n1: a ClientHello in TCP segments of 5 bytes",
+        "a ClientHello that is greased and in small records and segments at once"]
