@@ -44,6 +44,7 @@ _TLS_VERSIONS = {"tlsv1": ssl.TLSVersion.TLSv1, "tlsv1.1": ssl.TLSVersion.TLSv1_
                  "tlsv1.2": ssl.TLSVersion.TLSv1_2, "tlsv1.3": ssl.TLSVersion.TLSv1_3}
 _OP_LEGACY_SERVER_CONNECT = 0x4
 """SSL_OP_LEGACY_SERVER_CONNECT, which Python names from 3.12 on."""
+_TLS12 = ("tlsv1.2", "tlsv1.2")
 
 
 class _Tls:
@@ -200,8 +201,7 @@ class OrdinaryEngine:
         self._stop, self._trust = stop, trust
         self._keylog = KeyLog()
         self._context = _new_context(trust, self._keylog)
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._context.maximum_version = ssl.TLSVersion.TLSv1_2
+        _limit(self._context, _TLS12)
         self._other_contexts: dict[tuple[str, str], ssl.SSLContext] = {}
         self._switching = threading.Lock()
 
@@ -233,7 +233,7 @@ class OrdinaryEngine:
             tickets: send the session_ticket extension. It is empty, since no session of
                 this engine was made with a ticket (RFC 5077 3.2).
             versions: lowest and highest version to offer instead of TLS 1.2 alone, as EMQX
-                spells them; then nothing can be offered.
+                spells them. A session can be offered only when TLS 1.2 is one of them.
             heed_stop: False for what must be put in order even when the run was asked to
                 stop; then ``deadline_s`` should be short.
 
@@ -250,27 +250,34 @@ class OrdinaryEngine:
                 endpoint, started_at, Outcome.FAILED, error.failure.detail,
                 offered_id=offer.id if offer else b"", failure=error.failure))
         connect_ms = _ms_since(begun)
-        context = self._context if versions is None else self._context_for(versions)
         try:
-            talk = _Conversation(self._tls(context, endpoint, offer, tickets=tickets), wire,
-                                 endpoint, offer)
+            tls = self._tls(endpoint, offer, tickets=tickets, versions=versions)
+            talk = _Conversation(tls, wire, endpoint, offer)
             return self._handshake(talk, deadline,
                                    {"started_at": started_at, "connect_ms": connect_ms})
         except BaseException:
             wire.close()
             raise
 
-    def _tls(self, context: ssl.SSLContext, endpoint: Endpoint, offer: Session | None, *,
-             tickets: bool) -> _Tls:
-        # OpenSSL copies a context's options into each new connection, and Python ties a session
-        # to its context: so the one context is switched for the moment of making it.
+    def _tls(self, endpoint: Endpoint, offer: Session | None, *, tickets: bool,
+             versions: tuple[str, str] | None) -> _Tls:
+        context = self._context
+        if versions is not None and offer is None:
+            context = self._context_for(versions)
+        # OpenSSL copies a context's options and versions into each new connection, and Python
+        # ties a session to its context: so the one context is switched for the moment of making
+        # it.
         with self._switching:
             if tickets:
                 context.options &= ~ssl.OP_NO_TICKET
+            if versions is not None and offer is not None:
+                _limit(context, versions)
             try:
                 return _Tls(context, endpoint, offer)
             finally:
                 context.options |= ssl.OP_NO_TICKET
+                if context is self._context:
+                    _limit(context, _TLS12)
 
     def _context_for(self, versions: tuple[str, str]) -> ssl.SSLContext:
         with self._switching:
@@ -278,8 +285,7 @@ class OrdinaryEngine:
                 context = _new_context(self._trust, self._keylog)
                 # OpenSSL's default security level has no signature algorithms for TLS 1.0 and 1.1.
                 context.set_ciphers("DEFAULT:@SECLEVEL=0")
-                context.minimum_version, context.maximum_version = (
-                    _TLS_VERSIONS[version] for version in versions)
+                _limit(context, versions)
                 self._other_contexts[versions] = context
             return self._other_contexts[versions]
 
@@ -342,6 +348,12 @@ class OrdinaryEngine:
             session = _session(handshake, talk.tls, secret)
         talk.wire.stage = "mqtt"
         return Attempt(handshake, Stream(talk), session)
+
+
+def _limit(context: ssl.SSLContext, versions: tuple[str, str]) -> None:
+    """Let new connections offer these versions: the lowest and the highest."""
+    context.minimum_version, context.maximum_version = (
+        _TLS_VERSIONS[version] for version in versions)
 
 
 def _new_context(trust: Trust, keylog: KeyLog) -> ssl.SSLContext:
