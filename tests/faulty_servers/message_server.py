@@ -43,13 +43,14 @@ FAULTS = frozenset((
     # Offers that must be declined.
     "accepts_long_id", "echoes_long_id", "closes_on_long_id", "hangs_on_long_id",
     "forgets_after_long_id", "resumes_with_unoffered_suite", "falls_back_to_unoffered_suite",
-    "breaks_when_not_preferred", "resumes_across_sni", "server_name_when_resumed",
+    "closes_without_suite", "breaks_when_not_preferred", "resumes_across_sni",
+    "server_name_when_resumed",
     # Alerts that must end a session.
     "resumes_after_alert", "stays_after_alert", "resumes_after_wrong_finished",
     "accepts_wrong_finished"))
 VARIANTS = frozenset((
     "alerts_otherwise_on_long_id", "one_suite", "alerts_without_suite", "ignores_sni",
-    "refuses_other_name"))
+    "refuses_other_name", "resumes_only_named", "knows_localhost_alone"))
 """Other ways to be right."""
 SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
 OTHER_SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
@@ -136,6 +137,8 @@ class _Connection:
 
     def serve(self) -> None:
         self._hear_hello()
+        if self._has("knows_localhost_alone") and self._name not in (b"", b"localhost"):
+            self._alert(AlertDescription.unrecognized_name)
         offered = bytes(self._hello.session_id)
         secret = self._server.find(offered)
         if secret is not None and self._may_resume(offered):
@@ -189,6 +192,8 @@ class _Connection:
         """Judge what RFC 5246 7.4.1.2 and RFC 6066 3 ask of the hello that offers a session."""
         suite = self._server.suites.get(session_id, SUITE)
         if suite not in self._hello.cipher_suites:
+            if self._has("closes_without_suite"):
+                raise _HangUpError
             if self._has("alerts_without_suite"):
                 self._alert(AlertDescription.illegal_parameter)
             if not self._has("resumes_with_unoffered_suite"):
@@ -202,16 +207,19 @@ class _Connection:
                 self._alert(AlertDescription.unrecognized_name)
             if not self._has("resumes_across_sni") and not self._has("ignores_sni"):
                 return False
+        if not self._name and self._has("resumes_only_named"):
+            return False
         self._suite = suite
         return True
 
     def _choose_suite(self) -> None:
+        if self._hello.session_id and self._has("falls_back_to_unoffered_suite"):
+            return
         for suite in (SUITE,) if self._has("one_suite") else (SUITE, OTHER_SUITE):
             if suite in self._hello.cipher_suites:
                 self._suite = suite
                 return
-        if not self._has("falls_back_to_unoffered_suite"):
-            self._alert(AlertDescription.handshake_failure)
+        self._alert(AlertDescription.handshake_failure)
 
     def _forget(self) -> None:
         """Invalidate the session of this connection (RFC 5246 7.2.2)."""
