@@ -170,6 +170,10 @@ class Handshake:
     ticket_issued: bool = False
     extended_master_secret: bool = False
     secure_renegotiation: bool = False
+    server_name: str | None = None
+    """The name in our server_name extension (RFC 6066 3); None without the extension."""
+    sni_acknowledged: bool = False
+    """The ServerHello carries server_name: the target made use of the name."""
     messages: tuple[Message, ...] = ()
     alerts: tuple[Alert, ...] = ()
     bytes_in: int = 0
@@ -204,6 +208,8 @@ class Handshake:
             "ticket_issued": self.ticket_issued,
             "extended_master_secret": self.extended_master_secret,
             "secure_renegotiation": self.secure_renegotiation,
+            "server_name": self.server_name,
+            "sni_acknowledged": self.sni_acknowledged,
             "messages": [message.as_dict() for message in self.messages],
             "alerts": [alert.as_dict() for alert in self.alerts],
             "bytes_in": self.bytes_in,

@@ -230,8 +230,11 @@ class Bench:
         """Return when the rate limit allows one more handshake with the node."""
         self._paces[node].wait(self.stop)
 
-    def speak(self, node: str, handshake: Handshake, connection: _Connection) -> Contact:
+    def speak(self, node: str, handshake: Handshake, connection: _Connection, *,
+              disconnect: bool = True) -> Contact:
         """Speak MQTT on a connection that a check made itself, close it and count it.
+
+        Without ``disconnect`` it is closed right after CONNACK.
 
         Raises:
             Interrupted: the run was asked to stop.
@@ -239,7 +242,8 @@ class Bench:
         version = self.mqtt_version(node)
         connack = None
         try:
-            result, connack = self._speak_mqtt(connection, node, version, None)
+            result, connack = self._speak_mqtt(connection, node, version, None,
+                                               disconnect=disconnect)
         except mqtt.UnsupportedVersionError as error:
             result = MqttResult(version, error.cause, str(error))
         finally:
@@ -260,7 +264,7 @@ class Bench:
         return contact
 
     def _speak_mqtt(self, stream: mqtt.ByteStream, node: str, version: str,
-                    together: threading.Barrier | None,
+                    together: threading.Barrier | None, *, disconnect: bool = True,
                     ) -> tuple[MqttResult, mqtt.Connack | None]:
         deadline = Deadline(self.settings.deadline_s, self.stop)
         begun = time.monotonic()
@@ -281,7 +285,8 @@ class Bench:
         connect_ms = round((time.monotonic() - begun) * 1000, 3)
         _wait_for_all(together, self.settings.deadline_s)
         try:
-            mqtt.disconnect(stream, deadline)
+            if disconnect:
+                mqtt.disconnect(stream, deadline)
         except WireError as error:
             return MqttResult(version, "mqtt_closed", error.failure.detail), connack
         return MqttResult(version, "", "CONNACK accepted", connect_ms), connack

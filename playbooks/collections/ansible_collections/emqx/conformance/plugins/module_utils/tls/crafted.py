@@ -66,6 +66,7 @@ from .transcript import (
     CHANGE_CIPHER_SPEC,
     EXT_EXTENDED_MASTER_SECRET,
     EXT_RENEGOTIATION_INFO,
+    EXT_SERVER_NAME,
     EXT_SUPPORTED_VERSIONS,
     HANDSHAKE,
     SCSV_RENEGOTIATION,
@@ -177,6 +178,8 @@ class Hello:
     """Bytes of the message in each TLS record (RFC 5246 6.2.1); None: all in one."""
     segment_size: int | None = None
     """Bytes in each TCP segment; None: all in one."""
+    server_name: str | None = None
+    """The name to send (RFC 6066 3); None: the endpoint's, unless that is an address."""
 
 
 class StopAfter(enum.Enum):
@@ -196,6 +199,10 @@ class Conduct:
     """In an abbreviated handshake: the secret that our Finished is made and sent with."""
     then_send: bytes = b""
     """Application data for a target that says nothing to such a Finished."""
+    finish_wrongly: bool = False
+    """Our Finished, encrypted as it should be, holds wrong verify_data (RFC 5246 7.4.9)."""
+    also_speaks: tuple[str, ...] = ()
+    """Suites that the client goes on with although its hello did not offer them."""
 
 
 HONEST = Conduct()
@@ -279,6 +286,15 @@ class _Pipe:
         self.transcript.feed("server", data)
         self._buffer += data
 
+    def wait_for_end(self, deadline: Deadline) -> bool:
+        """Read on until the target closes; tell whether it did. What it still says is not kept."""
+        try:
+            while self.wire.receive(deadline):
+                pass
+        except WireError as error:
+            return error.failure.cause != "timeout"
+        return True
+
 
 class _Records:
     """Messages of one connection, encrypted or not."""
@@ -361,20 +377,31 @@ class CraftedStream:
         """Say close_notify and close."""
         self._end(0, AlertLevel.warning)
 
-    def abort(self, description: int) -> None:
-        """Raise a fatal alert of this number (RFC 5246 7.2) and close."""
-        self._end(description, AlertLevel.fatal)
+    def abort(self, description: int, *, deadline_s: float = _LAST_WORDS_S) -> bool:
+        """Raise a fatal alert of this number (RFC 5246 7.2), and close after the target has.
 
-    def _end(self, description: int, level: int) -> None:
+        Return whether the target closed within ``deadline_s`` seconds, which is how it can be
+        told that it has heard the alert.
+
+        Raises:
+            Interrupted: the run was asked to stop.
+        """
+        return self._end(description, AlertLevel.fatal, wait_s=deadline_s)
+
+    def _end(self, description: int, level: int, *, wait_s: float = 0.0) -> bool:
         if self._closed:
-            return
+            return False
         self._closed = True
         pipe = self._records.pipe
+        stop = pipe.deadline.stop
         pipe.deadline = Deadline(_LAST_WORDS_S)
         try:
             with contextlib.suppress(WireError):
                 self._records.send(AlertMessage().create(description, level))
                 pipe.flush()
+                if wait_s:
+                    pipe.wire.end_sending()
+            return bool(wait_s) and pipe.wait_for_end(Deadline(wait_s, stop))
         finally:
             pipe.wire.close()
 
@@ -522,12 +549,12 @@ class _Talk:
         self._hear_finished(secret)
         self._same_secret = True
         self.session = self._offer
-        if self._conduct.finish_with is None:
-            self._say_finished(secret)
-            return
-        self._derive(self._conduct.finish_with)
-        self._say_finished(self._conduct.finish_with)
-        self._hear_judgement()
+        if self._conduct.finish_with is not None:
+            secret = self._conduct.finish_with
+            self._derive(secret)
+        self._say_finished(secret)
+        if self._conduct.finish_with is not None or self._conduct.finish_wrongly:
+            self._hear_judgement()
 
     def _hear_judgement(self) -> NoReturn:
         """Hear what the target says to a Finished that it must refuse."""
@@ -542,8 +569,14 @@ class _Talk:
             pipe.deadline = whole
             self.records.send(ApplicationData().create(bytearray(self._conduct.then_send)))
         pipe.deadline = whole
-        kind, _ = self.records.receive()
-        what = "application data" if kind == APPLICATION_DATA else f"content of type {kind}"
+        try:
+            kind, _ = self.records.receive()
+        except _AlertError:
+            # What it does to the session has been done once the target has closed.
+            pipe.wait_for_end(Deadline(min(whole.left(), _LAST_WORDS_S), whole.stop))
+            raise
+        what = {APPLICATION_DATA: "application data", CHANGE_CIPHER_SPEC: "its ChangeCipherSpec",
+                }.get(kind, f"content of type {kind}")
         raise _EndError("accepted", f"the target answered with {what}")
 
     def _server_flight(self, kind: int, body: bytes) -> dict[int, bytes]:
@@ -577,6 +610,8 @@ class _Talk:
             self._break_off()
         self._derive(secret)
         self._say_finished(secret)
+        if self._conduct.finish_wrongly:
+            self._hear_judgement()
         kind, _ = self.records.receive()
         if kind != CHANGE_CIPHER_SPEC:
             raise _EndError("unexpected_message", f"the target sent content of type {kind} "
@@ -660,9 +695,8 @@ class _Talk:
             # RFC 5246 7.4.1.4.1: not for versions before.
             extensions.append(SignatureAlgorithmsExtension().create(
                 [*[divmod(GREASE_SIGNATURE, 256)] * reserved, *_ECDSA, *_RSA]))
-        name = self.endpoint.server_name
-        # RFC 6066 3: no literal addresses.
-        if hello.send_server_name and not name.replace(".", "").isdigit() and ":" not in name:
+        name = hello.server_name or self.endpoint.server_name
+        if hello.send_server_name and is_host_name(name):
             extensions.append(SNIExtension().create(bytearray(name.encode("idna"))))
         if hello.extended_master_secret:
             extensions.append(_extension(EXT_EXTENDED_MASTER_SECRET, b""))
@@ -682,7 +716,8 @@ class _Talk:
         if tuple(server.server_version) != self._version:
             number = server.server_version[0] << 8 | server.server_version[1]
             raise _EndError("other_version", f"the target chose {version_name(number)}")
-        if server.cipher_suite not in [SUITES[suite] for suite in self._hello.suites]:
+        spoken = (*self._hello.suites, *self._conduct.also_speaks)
+        if server.cipher_suite not in [SUITES[suite] for suite in spoken]:
             raise _EndError("unoffered_suite", "the target chose the cipher suite "
                             f"0x{server.cipher_suite:04x}, which was not offered")
         # RFC 8701 3.1, RFC 5246 7.4.1.4: an answer to what nobody knows is no answer.
@@ -709,8 +744,10 @@ class _Talk:
     def _say_finished(self, secret: MasterSecret) -> None:
         self.records.send(ChangeCipherSpec().create())
         self.records.layer.changeWriteState()
-        self._say(Finished(self._version).create(
-            bytearray(self._verify_data(secret, b"client finished"))))
+        verify_data = bytearray(self._verify_data(secret, b"client finished"))
+        if self._conduct.finish_wrongly:
+            verify_data[-1] ^= 1
+        self._say(Finished(self._version).create(verify_data))
 
     def _hear_finished(self, secret: MasterSecret) -> None:
         kind, body = self.records.receive()
@@ -751,12 +788,19 @@ class _Talk:
             ticket_issued=transcript.server_sent("NewSessionTicket"),
             extended_master_secret=EXT_EXTENDED_MASTER_SECRET in extensions,
             secure_renegotiation=EXT_RENEGOTIATION_INFO in extensions,
+            server_name=client.server_name if client else None,
+            sni_acknowledged=EXT_SERVER_NAME in extensions,
             messages=tuple(transcript.messages), alerts=(*transcript.alerts, *alerts),
             bytes_in=transcript.bytes_in, bytes_out=transcript.bytes_out, failure=failure, **seen)
 
 
 def _extension(kind: int, body: bytes) -> Any:
     return TLSExtension(extType=kind).create(kind, bytearray(body))
+
+
+def is_host_name(name: str) -> bool:
+    """Tell whether a server name may be sent (RFC 6066 3: no literal addresses)."""
+    return not name.replace(".", "").isdigit() and ":" not in name
 
 
 def _parser(message: bytes) -> Any:

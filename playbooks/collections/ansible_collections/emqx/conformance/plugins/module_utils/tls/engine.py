@@ -19,6 +19,7 @@ from .transcript import (
     ALERT_DESCRIPTIONS,
     EXT_EXTENDED_MASTER_SECRET,
     EXT_RENEGOTIATION_INFO,
+    EXT_SERVER_NAME,
     Transcript,
     TranscriptError,
 )
@@ -341,6 +342,8 @@ class OrdinaryEngine:
             ticket_issued=transcript.server_sent("NewSessionTicket"),
             extended_master_secret=EXT_EXTENDED_MASTER_SECRET in server.extensions,
             secure_renegotiation=EXT_RENEGOTIATION_INFO in server.extensions,
+            server_name=client.server_name,
+            sni_acknowledged=EXT_SERVER_NAME in server.extensions,
             messages=tuple(transcript.messages), alerts=tuple(transcript.alerts),
             failure=failure, **seen)
         session = None
@@ -449,6 +452,8 @@ def _failed(talk: _Conversation, failure: Failure, seen: dict[str, Any]) -> Hand
         client_random=client.random if client else b"",
         server_random=server.random if server else b"",
         secure_renegotiation=server is not None and EXT_RENEGOTIATION_INFO in server.extensions,
+        server_name=client.server_name if client else None,
+        sni_acknowledged=server is not None and EXT_SERVER_NAME in server.extensions,
         messages=tuple(transcript.messages), alerts=alerts, failure=failure, **seen)
 
 
