@@ -8,6 +8,7 @@ import contextlib
 import secrets
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,11 @@ FAULTS = frozenset((
     "alerts_on_unknown_id", "compares_first_half", "forgets_after_near_miss",
     "accepts_wrong_secret", "closes_when_resuming", "closes_on_wrong_secret",
     "hangs_on_wrong_secret", "keeps_hello", "keeps_unfinished",
-    "no_renegotiation_info_when_resumed", "warns_on_unknown_id"))
+    "no_renegotiation_info_when_resumed", "warns_on_unknown_id",
+    "repeats_ids", "counts_ids", "short_ids", "half_constant_ids",
+    "compresses",
+    "short_lifetime", "never_expires", "resuming_prolongs", "small_cache", "never_evicts",
+    "evicts_at_random"))
 SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
 TLS12 = (3, 3)
 CONNACK = b"\x20\x03\x00\x00\x00"
@@ -48,14 +53,52 @@ class _HangUpError(Exception):
     """Close this connection."""
 
 
+class SessionCache(dict[bytes, bytes]):
+    """Master secrets by session ID; the oldest goes first, unless there is a fault."""
+
+    def __init__(self, faults: set[str], lifetime_s: float | None, most: int | None) -> None:
+        super().__init__()
+        self._faults, self._lifetime_s, self._most = faults, lifetime_s, most
+        if lifetime_s is not None and "short_lifetime" in faults:
+            self._lifetime_s = lifetime_s / 2
+        if most is not None and "small_cache" in faults:
+            self._most = most // 2
+        self._born: dict[bytes, float] = {}
+        self._lock = threading.Lock()
+
+    def __setitem__(self, session_id: bytes, secret: bytes) -> None:
+        with self._lock:
+            super().__setitem__(session_id, secret)
+            self._born[session_id] = time.monotonic()
+            while self._most is not None and len(self) > self._most and (
+                    "never_evicts" not in self._faults):
+                place = secrets.randbelow(self._most) if "evicts_at_random" in self._faults else 0
+                del self[list(self)[place]]
+
+    def find(self, session_id: bytes) -> bytes | None:
+        """Return the master secret of a session that is not too old."""
+        with self._lock:
+            secret = self.get(session_id)
+            if secret is None or self._lifetime_s is None or "never_expires" in self._faults:
+                return secret
+            if time.monotonic() - self._born[session_id] >= self._lifetime_s:
+                return None
+            if "resuming_prolongs" in self._faults:
+                self._born[session_id] = time.monotonic()
+            return secret
+
+
 class MessageServer:
     """Listens on a free loopback port until :meth:`stop`."""
 
-    def __init__(self, cert_file: Path, key_file: Path, *faults: str) -> None:
+    def __init__(self, cert_file: Path, key_file: Path, *faults: str,
+                 lifetime_s: float | None = None, cache_max: int | None = None) -> None:
+        """Sessions live for ``lifetime_s``, and the newest ``cache_max`` are kept."""
         assert set(faults) <= FAULTS
         self.faults = set(faults)
-        self.cache: dict[bytes, bytes] = {}
+        self.cache = SessionCache(self.faults, lifetime_s, cache_max)
         """Master secrets by session ID."""
+        self._issued = 0
         self.chain = X509CertChain()
         self.chain.parsePemList(cert_file.read_text())
         self.key = parsePEMKey(key_file.read_text(), private=True)
@@ -83,10 +126,23 @@ class MessageServer:
             for known, secret in self.cache.items():
                 if session_id and known[:16] == session_id[:16]:
                     return secret
-        found = self.cache.get(session_id)
+        found = self.cache.find(session_id)
         if found is None and session_id and "forgets_after_near_miss" in self.faults:
             self.cache.clear()
         return found
+
+    def new_id(self) -> bytes:
+        """Return the ID of a new session."""
+        self._issued += 1
+        if "counts_ids" in self.faults:
+            return self._issued.to_bytes(32, "big")
+        if "short_ids" in self.faults:
+            return secrets.token_bytes(8)
+        if "half_constant_ids" in self.faults:
+            return bytes(20) + secrets.token_bytes(12)
+        if "repeats_ids" in self.faults and self._issued % 100 == 0:
+            return bytes(range(32))
+        return secrets.token_bytes(32)
 
     def stop(self) -> None:
         """Stop listening."""
@@ -139,7 +195,7 @@ class _Connection:
                 self._layer.sendMessageBlocking(ApplicationData().create(bytearray(CONNACK)))
 
     def _exchange_keys(self) -> None:
-        session_id = secrets.token_bytes(32)
+        session_id = self._server.new_id()
         self._say_hello(session_id, renegotiation_info=True)
         self._say(Certificate(CertificateType.x509, TLS12).create(self._server.chain))
         keys = ECDHE_RSAKeyExchange(SUITE, self._hello, self._answer, self._server.key,
@@ -202,6 +258,8 @@ class _Connection:
         self._answer = ServerHello().create(
             TLS12, bytearray(secrets.token_bytes(32)), bytearray(session_id), SUITE,
             extensions=extensions)
+        if self._has("compresses") and 1 in self._hello.compression_methods:
+            self._answer.compression_method = 1
         self._say(self._answer)
 
     def _derive(self, secret: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -94,6 +95,17 @@ class _How:
     tickets: bool = False
     versions: tuple[str, str] | None = None
     together: threading.Barrier | None = None
+    listed: bool = True
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Handshakes that are counted and not listed."""
+
+    handshakes: Counter[str] = field(default_factory=Counter)
+    """By node."""
+    sessions: Counter[str] = field(default_factory=Counter)
+    """By node: full ones."""
 
 
 class _Connection(mqtt.ByteStream, Protocol):
@@ -121,7 +133,9 @@ class Bench:
         self.connacks: dict[str, mqtt.Connack] = {}
         """By node: the first CONNACK, in which a target may name itself."""
         self.handshakes: list[Handshake] = []
-        """Every handshake of the run, in the order in which they ended."""
+        """The run's handshakes, in the order in which they ended."""
+        self.unlisted = Tally()
+        """Those of checks that make more than anybody could read: never their evidence."""
         self.cells: dict[tuple[str, str], Handshake] = {}
         """The matrix: what offering issuer's session to redeemer came to."""
         self.on_handshake: Callable[[int], None] = lambda _: None
@@ -165,11 +179,12 @@ class Bench:
 
     def contact(self, node: str, offer: Session | None = None, *, tickets: bool = False,
                 versions: tuple[str, str] | None = None,
-                together: threading.Barrier | None = None) -> Contact:
+                together: threading.Barrier | None = None, listed: bool = True) -> Contact:
         """Connect to a node, offer a session or none, and speak MQTT.
 
         ``tickets`` and ``versions`` are those of :meth:`OrdinaryEngine.connect`. With
         ``together`` the connection stays open until all parties of the barrier have one.
+        ``listed`` is :meth:`heard`'s.
 
         With ``mqtt_version`` auto, the first contact with a node that refuses MQTT 5 costs
         it a second connection.
@@ -177,7 +192,7 @@ class Bench:
         Raises:
             Interrupted: the run was asked to stop.
         """
-        how = _How(tickets, versions, together)
+        how = _How(tickets, versions, together, listed)
         try:
             return self._contact(node, offer, self.mqtt_version(node), how)
         except mqtt.UnsupportedVersionError:
@@ -198,19 +213,20 @@ class Bench:
             self.nodes[node], offer=offer, deadline_s=self.settings.deadline_s,
             tickets=how.tickets, versions=how.versions)
         if attempt.stream is None:
-            return self.heard(node, Contact(attempt.handshake))
+            return self.heard(node, Contact(attempt.handshake), listed=how.listed)
         seen = replace(attempt.handshake, crowded=how.together is not None)
         try:
             result, connack = self._speak_mqtt(attempt.stream, node, version, how.together)
         except mqtt.UnsupportedVersionError as error:
             # This handshake happened too, even though another one takes its place.
             result = MqttResult(version, error.cause, str(error))
-            self.heard(node, Contact(replace(seen, mqtt=result)))
+            self.heard(node, Contact(replace(seen, mqtt=result)), listed=how.listed)
             raise
         finally:
             attempt.stream.close()
         return self.heard(
-            node, Contact(replace(seen, mqtt=result), attempt.session, connack))
+            node, Contact(replace(seen, mqtt=result), attempt.session, connack),
+            listed=how.listed)
 
     def open(self, node: str, offer: Session, *, heed_stop: bool = True,
              deadline_s: float | None = None) -> Attempt:
@@ -246,15 +262,23 @@ class Bench:
             connection.close()
         return self.heard(node, Contact(replace(handshake, mqtt=result), connack=connack))
 
-    def heard(self, node: str, contact: Contact) -> Contact:
-        """Count a connection that has ended, and return it."""
+    def heard(self, node: str, contact: Contact, *, listed: bool = True) -> Contact:
+        """Count a connection that has ended, and return it.
+
+        ``listed`` is False for one of very many, which is evidence of nothing by itself: then
+        it is only counted, and takes no memory.
+        """
+        handshake = contact.handshake
         with self._lock:
-            self.handshakes.append(contact.handshake)
+            if listed:
+                self.handshakes.append(handshake)
             if contact.connack is not None:
                 self.connacks.setdefault(node, contact.connack)
-            failure = contact.handshake.failure
+            failure = handshake.failure
             if failure is None or failure.stage != "connect":
                 self._connected += 1
+                self.unlisted.handshakes[node] += not listed
+            self.unlisted.sessions[node] += not listed and handshake.outcome is Outcome.FULL
             count = self._connected
         self.on_handshake(count)
         return contact

@@ -6,9 +6,9 @@ node, or an ordered pair of nodes (issuer, redeemer).
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from ..model import Handshake
 
@@ -118,6 +118,8 @@ class Verdict:
     message: str
     """One plain sentence."""
     handshakes: tuple[Handshake, ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What was measured, in figures, as JSON; empty where the sentence says it all."""
 
 
 Measure = Callable[["Bench", Subject], Verdict]

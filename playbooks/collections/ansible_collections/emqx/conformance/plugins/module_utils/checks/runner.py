@@ -6,7 +6,7 @@ import datetime
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..tls.wire import Interrupted
 from .bench import Bench
@@ -139,14 +139,13 @@ class Runner:
 
     def _found(self, check: Check, subject: Subject, verdict: Verdict) -> None:
         if verdict.status is Status.FAILED and check.level is Level.SHOULD:
-            verdict = Verdict(Status.WARNED, verdict.reason, verdict.message, verdict.handshakes)
+            verdict = replace(verdict, status=Status.WARNED)
         finding = Finding(check, subject, verdict)
         if verdict.status is Status.FAILED:
             today = datetime.datetime.now(datetime.timezone.utc).date()
             for waiver in self._waivers:
                 if waiver.covers(check, finding.subject_name, today):
-                    known = Verdict(Status.KNOWN, verdict.reason, verdict.message,
-                                    verdict.handshakes)
+                    known = replace(verdict, status=Status.KNOWN)
                     finding = Finding(check, subject, known,
                                       f"waived until {waiver.expires}: {waiver.why}")
                     break

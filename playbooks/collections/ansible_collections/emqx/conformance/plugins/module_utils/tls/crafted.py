@@ -149,6 +149,8 @@ class Hello:
     """OpenSSL's names."""
     version: tuple[int, int] = _TLS12
     send_server_name: bool = True
+    compression: tuple[int, ...] = (0,)
+    """Compression methods (RFC 3749 2); one that is chosen other than 0 ends the handshake."""
     extensions: tuple[tuple[int, bytes], ...] = ()
     """Further ones: type and body."""
 
@@ -586,10 +588,12 @@ class _Talk:
             extensions.append(SNIExtension().create(bytearray(name.encode("idna"))))
         extensions += [TLSExtension(extType=kind).create(kind, bytearray(body))
                        for kind, body in hello.extensions]
-        return ClientHello().create(
+        message = ClientHello().create(
             hello.version, bytearray(secrets.token_bytes(32)), bytearray(hello.session_id),
             [*(SUITES[suite] for suite in hello.suites), SCSV_RENEGOTIATION],
             extensions=extensions)
+        message.compression_methods = list(hello.compression)
+        return message
 
     def _server_hello(self) -> Any:
         kind, body = self.records.receive()
@@ -603,6 +607,9 @@ class _Talk:
         if server.cipher_suite not in [SUITES[suite] for suite in self._hello.suites]:
             raise _EndError("unoffered_suite", "the target chose the cipher suite "
                             f"0x{server.cipher_suite:04x}, which was not offered")
+        if server.compression_method:
+            raise _EndError("compressed", "the target chose the compression method "
+                                          f"{server.compression_method}")
         self.records.layer.version = _TLS12
         return server
 
@@ -656,6 +663,7 @@ class _Talk:
             self.endpoint, outcome=outcome, why=why, offered_id=self._hello.session_id,
             server_id=server.session_id if server else b"",
             version=server.version if server else None, cipher=cipher,
+            compression=server.compression[0] if server else None,
             client_random=client.random if client else b"",
             server_random=server.random if server else b"", library_reused=self._abbreviated,
             wire_abbreviated=abbreviated, same_master_secret=self._same_secret,
