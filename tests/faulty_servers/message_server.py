@@ -42,8 +42,7 @@ FAULTS = frozenset((
     "no_renegotiation_info_when_resumed", "warns_on_unknown_id",
     "repeats_ids", "counts_ids", "short_ids", "half_constant_ids",
     "compresses",
-    "short_lifetime", "never_expires", "resuming_prolongs", "small_cache", "never_evicts",
-    "evicts_at_random"))
+    "short_lifetime", "never_expires", "resuming_prolongs", "small_cache", "never_evicts"))
 SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
 TLS12 = (3, 3)
 CONNACK = b"\x20\x03\x00\x00\x00"
@@ -58,11 +57,11 @@ class SessionCache(dict[bytes, bytes]):
 
     def __init__(self, faults: set[str], lifetime_s: float | None, most: int | None) -> None:
         super().__init__()
-        self._faults, self._lifetime_s, self._most = faults, lifetime_s, most
+        self._faults, self.lifetime_s, self.most = faults, lifetime_s, most
         if lifetime_s is not None and "short_lifetime" in faults:
-            self._lifetime_s = lifetime_s / 2
+            self.lifetime_s = lifetime_s / 2
         if most is not None and "small_cache" in faults:
-            self._most = most // 2
+            self.most = most // 2
         self._born: dict[bytes, float] = {}
         self._lock = threading.Lock()
 
@@ -70,18 +69,17 @@ class SessionCache(dict[bytes, bytes]):
         with self._lock:
             super().__setitem__(session_id, secret)
             self._born[session_id] = time.monotonic()
-            while self._most is not None and len(self) > self._most and (
+            while self.most is not None and len(self) > self.most and (
                     "never_evicts" not in self._faults):
-                place = secrets.randbelow(self._most) if "evicts_at_random" in self._faults else 0
-                del self[list(self)[place]]
+                del self[next(iter(self))]
 
     def find(self, session_id: bytes) -> bytes | None:
         """Return the master secret of a session that is not too old."""
         with self._lock:
             secret = self.get(session_id)
-            if secret is None or self._lifetime_s is None or "never_expires" in self._faults:
+            if secret is None or self.lifetime_s is None or "never_expires" in self._faults:
                 return secret
-            if time.monotonic() - self._born[session_id] >= self._lifetime_s:
+            if time.monotonic() - self._born[session_id] >= self.lifetime_s:
                 return None
             if "resuming_prolongs" in self._faults:
                 self._born[session_id] = time.monotonic()
@@ -98,7 +96,7 @@ class MessageServer:
         self.faults = set(faults)
         self.cache = SessionCache(self.faults, lifetime_s, cache_max)
         """Master secrets by session ID."""
-        self._issued = 0
+        self.issued = 0
         self.chain = X509CertChain()
         self.chain.parsePemList(cert_file.read_text())
         self.key = parsePEMKey(key_file.read_text(), private=True)
@@ -133,14 +131,14 @@ class MessageServer:
 
     def new_id(self) -> bytes:
         """Return the ID of a new session."""
-        self._issued += 1
+        self.issued += 1
         if "counts_ids" in self.faults:
-            return self._issued.to_bytes(32, "big")
+            return self.issued.to_bytes(32, "big")
         if "short_ids" in self.faults:
             return secrets.token_bytes(8)
         if "half_constant_ids" in self.faults:
             return bytes(20) + secrets.token_bytes(12)
-        if "repeats_ids" in self.faults and self._issued % 100 == 0:
+        if "repeats_ids" in self.faults and self.issued % 100 == 0:
             return bytes(range(32))
         return secrets.token_bytes(32)
 

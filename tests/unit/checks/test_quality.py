@@ -152,7 +152,7 @@ def test_a_node_that_is_gone_is_an_error(
     real = server.new_id
 
     def stops_after_some() -> bytes:
-        if len(seen := [*range(server._issued)]) == 5:
+        if len(seen := [*range(server.issued)]) == 5:
             server.stop()
         return real() if len(seen) <= 5 else b""
 

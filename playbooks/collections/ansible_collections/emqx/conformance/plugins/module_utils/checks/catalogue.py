@@ -1,7 +1,7 @@
 """The catalogue: every family's checks, in the order in which they run."""
 from __future__ import annotations
 
-from . import core, core_mqtt, life, negative, quality
+from . import core, core_mqtt, life, life_cache, negative, quality
 from .registry import Registry
 
 
@@ -13,4 +13,5 @@ def catalogue() -> Registry:
     negative.register(registry)
     quality.register(registry)
     life.register(registry)
+    life_cache.register(registry)
     return registry

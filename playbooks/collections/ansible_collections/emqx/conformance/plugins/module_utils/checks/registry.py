@@ -153,6 +153,9 @@ class Check:
     alone: bool = False
     """Whether its subjects are measured one after another, since each disturbs the cluster."""
 
+    fills_cache: bool = False
+    """Whether its point is to fill the cache, so that no share of it is kept for the rest."""
+
     @property
     def family(self) -> str:
         """``CORE`` of ``CORE-01``."""

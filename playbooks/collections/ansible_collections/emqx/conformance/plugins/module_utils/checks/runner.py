@@ -12,7 +12,7 @@ from ..tls.wire import Interrupted
 from .bench import Bench
 from .plan import Plan, PlannedCheck
 from .registry import Check, Finding, Level, Need, Status, Subject, Verdict
-from .verdicts import error, skipped
+from .verdicts import error, skipped, trouble
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,11 @@ class Runner:
         if self._bench.stop.is_set():
             raise Interrupted
         try:
+            lost = self._bench.renew_old(subject)
+            if lost is not None:
+                return trouble(lost) or error(
+                    "no_session_id", f"{lost.handshake.endpoint} issued no session ID when its "
+                    "session had grown old", lost.handshake)
             return check.measure(self._bench, subject)
         except Interrupted:
             raise

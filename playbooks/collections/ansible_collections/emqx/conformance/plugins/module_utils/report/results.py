@@ -243,6 +243,7 @@ def _budget(record: RunRecord, handshakes: tuple[Handshake, ...]) -> dict[str, A
         "session_limit": record.plan.session_limit,
         "nodes": {name: {"handshakes_announced": record.plan.handshakes[name],
                          "handshakes_done": done[name],
+                         "renewals": record.bench.renewals[name],
                          "sessions_announced": record.plan.sessions[name],
                          "sessions_made": full[name]} for name in record.bench.nodes},
     }
