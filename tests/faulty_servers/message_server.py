@@ -89,8 +89,7 @@ FAULTS = frozenset((
     # session IDs and what is spoken
     "repeats_ids", "counts_ids", "short_ids", "half_constant_ids",
     "compresses",
-    "short_lifetime", "never_expires", "resuming_prolongs", "small_cache", "never_evicts",
-    "evicts_at_random"))
+    "short_lifetime", "never_expires", "resuming_prolongs", "small_cache", "never_evicts"))
 VARIANTS = frozenset((
     "alerts_otherwise_on_long_id", "one_suite", "alerts_without_suite", "ignores_sni",
     "refuses_other_name", "resumes_only_named", "knows_localhost_alone"))
@@ -123,11 +122,11 @@ class SessionCache(dict[bytes, bytes]):
 
     def __init__(self, faults: set[str], lifetime_s: float | None, most: int | None) -> None:
         super().__init__()
-        self._faults, self._lifetime_s, self._most = faults, lifetime_s, most
+        self._faults, self.lifetime_s, self.most = faults, lifetime_s, most
         if lifetime_s is not None and "short_lifetime" in faults:
-            self._lifetime_s = lifetime_s / 2
+            self.lifetime_s = lifetime_s / 2
         if most is not None and "small_cache" in faults:
-            self._most = most // 2
+            self.most = most // 2
         self._born: dict[bytes, float] = {}
         self._lock = threading.Lock()
 
@@ -135,18 +134,17 @@ class SessionCache(dict[bytes, bytes]):
         with self._lock:
             super().__setitem__(session_id, secret)
             self._born[session_id] = time.monotonic()
-            while self._most is not None and len(self) > self._most and (
+            while self.most is not None and len(self) > self.most and (
                     "never_evicts" not in self._faults):
-                place = secrets.randbelow(self._most) if "evicts_at_random" in self._faults else 0
-                del self[list(self)[place]]
+                del self[next(iter(self))]
 
     def find(self, session_id: bytes) -> bytes | None:
         """Return the master secret of a session that is not too old."""
         with self._lock:
             secret = self.get(session_id)
-            if secret is None or self._lifetime_s is None or "never_expires" in self._faults:
+            if secret is None or self.lifetime_s is None or "never_expires" in self._faults:
                 return secret
-            if time.monotonic() - self._born[session_id] >= self._lifetime_s:
+            if time.monotonic() - self._born[session_id] >= self.lifetime_s:
                 return None
             if "resuming_prolongs" in self._faults:
                 self._born[session_id] = time.monotonic()
@@ -165,7 +163,7 @@ class MessageServer:
         """Master secrets by session ID."""
         self.made: dict[bytes, Made] = {}
         """By session ID."""
-        self._issued = 0
+        self.issued = 0
         self.clients = Clients(waits_for_close=True)
         """What it knows of its MQTT clients."""
         self.other_clients = Clients(waits_for_close=True)
@@ -249,12 +247,12 @@ class MessageServer:
 
     def new_id(self) -> bytes:
         """Return the ID of a new session."""
-        self._issued += 1
+        self.issued += 1
         if "counts_ids" in self.faults:
-            return self._issued.to_bytes(32, "big")
+            return self.issued.to_bytes(32, "big")
         if "half_constant_ids" in self.faults:
             return bytes(20) + secrets.token_bytes(12)
-        if "repeats_ids" in self.faults and self._issued % 100 == 0:
+        if "repeats_ids" in self.faults and self.issued % 100 == 0:
             return bytes(range(32))
         return secrets.token_bytes(next(
             (length for fault, length in ID_LENGTHS.items() if fault in self.faults), 32))

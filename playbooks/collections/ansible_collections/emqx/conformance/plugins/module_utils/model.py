@@ -156,6 +156,8 @@ class Handshake:
     """Negotiated protocol version as EMQX spells it (``tlsv1.2``)."""
     cipher: str | None = None
     """OpenSSL's name of the cipher suite."""
+    compression: int | None = None
+    """Number of the chosen compression method (RFC 3749 2): 0 is none at all."""
     peer_address: str | None = None
     client_random: bytes = b""
     server_random: bytes = b""
@@ -199,6 +201,7 @@ class Handshake:
             "server_id": self.server_id.hex(),
             "version": self.version,
             "cipher": self.cipher,
+            "compression": self.compression,
             "witnesses": {
                 "library_reused": self.library_reused,
                 "wire_abbreviated": self.wire_abbreviated,

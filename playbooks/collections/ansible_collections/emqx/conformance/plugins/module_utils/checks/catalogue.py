@@ -1,7 +1,16 @@
 """The catalogue: every family's checks, in the order in which they run."""
 from __future__ import annotations
 
-from . import core, core_mqtt, life, negative, negative_hello, negative_offers
+from . import (
+    core,
+    core_mqtt,
+    life,
+    life_cache,
+    negative,
+    negative_hello,
+    negative_offers,
+    quality,
+)
 from .registry import Registry
 
 
@@ -13,5 +22,7 @@ def catalogue() -> Registry:
     negative.register(registry)
     negative_hello.register(registry)
     negative_offers.register(registry)
+    quality.register(registry)
     life.register(registry)
+    life_cache.register(registry)
     return registry

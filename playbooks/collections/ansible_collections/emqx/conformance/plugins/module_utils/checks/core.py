@@ -119,6 +119,12 @@ def other_node_as_expected(bench: Bench, subject: Subject) -> Verdict:
 def still_resumes_at_home(bench: Bench, subject: Subject) -> Verdict:
     """CORE-04: being declined elsewhere has not cost the session its home."""
     issuer, redeemer = subject
+    session, there = bench.sessions[issuer], bench.cells.get((issuer, redeemer))
+    if there is not None and there.offered_id != session.id:
+        # Renewed since CORE-03: this one has not been away yet.
+        bench.announced_too_few(redeemer)
+        if verdict := trouble(bench.contact(redeemer, session)):
+            return verdict
     contact = bench.offer(issuer, issuer)
     if verdict := trouble(contact):
         return verdict

@@ -6,13 +6,13 @@ import datetime
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..tls.wire import Interrupted
 from .bench import Bench
 from .plan import Plan, PlannedCheck
 from .registry import Check, Finding, Level, Need, Status, Subject, Verdict
-from .verdicts import error, skipped
+from .verdicts import error, skipped, trouble
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,11 @@ class Runner:
         if self._bench.stop.is_set():
             raise Interrupted
         try:
+            lost = self._bench.renew_old(subject)
+            if lost is not None:
+                return trouble(lost) or error(
+                    "no_session_id", f"{lost.handshake.endpoint} issued no session ID when its "
+                    "session had grown old", lost.handshake)
             return check.measure(self._bench, subject)
         except Interrupted:
             raise
@@ -139,14 +144,13 @@ class Runner:
 
     def _found(self, check: Check, subject: Subject, verdict: Verdict) -> None:
         if verdict.status is Status.FAILED and check.level is Level.SHOULD:
-            verdict = Verdict(Status.WARNED, verdict.reason, verdict.message, verdict.handshakes)
+            verdict = replace(verdict, status=Status.WARNED)
         finding = Finding(check, subject, verdict)
         if verdict.status is Status.FAILED:
             today = datetime.datetime.now(datetime.timezone.utc).date()
             for waiver in self._waivers:
                 if waiver.covers(check, finding.subject_name, today):
-                    known = Verdict(Status.KNOWN, verdict.reason, verdict.message,
-                                    verdict.handshakes)
+                    known = replace(verdict, status=Status.KNOWN)
                     finding = Finding(check, subject, known,
                                       f"waived until {waiver.expires}: {waiver.why}")
                     break

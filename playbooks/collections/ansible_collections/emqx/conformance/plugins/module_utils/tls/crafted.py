@@ -167,6 +167,8 @@ class Hello:
     version: tuple[int, int] = _TLS12
     """The one that is spoken, at most TLS 1.2; a target that chooses another is not followed."""
     send_server_name: bool = True
+    compression: tuple[int, ...] = (0,)
+    """Compression methods (RFC 3749 2); one that is chosen other than 0 ends the handshake."""
     extensions: tuple[tuple[int, bytes], ...] = ()
     """Further ones: type and body."""
     extended_master_secret: bool = True
@@ -680,11 +682,13 @@ class _Talk:
 
     def _client_hello(self) -> Any:
         hello, reserved = self._hello, self._hello.grease
-        return ClientHello().create(
+        message = ClientHello().create(
             hello.version, bytearray(secrets.token_bytes(32)), bytearray(hello.session_id),
             [*[GREASE_SUITE] * reserved, *(SUITES[suite] for suite in hello.suites),
              SCSV_RENEGOTIATION],
             extensions=self._extensions())
+        message.compression_methods = list(hello.compression)
+        return message
 
     def _extensions(self) -> list[Any]:
         hello, reserved = self._hello, self._hello.grease
@@ -720,6 +724,9 @@ class _Talk:
         if server.cipher_suite not in [SUITES[suite] for suite in spoken]:
             raise _EndError("unoffered_suite", "the target chose the cipher suite "
                             f"0x{server.cipher_suite:04x}, which was not offered")
+        if server.compression_method:
+            raise _EndError("compressed", "the target chose the compression method "
+                                          f"{server.compression_method}")
         # RFC 8701 3.1, RFC 5246 7.4.1.4: an answer to what nobody knows is no answer.
         for extension in server.extensions or ():
             if extension.extType in _NOBODY_KNOWS:
@@ -781,6 +788,7 @@ class _Talk:
             self.endpoint, outcome=outcome, why=why, offered_id=self._hello.session_id,
             server_id=server.session_id if server else b"",
             version=server.version if server else None, cipher=cipher,
+            compression=server.compression[0] if server else None,
             client_random=client.random if client else b"",
             server_random=server.random if server else b"", library_reused=self._abbreviated,
             wire_abbreviated=abbreviated, same_master_secret=self._same_secret,

@@ -336,7 +336,8 @@ class OrdinaryEngine:
         handshake = Handshake(
             talk.endpoint, outcome=outcome, why=why, offered_id=client.session_id,
             server_id=server.session_id, version=server.version,
-            cipher=cipher[0] if cipher else None, client_random=client.random,
+            cipher=cipher[0] if cipher else None, compression=server.compression[0],
+            client_random=client.random,
             server_random=server.random, library_reused=reused, wire_abbreviated=abbreviated,
             same_master_secret=same, ticket_offered=client.ticket_length,
             ticket_issued=transcript.server_sent("NewSessionTicket"),
@@ -449,6 +450,7 @@ def _failed(talk: _Conversation, failure: Failure, seen: dict[str, Any]) -> Hand
         offered_id=client.session_id if client else (offer.id if offer else b""),
         server_id=server.session_id if server else b"",
         version=server.version if server else None, cipher=_cipher_name(talk),
+        compression=server.compression[0] if server else None,
         client_random=client.random if client else b"",
         server_random=server.random if server else b"",
         secure_renegotiation=server is not None and EXT_RENEGOTIATION_INFO in server.extensions,

@@ -71,6 +71,8 @@ class Hello:
     """Bytes in the session_ticket extension (RFC 5077 3.2); None without the extension."""
     server_name: str | None = None
     """Of a ClientHello: the host name it asks for (RFC 6066 3); None without one."""
+    compression: tuple[int, ...] = ()
+    """All methods that were offered, or the one that was chosen (RFC 3749 2); 0 is none."""
 
 
 class _Cursor:
@@ -136,10 +138,10 @@ def parse_hello(body: bytes, *, client: bool) -> Hello:
         raise TranscriptError(f"{what} has a session_id of {len(session_id)} bytes, over 32")
     if client:
         suites = _numbers(cursor.vector(2), "cipher_suites")
-        cursor.vector(1)
+        compression = tuple(cursor.vector(1))
     else:
         suites = (cursor.number(2),)
-        cursor.take(1)
+        compression = (cursor.number(1),)
     extensions: list[int] = []
     ticket_length: int | None = None
     server_name: str | None = None
@@ -156,7 +158,7 @@ def parse_hello(body: bytes, *, client: bool) -> Hello:
             if kind == EXT_SUPPORTED_VERSIONS and not client and len(data) == 2:
                 version = int.from_bytes(data, "big")
     return Hello(version_name(version), random, session_id, suites, tuple(extensions),
-                 ticket_length, server_name)
+                 ticket_length, server_name, compression)
 
 
 class _Direction:
