@@ -14,6 +14,7 @@ from tlslite.errors import BaseTLSException
 from tlslite.messages import Message
 
 from tests.faulty_servers import message_server
+from tests.support.mqtt_broker import HangUpError
 
 LINGER_0 = b"\1\0\0\0\0\0\0\0"
 """struct linger: closing resets the connection."""
@@ -147,7 +148,7 @@ class TurnsHostile(message_server.MessageServer):
         super().__init__(cert_file, key_file)
 
     def _serve(self, connection: socket.socket) -> None:
-        ends = OSError, BaseTLSException, message_server._HangUpError
+        ends = OSError, BaseTLSException, HangUpError
         with contextlib.suppress(*ends), connection:
             connection.settimeout(5)
             _Hostile(self, connection).serve()
@@ -160,10 +161,9 @@ class _Hostile(message_server._Connection):
         if told.after_connect:
             self._layer.recvMessageBlocking()
         if told.raw:
-            while True:
-                self._socket.sendall(told.raw)
-                if not told.forever:
-                    return
+            while self._socket.send(told.raw) and told.forever:
+                pass
+            return
         while True:
             for _ in self._layer.sendRecord(Message(told.kind, bytearray(told.fragment))):
                 pass

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tests.support.openssl_broker import Broker
 
@@ -21,8 +21,8 @@ FAULTS = frozenset((
     "no_suback", "no_puback", "no_pingresp", "drops_publish", "changes_payload", "grants_qos_0",
     "acl_subscribe", "acl_publish", "acl_disconnect", "closes_on_subscribe", "closes_on_publish",
     "resets_on_publish", "breaks_protocol", "sends_nonsense", "floods", "never_present",
-    "always_present", "loses_messages", "keeps_after_clean_start", "hangs_up_on_deletion",
-    "expiry_0", "closes_on_v5", "answers_once"))
+    "always_present", "always_present_even_clean", "loses_messages", "keeps_after_clean_start",
+    "hangs_up_on_deletion", "expiry_0", "closes_on_v5", "answers_once"))
 
 
 @dataclass
@@ -43,15 +43,28 @@ class _Connect:
     password: str | None
 
 
-class _HangUpError(Exception):
+class HangUpError(Exception):
     """Close this connection."""
 
 
-class MqttBroker(Broker):
-    """Listens on a free loopback port until :meth:`stop`."""
+class Connection(Protocol):
+    """What packets go over: an :class:`ssl.SSLSocket`, or what behaves like one."""
 
-    def __init__(self, cert_file: Path, key_file: Path, *, password: str | None = None,
-                 waits_for_close: bool = False, **options: Any) -> None:
+    def settimeout(self, value: float, /) -> None:
+        """For :meth:`recv`, in seconds."""
+
+    def recv(self, buflen: int, /) -> bytes:
+        """Return what was received, empty at the end. Raises TimeoutError."""
+
+    def sendall(self, data: bytes, /) -> None:
+        """Send all of it."""
+
+
+class Clients:
+    """What a node knows of its MQTT clients, whatever their connections are made of."""
+
+    def __init__(self, *, connack: bytes | None = None, speaks_v5: bool = True,
+                 password: str | None = None, waits_for_close: bool = False) -> None:
         """``waits_for_close``: after DISCONNECT it is the client who closes."""
         self.faults: set[str] = set()
         self.sessions: dict[str, _Session] = {}
@@ -62,21 +75,14 @@ class MqttBroker(Broker):
         self.conversations: list[list[int]] = []
         """By connection, in order: the types of its packets."""
         self.waits_for_close = waits_for_close
+        self.answer = connack
+        """The CONNACK a test asked for, byte by byte."""
+        self.speaks_v5 = speaks_v5
+        """Whether MQTT 5 is spoken."""
+        self.node_name = ""
+        """What the node calls itself in an MQTT 5 CONNACK."""
         self._password = password
         self._lock = threading.RLock()
-        self._fixed_connack = "connack" in options
-        super().__init__(cert_file, key_file, **options)
-
-    def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError, _HangUpError), connection:
-            connection.settimeout(5)
-            with self._context_for_one().wrap_socket(connection, server_side=True) as tls:
-                self.handshakes += 1
-                try:
-                    _Client(self, tls).serve()
-                finally:
-                    tls.settimeout(5)
-                    tls.unwrap()
 
     # -- What clients ask of the broker ------------------------------------------------------------
 
@@ -107,26 +113,39 @@ class MqttBroker(Broker):
                         session.connected or "loses_messages" not in self.faults):
                     session.waiting.append((topic, payload))
 
-    @property
-    def answer(self) -> bytes | None:
-        """The CONNACK a test asked for, byte by byte."""
-        return self._connack if self._fixed_connack else None
-
-    @property
-    def speaks_v5(self) -> bool:
-        """Whether MQTT 5 is spoken."""
-        return self._speaks_v5
-
     def knows(self, wanted: _Connect) -> bool:
         """Tell whether the password is right."""
         return self._password is None or (wanted.username, wanted.password) == (
             "probe", self._password)
 
 
-class _Client:
+class MqttBroker(Clients, Broker):
+    """Listens on a free loopback port until :meth:`stop`."""
+
+    def __init__(self, cert_file: Path, key_file: Path, *, password: str | None = None,
+                 waits_for_close: bool = False, connack: bytes | None = None,
+                 speaks_v5: bool = True, **options: Any) -> None:
+        """See :class:`Clients` and :class:`Broker`."""
+        Clients.__init__(self, connack=connack, speaks_v5=speaks_v5, password=password,
+                         waits_for_close=waits_for_close)
+        Broker.__init__(self, cert_file, key_file, **options)
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError, HangUpError), connection:
+            connection.settimeout(5)
+            with self._context_for_one().wrap_socket(connection, server_side=True) as tls:
+                self.handshakes += 1
+                try:
+                    MqttClient(self, tls).serve()
+                finally:
+                    tls.settimeout(5)
+                    tls.unwrap()
+
+
+class MqttClient:
     """One connection."""
 
-    def __init__(self, broker: MqttBroker, tls: ssl.SSLSocket) -> None:
+    def __init__(self, broker: Clients, tls: Connection) -> None:
         self._broker, self._tls = broker, tls
         self._buffer = b""
         self._level = 4
@@ -139,6 +158,7 @@ class _Client:
         return fault in self._broker.faults
 
     def serve(self) -> None:
+        """Answer the client until it leaves. Raises HangUpError or OSError."""
         kind, body = self._packet()
         if kind >> 4 != 1:
             return
@@ -160,10 +180,10 @@ class _Client:
     def _refusal(self, wanted: _Connect) -> bytes | None:
         if (self._has("no_connect") or (self._has("closes_on_v5") and wanted.level == 5)
                 or (self._has("answers_once") and self._broker.client_ids)):
-            raise _HangUpError
+            raise HangUpError
         if self._has("hangs_up_on_deletion") and wanted.clean and (
                 wanted.client_id in self._broker.sessions):
-            raise _HangUpError
+            raise HangUpError
         code = None
         if (wanted.level == 5 and not self._broker.speaks_v5) or self._has("refuses_version"):
             return b"\x20\x02\x00\x01"
@@ -176,8 +196,9 @@ class _Client:
     def _accept(self, wanted: _Connect, *, present: bool) -> None:
         if self._has("no_connack"):
             time.sleep(1)
-            raise _HangUpError
-        if self._has("always_present") and not wanted.clean:
+            raise HangUpError
+        if self._has("always_present_even_clean") or (
+                self._has("always_present") and not wanted.clean):
             present = True
         if self._has("never_present"):
             present = False
@@ -190,6 +211,8 @@ class _Client:
             properties += b"\x11\x00\x00\x00\x00"
         if self._has("assigns_client_id"):
             properties += b"\x12" + _string("somebody-else")
+        if self._broker.node_name:
+            properties += b"\x26" + _string("node") + _string(self._broker.node_name)
         body = bytes((present, 0, len(properties))) + properties
         self._tls.sendall(self._broker.answer or b"\x20" + bytes((len(body),)) + body)
 
@@ -203,7 +226,7 @@ class _Client:
             except TimeoutError:
                 continue
             if not data:
-                raise _HangUpError
+                raise HangUpError
             self._buffer += data
         self._heard.append(found[0] >> 4)
         return found
@@ -248,7 +271,7 @@ class _Client:
             self._tls.settimeout(5)
             while self._broker.waits_for_close and self._tls.recv(4096):
                 pass
-            raise _HangUpError
+            raise HangUpError
 
     def _subscribe(self, body: bytes) -> None:
         at = 3 + body[2] if self._level == 5 else 2
@@ -256,7 +279,7 @@ class _Client:
         self._broker.topics_seen.append(topic)
         granted = 0 if self._has("grants_qos_0") else 1
         if self._has("closes_on_subscribe"):
-            raise _HangUpError
+            raise HangUpError
         if self._has("sends_nonsense"):
             self._tls.sendall(b"\x30\xff\xff\xff\xff\xff")
         if self._has("breaks_protocol"):
@@ -277,14 +300,15 @@ class _Client:
         identifier = body[at:at + 2]
         payload = body[at + 2 + (1 + body[at + 2] if self._level == 5 else 0):]
         if self._has("closes_on_publish"):
-            raise _HangUpError
+            raise HangUpError
         if self._has("resets_on_publish"):
+            assert isinstance(self._tls, ssl.SSLSocket)
             self._tls.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             socket.socket(fileno=self._tls.detach()).close()
-            raise _HangUpError
+            raise HangUpError
         if self._has("acl_disconnect"):
             self._tls.sendall(b"\xe0\x02\x87\x00" if self._level == 5 else b"")
-            raise _HangUpError
+            raise HangUpError
         if self._has("acl_publish") and self._level == 5:
             self._send(0x40, identifier + b"\x87")
             return

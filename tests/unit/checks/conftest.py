@@ -26,7 +26,7 @@ def run(certificate: tuple[Path, Path], tmp_path: Path) -> Callable[..., dict[st
             "nodes": [{"name": f"n{number}", "host": "127.0.0.1", "port": port,
                        "server_name": "localhost"} for number, port in enumerate(ports, 1)],
             "driver": "external", "ca": str(certificate[0]), "client_cert": None,
-            "client_key": None, "cache_scope": "node", "session_cache_max": 1000,
+            "client_key": None, "cache_scope": "node", "session_cache_max": None,
             "rate_limit": None, "timeout": 2.0,
             "tls_versions": ["tlsv1.2"], "mqtt_version": "auto", "mqtt_username": None,
             "mqtt_password": None, "mqtt_client_id_prefix": "x-", "mqtt_topic": "x",

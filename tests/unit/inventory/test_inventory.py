@@ -80,6 +80,15 @@ def test_external_nodes_are_treated_gently_and_nothing_is_rendered() -> None:
     assert (settings["release"], settings["tls_versions"], result["rendering"]) == (None, [], {})
 
 
+def test_what_external_nodes_remember_is_what_somebody_declares_or_nothing() -> None:
+    remembered = ("session_lifetime", "session_cache_max")
+    settings = checked({"emqx_driver": "external"})["settings"]
+    assert [settings[name] for name in remembered] == [None, None]
+    settings = checked({"emqx_driver": "external", "emqx_session_lifetime": 300,
+                        "emqx_session_cache_max": 1000})["settings"]
+    assert [settings[name] for name in remembered] == [300, 1000]
+
+
 def test_listeners_of_external_nodes_have_no_effect_and_that_is_said() -> None:
     result = checked({"emqx_driver": "external", "emqx_listeners": {"ssl": {}}})
     assert result["listener_warnings"] == [

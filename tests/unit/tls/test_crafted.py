@@ -32,6 +32,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.faulty_servers.message_server import MessageServer
 from tests.support.mqtt_broker import MqttBroker
 from tests.support.openssl_cli import Identity, make_identity
 
@@ -138,10 +139,11 @@ def test_a_fatal_alert_of_ours_is_heard_by_the_target(certificate: tuple[Path, P
     assert attempt.stream is not None
     assert attempt.session is not None
     assert remembers(broker, 1)
-    attempt.stream.abort(80)
-    attempt.stream.close()  # in vain, and harmless
-    # OpenSSL forgets such a session (RFC 5246 7.2.2) once it has read the alert.
-    assert remembers(broker, 0)
+    assert attempt.stream.abort(80)
+    # OpenSSL forgets such a session (RFC 5246 7.2.2) when it reads the alert, before it closes.
+    assert broker.context.session_stats()["number"] == 0
+    assert not attempt.stream.abort(80)  # in vain, and harmless
+    attempt.stream.close()
     again = CLIENT.connect(at(broker.port), Hello(session_id=attempt.session.id),
                            offer=attempt.session)
     assert again.handshake.outcome is Outcome.FULL
@@ -150,14 +152,78 @@ def test_a_fatal_alert_of_ours_is_heard_by_the_target(certificate: tuple[Path, P
     broker.stop()
 
 
-def test_the_offered_hello_is_what_is_on_the_wire(brokers: Callable[..., MqttBroker]) -> None:
-    attempt = CLIENT.connect(at(brokers().port), Hello(
-        session_id=b"\x07", send_server_name=False, extensions=((35, b""),)))
-    assert attempt.handshake.offered_id == b"\x07"
-    assert attempt.handshake.ticket_offered == 0
-    assert attempt.handshake.outcome is Outcome.FULL
+def test_a_target_that_ignores_our_fatal_alert_is_not_waited_for_long(
+        rsa: Identity) -> None:
+    server = MessageServer(rsa.certificate, rsa.key, "stays_after_alert")
+    attempt = CLIENT.connect(at(server.port), Hello())
+    assert attempt.stream is not None
+    begun = time.monotonic()
+    assert not attempt.stream.abort(80, deadline_s=0.2)
+    assert time.monotonic() - begun < 2
+    server.stop()
+
+
+def test_wrong_verify_data_is_refused_by_openssl_in_full_handshakes_and_resumed_ones(
+        brokers: Callable[..., MqttBroker]) -> None:
+    broker = brokers()
+    first = CLIENT.connect(at(broker.port), Hello())
+    assert first.stream is not None
+    assert first.session is not None
+    first.stream.close()
+    for hello, offer in ((Hello(), None), (Hello(session_id=first.session.id), first.session)):
+        attempt = CLIENT.connect(at(broker.port), hello, offer=offer,
+                                 conduct=Conduct(finish_wrongly=True))
+        assert attempt.stream is None
+        assert [(alert.raised_by, alert.description) for alert in attempt.handshake.alerts] == [
+            ("target", "decrypt_error")]
+        assert attempt.handshake.library_reused is (offer is not None)
+
+
+def test_a_suite_that_was_not_offered_is_spoken_only_on_request(rsa: Identity) -> None:
+    server = MessageServer(rsa.certificate, rsa.key, "resumes_with_unoffered_suite")
+    first = CLIENT.connect(at(server.port), Hello())
+    assert first.stream is not None
+    assert first.session is not None
+    first.stream.close()
+    hello = Hello(session_id=first.session.id, suites=("ECDHE-RSA-AES256-GCM-SHA384",))
+    refused = CLIENT.connect(at(server.port), hello, offer=first.session)
+    assert refused.handshake.failure is not None
+    assert refused.handshake.failure.cause == "unoffered_suite"
+    spoken = CLIENT.connect(at(server.port), hello, offer=first.session,
+                            conduct=Conduct(also_speaks=(first.session.cipher,)))
+    assert spoken.handshake.outcome is Outcome.RESUMED
+    assert spoken.stream is not None
+    spoken.stream.close()
+    server.stop()
+
+
+@pytest.mark.parametrize(("hello", "server_name", "asked"), [
+    (Hello(), "localhost", "localhost"),
+    (Hello(), "127.0.0.1", None),
+    (Hello(), "::1", None),
+    (Hello(server_name="a.example"), "127.0.0.1", "a.example"),
+    (Hello(server_name="a.example", send_server_name=False), "localhost", None),
+])
+def test_the_name_that_is_asked_for_and_its_acknowledgement_are_evidence(
+        rsa: Identity, hello: Hello, server_name: str, asked: str | None) -> None:
+    server = MessageServer(rsa.certificate, rsa.key)
+    attempt = CLIENT.connect(Endpoint("n1", "127.0.0.1", server.port, server_name), hello)
     assert attempt.stream is not None
     attempt.stream.close()
+    assert attempt.handshake.server_name == asked
+    assert attempt.handshake.sni_acknowledged is (asked is not None)
+    server.stop()
+
+
+def test_the_offered_hello_is_what_is_on_the_wire(brokers: Callable[..., MqttBroker]) -> None:
+    attempt = CLIENT.connect(at(brokers().port), Hello(
+        session_id=b"\x07" * 33, send_server_name=False, extensions=((35, b""),)))
+    # More than 32 bytes are ours to send (RFC 5246 7.4.1.2), and OpenSSL's to refuse.
+    assert attempt.handshake.offered_id == b"\x07" * 33
+    assert attempt.handshake.ticket_offered == 0
+    assert attempt.handshake.server_name is None
+    assert [(alert.raised_by, alert.description) for alert in attempt.handshake.alerts] == [
+        ("target", "decode_error")]
 
 
 def test_no_secret_shows_anywhere(brokers: Callable[..., MqttBroker]) -> None:

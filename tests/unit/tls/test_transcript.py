@@ -81,6 +81,35 @@ def test_supported_versions_of_the_server_hello_is_the_negotiated_version() -> N
     assert parsed.extensions == (43,)
 
 
+def test_our_own_hello_is_read_as_it_is_also_when_its_session_id_is_too_long() -> None:
+    transcript = Transcript()
+    transcript.feed("client", record(22, client_hello(bytes(33))))
+    assert transcript.client_hello is not None
+    assert transcript.client_hello.session_id == bytes(33)
+
+
+def test_a_client_hello_that_the_server_sends_is_none_of_ours() -> None:
+    transcript = Transcript()
+    transcript.feed("server", record(22, client_hello(bytes(33))))
+    transcript.feed("client", record(22, server_hello(bytes(33))))
+    assert transcript.client_hello is transcript.server_hello is None
+    assert names(transcript) == [("server", "ClientHello"), ("client", "ServerHello")]
+
+
+@pytest.mark.parametrize(("data", "name"), [
+    (b"\x00\x0e\x00\x00\x0bexample.com", "example.com"),
+    (b"\x00\x11\x07\x00\x00\x00\x00\x0bexample.com", "example.com"),  # behind another type
+    (b"\x00\x04\x00\x00\x01\xe9", "\\xe9"),
+    (b"\x00\x00", None), (b"", None), (b"\x00\x0e\x00\x00\xffexample.com", None),
+])
+def test_the_server_name_that_we_ask_for_is_read(data: bytes, name: str | None) -> None:
+    hello = client_hello(ID, extension(0, data) + extension(35, b""))
+    parsed = t.parse_hello(hello[4:], client=True)
+    assert (parsed.server_name, parsed.extensions) == (name, (0, 35))
+    acknowledged = t.parse_hello(server_hello(ID, extension(0, b""))[4:], client=False)
+    assert (acknowledged.server_name, acknowledged.extensions) == (None, (0,))
+
+
 @pytest.mark.parametrize(("sender", "raised_by"), [("server", "target"), ("client", "client")])
 def test_an_alert_names_who_raised_it(sender: str, raised_by: str) -> None:
     transcript = Transcript()

@@ -173,6 +173,11 @@ class _Values:
         """Return the value that all nodes agree on."""
         return self.of(self.members[0], name)
 
+    def is_set(self, name: str) -> bool:
+        """Tell whether the inventory says anything of a variable."""
+        return any(self.inventory.variables.get(host, {}).get(name) is not None
+                   for host in self.members)
+
     def where(self, name: str, hosts: Iterable[str] | None = None) -> str:
         """Say where a variable was set."""
         setters = [host for host in hosts or self.members
@@ -250,6 +255,11 @@ def _settings(values: _Values) -> dict[str, Any]:
             settings["ca"] = _absolute(root, settings["ca"])
     settings["otp_releases"] = {
         host: declared for host in values.members if (declared := _declared_otp(values, host))}
+    if not own:
+        # What nobody has set nobody knows: these are no defaults of somebody else's nodes.
+        for name in ("session_lifetime", "session_cache_max"):
+            if not values.is_set(f"emqx_{name}"):
+                settings[name] = None
     settings["licensed"] = bool(values.shared("emqx_license"))
     return settings
 

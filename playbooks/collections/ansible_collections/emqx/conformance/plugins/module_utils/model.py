@@ -156,6 +156,8 @@ class Handshake:
     """Negotiated protocol version as EMQX spells it (``tlsv1.2``)."""
     cipher: str | None = None
     """OpenSSL's name of the cipher suite."""
+    compression: int | None = None
+    """Number of the chosen compression method (RFC 3749 2): 0 is none at all."""
     peer_address: str | None = None
     client_random: bytes = b""
     server_random: bytes = b""
@@ -170,6 +172,10 @@ class Handshake:
     ticket_issued: bool = False
     extended_master_secret: bool = False
     secure_renegotiation: bool = False
+    server_name: str | None = None
+    """The name in our server_name extension (RFC 6066 3); None without the extension."""
+    sni_acknowledged: bool = False
+    """The ServerHello carries server_name: the target made use of the name."""
     messages: tuple[Message, ...] = ()
     alerts: tuple[Alert, ...] = ()
     bytes_in: int = 0
@@ -195,6 +201,7 @@ class Handshake:
             "server_id": self.server_id.hex(),
             "version": self.version,
             "cipher": self.cipher,
+            "compression": self.compression,
             "witnesses": {
                 "library_reused": self.library_reused,
                 "wire_abbreviated": self.wire_abbreviated,
@@ -204,6 +211,8 @@ class Handshake:
             "ticket_issued": self.ticket_issued,
             "extended_master_secret": self.extended_master_secret,
             "secure_renegotiation": self.secure_renegotiation,
+            "server_name": self.server_name,
+            "sni_acknowledged": self.sni_acknowledged,
             "messages": [message.as_dict() for message in self.messages],
             "alerts": [alert.as_dict() for alert in self.alerts],
             "bytes_in": self.bytes_in,

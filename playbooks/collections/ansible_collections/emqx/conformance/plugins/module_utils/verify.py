@@ -72,7 +72,11 @@ def request(params: dict[str, Any]) -> Request:
                                     node.get("server_name") or node["host"])
              for node in params["nodes"]},
             Settings(
-                cache_scope=params["cache_scope"], session_cache_max=params["session_cache_max"],
+                cache_scope=params["cache_scope"],
+                session_cache_max=params["session_cache_max"] or Settings.session_cache_max,
+                cache_declared=params["session_cache_max"] is not None,
+                session_lifetime=params.get("session_lifetime"),
+                max_wait=params.get("max_wait", Settings.max_wait),
                 rate_limit=params["rate_limit"], deadline_s=params["timeout"],
                 tls_versions=tuple(params["tls_versions"]),
                 mqtt_version=params["mqtt_version"], mqtt_topic=params["mqtt_topic"],
@@ -192,8 +196,11 @@ def verify(wanted: Request, stop: threading.Event) -> tuple[dict[str, Any], Path
     caller = Caller(wanted.trust, wanted.target.settings.credentials, stop)
     driver = bench.driver = _driver(wanted, caller, stop)
     plan = plan_of(wanted)
-    told = ProgressFile(wanted.progress_file, sum(plan.handshakes.values()), "handshakes")
-    bench.on_handshake, bench.on_wait = told.update, told.wait_for
+    announced = sum(plan.handshakes.values())
+    told = ProgressFile(wanted.progress_file, announced, "handshakes")
+    bench.on_handshake = lambda count: told.update(
+        count, total=announced + sum(bench.renewals.values()))
+    bench.on_wait = told.wait_for
     record = RunRecord(bench, plan, wanted.target.driver, utc_now(), declared=wanted.declared)
 
     def otp_release(node: str) -> str | None:

@@ -50,9 +50,19 @@ options:
     choices: [node, cluster, none]
     default: node
   session_cache_max:
-    description: Sessions that a node remembers. The handshake budget is a share of it.
+    description:
+      - Sessions that a node is declared to remember. The handshake budget is a share of it.
+      - When it is not given, 1000 are assumed, and how many there are is not measured.
     type: int
-    default: 1000
+  session_lifetime:
+    description:
+      - Seconds for which a node is declared to remember a session. When it is not given, expiry is
+        not measured.
+    type: int
+  max_wait:
+    description: Seconds that a check may wait for a session to expire; it is skipped instead.
+    type: int
+    default: 30
   tls_versions:
     description:
       - TLS versions that the nodes are declared to speak, as EMQX spells them. When empty, the
@@ -194,7 +204,9 @@ ARGUMENT_SPEC = {
     "client_cert": {"type": "path"},
     "client_key": {"type": "path"},
     "cache_scope": {"type": "str", "choices": ["node", "cluster", "none"], "default": "node"},
-    "session_cache_max": {"type": "int", "default": 1000},
+    "session_cache_max": {"type": "int"},
+    "session_lifetime": {"type": "int"},
+    "max_wait": {"type": "int", "default": 30},
     "tls_versions": {"type": "list", "elements": "str", "default": [],
                      "choices": ["tlsv1", "tlsv1.1", "tlsv1.2", "tlsv1.3"]},
     "max_impact": {"type": "str", "choices": ["safe", "noisy", "disruptive"], "default": "safe"},

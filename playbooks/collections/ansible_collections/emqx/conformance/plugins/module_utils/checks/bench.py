@@ -4,7 +4,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -23,6 +24,12 @@ class Settings:
     """Where a session is expected to resume: ``node``, ``cluster`` or ``none``."""
     session_cache_max: int = 1000
     """Sessions a node remembers; the budget of every check is a share of it."""
+    cache_declared: bool = True
+    """Whether somebody said so, or it is only assumed."""
+    session_lifetime: float | None = None
+    """Seconds for which a node is declared to remember a session; None: undeclared."""
+    max_wait: float = 30
+    """Seconds that a check may wait for a session to expire."""
     rate_limit: float | None = None
     """Handshakes a second and node; None: unlimited."""
     deadline_s: float = 5.0
@@ -94,6 +101,17 @@ class _How:
     tickets: bool = False
     versions: tuple[str, str] | None = None
     together: threading.Barrier | None = None
+    listed: bool = True
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Handshakes that are counted and not listed."""
+
+    handshakes: Counter[str] = field(default_factory=Counter)
+    """By node."""
+    sessions: Counter[str] = field(default_factory=Counter)
+    """By node: full ones."""
 
 
 class _Connection(mqtt.ByteStream, Protocol):
@@ -118,10 +136,14 @@ class Bench:
         self.nodes, self.settings = target.nodes, target.settings
         self.sessions: dict[str, Session] = {}
         """By issuer: the session that CORE-01 established, or the one that took its place."""
+        self.renewals: Counter[str] = Counter()
+        """By node: handshakes that nobody announced, because a session had grown old."""
         self.connacks: dict[str, mqtt.Connack] = {}
         """By node: the first CONNACK, in which a target may name itself."""
         self.handshakes: list[Handshake] = []
-        """Every handshake of the run, in the order in which they ended."""
+        """The run's handshakes, in the order in which they ended."""
+        self.unlisted = Tally()
+        """Those of checks that make more than anybody could read: never their evidence."""
         self.cells: dict[tuple[str, str], Handshake] = {}
         """The matrix: what offering issuer's session to redeemer came to."""
         self.on_handshake: Callable[[int], None] = lambda _: None
@@ -136,6 +158,9 @@ class Bench:
         self._driver: Driver | DriverError = DriverError("there is no driver")
         self._connected = 0
         self._mqtt_versions: dict[str, str] = {}
+        self._established: dict[str, float] = {}
+        self._renewing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._waiting: list[str] = []
         self._paces = {name: _Pace(self.settings.rate_limit) for name in self.nodes}
         self._lock = threading.Lock()
 
@@ -156,20 +181,27 @@ class Bench:
 
     @contextlib.contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Let people know what takes its time meanwhile."""
-        self.on_wait(what)
+        """Let people know what takes its time meanwhile; of several at once, the latest."""
+        self._tell_waiting(what, begins=True)
         try:
             yield
         finally:
-            self.on_wait("")
+            self._tell_waiting(what, begins=False)
+
+    def _tell_waiting(self, what: str, *, begins: bool) -> None:
+        with self._lock:
+            (self._waiting.append if begins else self._waiting.remove)(what)
+            latest = self._waiting[-1] if self._waiting else ""
+        self.on_wait(latest)
 
     def contact(self, node: str, offer: Session | None = None, *, tickets: bool = False,
                 versions: tuple[str, str] | None = None,
-                together: threading.Barrier | None = None) -> Contact:
+                together: threading.Barrier | None = None, listed: bool = True) -> Contact:
         """Connect to a node, offer a session or none, and speak MQTT.
 
         ``tickets`` and ``versions`` are those of :meth:`OrdinaryEngine.connect`. With
         ``together`` the connection stays open until all parties of the barrier have one.
+        ``listed`` is :meth:`heard`'s, as long as nothing goes wrong.
 
         With ``mqtt_version`` auto, the first contact with a node that refuses MQTT 5 costs
         it a second connection.
@@ -177,7 +209,7 @@ class Bench:
         Raises:
             Interrupted: the run was asked to stop.
         """
-        how = _How(tickets, versions, together)
+        how = _How(tickets, versions, together, listed)
         try:
             return self._contact(node, offer, self.mqtt_version(node), how)
         except mqtt.UnsupportedVersionError:
@@ -210,7 +242,8 @@ class Bench:
         finally:
             attempt.stream.close()
         return self.heard(
-            node, Contact(replace(seen, mqtt=result), attempt.session, connack))
+            node, Contact(replace(seen, mqtt=result), attempt.session, connack),
+            listed=how.listed or bool(result.cause))
 
     def open(self, node: str, offer: Session, *, heed_stop: bool = True,
              deadline_s: float | None = None) -> Attempt:
@@ -230,8 +263,11 @@ class Bench:
         """Return when the rate limit allows one more handshake with the node."""
         self._paces[node].wait(self.stop)
 
-    def speak(self, node: str, handshake: Handshake, connection: _Connection) -> Contact:
+    def speak(self, node: str, handshake: Handshake, connection: _Connection, *,
+              disconnect: bool = True) -> Contact:
         """Speak MQTT on a connection that a check made itself, close it and count it.
+
+        Without ``disconnect`` it is closed right after CONNACK.
 
         Raises:
             Interrupted: the run was asked to stop.
@@ -239,28 +275,37 @@ class Bench:
         version = self.mqtt_version(node)
         connack = None
         try:
-            result, connack = self._speak_mqtt(connection, node, version, None)
+            result, connack = self._speak_mqtt(connection, node, version, None,
+                                               disconnect=disconnect)
         except mqtt.UnsupportedVersionError as error:
             result = MqttResult(version, error.cause, str(error))
         finally:
             connection.close()
         return self.heard(node, Contact(replace(handshake, mqtt=result), connack=connack))
 
-    def heard(self, node: str, contact: Contact) -> Contact:
-        """Count a connection that has ended, and return it."""
+    def heard(self, node: str, contact: Contact, *, listed: bool = True) -> Contact:
+        """Count a connection that has ended, and return it.
+
+        ``listed`` is False for one of very many, which is evidence of nothing by itself: then
+        it is only counted, and takes no memory.
+        """
+        handshake = contact.handshake
         with self._lock:
-            self.handshakes.append(contact.handshake)
+            if listed:
+                self.handshakes.append(handshake)
             if contact.connack is not None:
                 self.connacks.setdefault(node, contact.connack)
-            failure = contact.handshake.failure
+            failure = handshake.failure
             if failure is None or failure.stage != "connect":
                 self._connected += 1
+                self.unlisted.handshakes[node] += not listed
+            self.unlisted.sessions[node] += not listed and handshake.outcome is Outcome.FULL
             count = self._connected
         self.on_handshake(count)
         return contact
 
     def _speak_mqtt(self, stream: mqtt.ByteStream, node: str, version: str,
-                    together: threading.Barrier | None,
+                    together: threading.Barrier | None, *, disconnect: bool = True,
                     ) -> tuple[MqttResult, mqtt.Connack | None]:
         deadline = Deadline(self.settings.deadline_s, self.stop)
         begun = time.monotonic()
@@ -281,7 +326,8 @@ class Bench:
         connect_ms = round((time.monotonic() - begun) * 1000, 3)
         _wait_for_all(together, self.settings.deadline_s)
         try:
-            mqtt.disconnect(stream, deadline)
+            if disconnect:
+                mqtt.disconnect(stream, deadline)
         except WireError as error:
             return MqttResult(version, "mqtt_closed", error.failure.detail), connack
         return MqttResult(version, "", "CONNACK accepted", connect_ms), connack
@@ -296,7 +342,40 @@ class Bench:
     def remember(self, issuer: str, session: Session) -> None:
         """Let this be the issuer's session from now on."""
         with self._lock:
+            known = self.sessions.get(issuer)
+            if known is None or known.id != session.id:
+                self._established[issuer] = time.monotonic()
             self.sessions[issuer] = session
+
+    def renew_old(self, nodes: Iterable[str]) -> Contact | None:
+        """Replace remembered sessions that have lived half the time they are declared to have.
+
+        What a check then offers has not expired, as long as it takes less than the other half.
+        Returns the contact that should have brought a new session and did not, or None.
+
+        Raises:
+            Interrupted: the run was asked to stop.
+        """
+        lifetime = self.settings.session_lifetime
+        if lifetime is None:
+            return None
+        for node in dict.fromkeys(nodes):
+            with self._lock:
+                renewing = self._renewing[node]
+            with renewing:
+                if (node not in self.sessions
+                        or time.monotonic() - self._established[node] < lifetime / 2):
+                    continue
+                self.announced_too_few(node)
+                contact = self.fresh_session(node)
+                if contact.session is None:
+                    return contact
+        return None
+
+    def announced_too_few(self, node: str) -> None:
+        """Count one more handshake with a node than was announced."""
+        with self._lock:
+            self.renewals[node] += 1
 
     def forget(self, issuer: str) -> None:
         """Offer the issuer's session no more: the issuer has lost it."""

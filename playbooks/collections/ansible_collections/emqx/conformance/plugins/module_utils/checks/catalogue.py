@@ -1,7 +1,16 @@
 """The catalogue: every family's checks, in the order in which they run."""
 from __future__ import annotations
 
-from . import core, core_mqtt, life, negative
+from . import (
+    core,
+    core_mqtt,
+    life,
+    life_cache,
+    negative,
+    negative_hello,
+    negative_offers,
+    quality,
+)
 from .registry import Registry
 
 
@@ -11,5 +20,9 @@ def catalogue() -> Registry:
     core.register(registry)
     core_mqtt.register(registry)
     negative.register(registry)
+    negative_hello.register(registry)
+    negative_offers.register(registry)
+    quality.register(registry)
     life.register(registry)
+    life_cache.register(registry)
     return registry

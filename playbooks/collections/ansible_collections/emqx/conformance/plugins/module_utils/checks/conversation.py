@@ -1,18 +1,47 @@
 """Crafted conversations: what checks say with a client that no ordinary client is."""
 from __future__ import annotations
 
-from ..model import Handshake
+from dataclasses import replace
+
+from ..model import Alert, Handshake
+from ..tls.transcript import ALERT_DESCRIPTIONS
+from ..tls.wire import Deadline
 from .bench import Bench, Contact
 from .registry import Verdict
 from .verdicts import failed, trouble
 
 try:
-    from ..tls.crafted import HONEST, Conduct, CraftedClient, CraftedSession, Hello
+    from ..tls.crafted import (
+        HONEST,
+        Conduct,
+        CraftedClient,
+        CraftedSession,
+        CraftedStream,
+        Hello,
+    )
 except ImportError:
     CRAFTED = False
 else:
     CRAFTED = True
 """Whether tlslite-ng is installed where the probe runs."""
+
+
+class _EndsInAlert:
+    """A connection whose last word is a fatal alert."""
+
+    def __init__(self, stream: CraftedStream, description: int, deadline_s: float) -> None:
+        self._stream, self._description, self._deadline_s = stream, description, deadline_s
+        self.heard = False
+        """Whether the target has closed, having heard the alert."""
+
+    def send(self, data: bytes, deadline: Deadline) -> None:
+        self._stream.send(data, deadline)
+
+    def receive(self, deadline: Deadline) -> bytes:
+        return self._stream.receive(deadline)
+
+    def close(self) -> None:
+        self.heard = self._stream.abort(self._description, deadline_s=self._deadline_s)
 
 
 class Conversation:
@@ -43,6 +72,34 @@ class Conversation:
         self.handshakes.append(contact.handshake)
         return contact, attempt.session
 
+    def ends_in_alert(self, description: int) -> tuple[Contact, CraftedSession | None, bool]:
+        """Make a full handshake, and raise a fatal alert once CONNACK is there.
+
+        Return with it whether the target closed the connection in answer. Only then has it surely
+        heard the alert.
+        """
+        bench = self._bench
+        bench.wait_turn(self.name)
+        attempt = self._client.connect(bench.nodes[self.name], Hello(),
+                                       deadline_s=bench.settings.deadline_s)
+        heard = False
+        if attempt.stream is None:
+            contact = bench.heard(self.name, Contact(attempt.handshake))
+        else:
+            connection = _EndsInAlert(attempt.stream, description, bench.settings.deadline_s)
+            ours = Alert("client", "fatal", ALERT_DESCRIPTIONS[description])
+            contact = bench.speak(
+                self.name, replace(attempt.handshake, alerts=(*attempt.handshake.alerts, ours)),
+                connection, disconnect=False)
+            heard = connection.heard
+        self.handshakes.append(contact.handshake)
+        return contact, attempt.session, heard
+
+    def with_all(self, verdict: Verdict, when: str = "") -> Verdict:
+        """Return the verdict with all that was heard so far, and said when it came to that."""
+        message = f"{verdict.message} ({when})" if when else verdict.message
+        return replace(verdict, message=message, handshakes=tuple(self.handshakes))
+
     def flaw_in_fallback(self, session_id: bytes, what: str,
                          knowing: CraftedSession | None = None) -> Verdict | None:
         """Offer an ID that must quietly lead to a full handshake; return a failure, or None."""
@@ -51,8 +108,7 @@ class Conversation:
         if handshake.library_reused:
             return failed("resumed", f"{self.name} resumed {what}", *self.handshakes)
         if verdict := trouble(contact):
-            return Verdict(verdict.status, verdict.reason,
-                           f"{verdict.message} (when offered {what})", tuple(self.handshakes))
+            return self.with_all(verdict, f"when offered {what}")
         if handshake.alerts:
             alert = handshake.alerts[0]
             return failed("alert", f"{self.name} raised the {alert.level} alert "

@@ -4,7 +4,8 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 
-from ..model import Outcome, Session
+from ..model import Handshake, Outcome, Session
+from ..mqtt.client import Connack
 from .bench import Bench, Contact, Target
 from .preconditions import resuming
 from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Status, Subject, Verdict
@@ -41,15 +42,31 @@ def issues_session_id(bench: Bench, subject: Subject) -> Verdict:
     return passed(f"{node} issued a session ID of {length} bytes", handshake)
 
 
-def _flaw(contact: Contact, session: Session) -> tuple[str, str] | None:
-    """Return what is wrong with a resumed handshake that must keep its session's parameters."""
-    handshake = contact.handshake
-    if handshake.cipher != session.cipher:
-        return "other_cipher", (f"resumed with {handshake.cipher}, while the session was made "
-                                f"with {session.cipher}")
-    if handshake.server_random == session.server_random:
+def _wrong_cipher(node: str, handshake: Handshake, session: Session) -> Verdict | None:
+    # Looked at before all else: RFC 5246 7.4.1.3 has our own TLS library break off then.
+    if handshake.server_id != session.id or handshake.cipher in (None, session.cipher):
+        return None
+    return failed("other_cipher", f"{node} resumed with {handshake.cipher}, while the session was "
+                                  f"made with {session.cipher}", handshake)
+
+
+def _flaw(bench: Bench, node: str, contact: Contact, session: Session) -> tuple[str, str] | None:
+    """Return what is wrong with a resumed handshake, or with who is at its other end."""
+    if contact.handshake.server_random == session.server_random:
         return "random_reused", "answered the resumption with the random of the first handshake"
+    before, now = _told_name(bench.connacks.get(node)), _told_name(contact.connack)
+    # Nodes that share sessions, as declared, may be behind one address.
+    if before != now and bench.settings.cache_scope == "node":
+        return "other_identity", (f"named itself {before or 'not at all'} when the session was "
+                                  f"made, and {now or 'not at all'} on the resumed connection: "
+                                  "this address leads to several nodes that share sessions")
     return None
+
+
+def _told_name(connack: Connack | None) -> str:
+    """Return how a node names itself in its CONNACK; not everything there stays the same."""
+    told = dict(connack.user_properties) if connack is not None else {}
+    return " ".join(told[key] for key in ("product", "version", "node") if key in told)
 
 
 def same_node_resumes(bench: Bench, subject: Subject) -> Verdict:
@@ -59,7 +76,7 @@ def same_node_resumes(bench: Bench, subject: Subject) -> Verdict:
     contact = bench.contact(node, session)
     handshake = contact.handshake
     bench.record_cell(node, node, handshake)
-    if verdict := trouble(contact):
+    if verdict := _wrong_cipher(node, handshake, session) or trouble(contact):
         return verdict
     if bench.settings.expected(node, node) is Outcome.FULL:
         if handshake.outcome is Outcome.RESUMED:
@@ -71,7 +88,7 @@ def same_node_resumes(bench: Bench, subject: Subject) -> Verdict:
                       f"{node} issued a session ID and yet answered its own session with a full "
                       "handshake: its cache is off (reuse_sessions = false) or forgets, or this "
                       "address leads to several nodes", handshake)
-    if flaw := _flaw(contact, session):
+    if flaw := _flaw(bench, node, contact, session):
         return failed(flaw[0], f"{node} {flaw[1]}", handshake)
     return passed(f"{node} resumed its session in an abbreviated handshake", handshake)
 
@@ -102,6 +119,12 @@ def other_node_as_expected(bench: Bench, subject: Subject) -> Verdict:
 def still_resumes_at_home(bench: Bench, subject: Subject) -> Verdict:
     """CORE-04: being declined elsewhere has not cost the session its home."""
     issuer, redeemer = subject
+    session, there = bench.sessions[issuer], bench.cells.get((issuer, redeemer))
+    if there is not None and there.offered_id != session.id:
+        # Renewed since CORE-03: this one has not been away yet.
+        bench.announced_too_few(redeemer)
+        if verdict := trouble(bench.contact(redeemer, session)):
+            return verdict
     contact = bench.offer(issuer, issuer)
     if verdict := trouble(contact):
         return verdict
@@ -260,7 +283,7 @@ def register(registry: Registry) -> None:
     registry.add(Check(
         "CORE-02", "The same node resumes",
         "A node resumes the session it issued: abbreviated flight, same ID, version, cipher "
-        "suite and master secret, fresh randoms.",
+        "suite and master secret, fresh randoms; and if it names itself, it is the same node.",
         "RFC 5246 7.3, 7.4.1.3", Level.MUST, Impact.SAFE, Per.NODE, Cost(resumed=1),
         same_node_resumes,
         "Devices pay for a full handshake on every reconnect: reuse_sessions is false or ignored "

@@ -114,7 +114,7 @@ def _cost(part: Cost, check: Check) -> str:
         (part.full, "full"), (part.resumed, "resumed"), (part.refused, "refused"),
         (part.unfinished, "unfinished")) if count)
     payer = f" at the {part.at}" if check.per is Per.PAIR else ""
-    return f"{cost} handshake{'' if part.total == 1 else 's'}{_PAYERS.get(part.at, payer)}"
+    return f"{cost or 'no'} handshake{'' if part.total == 1 else 's'}{_PAYERS.get(part.at, payer)}"
 
 
 def _need(need: Need) -> str:

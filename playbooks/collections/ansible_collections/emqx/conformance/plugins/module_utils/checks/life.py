@@ -280,13 +280,22 @@ def _able(target: Target, ability: str, what: str) -> str | None:
     return f"the {target.driver} driver cannot {what}{why}"
 
 
+def _short_lived(target: Target) -> str | None:
+    lifetime = target.settings.session_lifetime
+    if lifetime is None or lifetime > READY_S:
+        return None
+    return (f"sessions live {lifetime:g} s, and may be forgotten of age before a node is back "
+            f"(up to {READY_S:g} s)")
+
+
 def _restart_applies(target: Target) -> str | None:
-    return _able(target, "restart", "restart nodes") or resuming(target)
+    return _able(target, "restart", "restart nodes") or resuming(target) or _short_lived(target)
 
 
 def _fail_over_applies(target: Target) -> str | None:
     alone = "one node: there is no other node to fail over to" if len(target.nodes) < 2 else None
-    return _able(target, "kill", "kill nodes") or alone or resuming(target)
+    return (_able(target, "kill", "kill nodes") or alone or resuming(target)
+            or _short_lived(target))
 
 
 def _cut_off_applies(target: Target) -> str | None:
@@ -294,7 +303,7 @@ def _cut_off_applies(target: Target) -> str | None:
     far = "a node that is cut off may lose the cache that resumption_cache_scope cluster declares" \
         if _shared(target) else None
     return (_able(target, "disconnect", "cut a node off from its peers") or alone
-            or resuming(target) or far)
+            or resuming(target) or far or _short_lived(target))
 
 
 def _restart_cost(target: Target) -> Cost:

@@ -9,6 +9,9 @@ from .bench import Target
 from .registry import Check, Cost, Impact, Per, Subject, Verdict
 from .verdicts import skipped
 
+_SHORT_S = 600
+"""Seconds: no run's sessions grow half as old as those that live longer."""
+
 
 @dataclass(frozen=True)
 class PlannedCheck:
@@ -30,6 +33,7 @@ class Plan:
     """By node."""
     sessions: Counter[str] = field(default_factory=Counter)
     """By node: full handshakes, each of which takes a place in its session cache."""
+    remarks: list[str] = field(default_factory=list)
     session_limit: int = 0
     """Sessions that the allowed impact lets the run create on one node."""
 
@@ -51,7 +55,7 @@ class Plan:
             lines.append(
                 f"{node}: {self.handshakes[node]} handshakes, of which {self.sessions[node]} full "
                 f"(session budget {self.session_limit})")
-        return lines
+        return lines + self.remarks
 
 
 def _pairs(names: list[str], per_redeemer: int) -> Iterable[Subject]:
@@ -87,11 +91,19 @@ def make_plan(target: Target, checks: Iterable[Check], max_impact: Impact) -> Pl
     for each node: a cluster of which no pair was measured has not been verified.
     """
     chosen = [(check, _why_not(check, target, max_impact)) for check in checks]
-    fixed = sum(_full_on_each(check.cost_for(target), len(target.nodes)) for check, why in chosen
-                if why is None and check.per is Per.NODE)
+    def fixed_for(*, filling: bool) -> int:
+        return sum(_full_on_each(check.cost_for(target), len(target.nodes))
+                   for check, why in chosen
+                   if why is None and check.per is Per.NODE and check.fills_cache is filling)
+
+    fixed = fixed_for(filling=False)
     limit = max(int(target.settings.session_cache_max * max_impact.cache_share), fixed + 1)
-    plan = Plan(session_limit=limit)
+    plan = Plan(session_limit=limit + fixed_for(filling=True))
     room = limit - fixed
+    lifetime = target.settings.session_lifetime
+    if lifetime is not None and lifetime < _SHORT_S:
+        plan.remarks.append(f"sessions live {lifetime:g} s: each one older than half of that costs "
+                            "one more full handshake than announced")
     names = list(target.nodes)
     for check, why in chosen:
         if why is not None:

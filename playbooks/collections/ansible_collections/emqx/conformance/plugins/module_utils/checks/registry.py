@@ -6,9 +6,9 @@ node, or an ordered pair of nodes (issuer, redeemer).
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from ..model import Handshake
 
@@ -119,6 +119,8 @@ class Verdict:
     message: str
     """One plain sentence."""
     handshakes: tuple[Handshake, ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What was measured, in figures, as JSON; empty where the sentence says it all."""
 
 
 Measure = Callable[["Bench", Subject], Verdict]
@@ -151,6 +153,9 @@ class Check:
     """How it is tested, in a sentence or three."""
     alone: bool = False
     """Whether its subjects are measured one after another, since each disturbs the cluster."""
+
+    fills_cache: bool = False
+    """Whether its point is to fill the cache, so that no share of it is kept for the rest."""
 
     @property
     def family(self) -> str:

@@ -5,13 +5,14 @@ import concurrent.futures
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from ..tls.wire import Interrupted
 from .bench import Bench
 from .plan import Plan, PlannedCheck
 from .registry import Check, Finding, Level, Need, Status, Subject, Verdict
 from .tolerance import Tolerance
-from .verdicts import error, skipped
+from .verdicts import error, skipped, trouble
 
 _Measured = concurrent.futures.Future[Verdict]
 _LOOK_S = 0.1
@@ -90,6 +91,11 @@ class Runner:
         if self._bench.stop.is_set():
             raise Interrupted
         try:
+            lost = self._bench.renew_old(subject)
+            if lost is not None:
+                return trouble(lost) or error(
+                    "no_session_id", f"{lost.handshake.endpoint} issued no session ID when its "
+                    "session had grown old", lost.handshake)
             return check.measure(self._bench, subject)
         except Interrupted:
             raise
@@ -122,7 +128,7 @@ class Runner:
 
     def _found(self, check: Check, subject: Subject, verdict: Verdict) -> None:
         if verdict.status is Status.FAILED and check.level is Level.SHOULD:
-            verdict = Verdict(Status.WARNED, verdict.reason, verdict.message, verdict.handshakes)
+            verdict = replace(verdict, status=Status.WARNED)
         # Prerequisites look at the measured status: what is known to fail still failed.
         self._statuses[check.id, subject] = verdict.status
         self._on_finding(self._tolerance.judge(check, subject, verdict))

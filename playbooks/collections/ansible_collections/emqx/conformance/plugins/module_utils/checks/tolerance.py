@@ -146,8 +146,8 @@ class Tolerance:
             return verdict
         told = " and ".join(f"known deviation of {entry.releases} says {entry.reason}: remove this "
                             f"entry from {entry.file}" for entry in needless)
-        return Verdict(Status.WARNED, UNEXPECTED,
-                       f"{verdict.message}; but a {told}", verdict.handshakes)
+        return replace(verdict, status=Status.WARNED, reason=UNEXPECTED,
+                       message=f"{verdict.message}; but a {told}")
 
     # -- the run as a whole ----------------------------------------------------------------
 

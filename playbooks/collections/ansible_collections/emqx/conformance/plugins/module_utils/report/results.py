@@ -109,8 +109,9 @@ def _finding(row: tuple[Check, str, Finding | None], numbers: dict[int, str]) ->
         evidence["waiver"] = finding.waiver
     if finding.deviations:
         evidence["known_deviations"] = [entry.as_dict() for entry in finding.deviations]
-    return {**head, "status": verdict.status.value, "reason": verdict.reason,
+    told = {**head, "status": verdict.status.value, "reason": verdict.reason,
             "message": verdict.message, "evidence": evidence}
+    return {**told, "data": dict(verdict.data)} if verdict.data else told
 
 
 def _matrix(record: RunRecord, rows: Iterable[tuple[Check, str, Finding | None]],
@@ -264,10 +265,13 @@ def _budget(record: RunRecord, handshakes: tuple[Handshake, ...]) -> dict[str, A
                    if handshake.failure is None or handshake.failure.stage != "connect")
     full = Counter(handshake.endpoint.name for handshake in handshakes
                    if handshake.outcome is Outcome.FULL)
+    done.update(record.bench.unlisted.handshakes)
+    full.update(record.bench.unlisted.sessions)
     return {
         "session_limit": record.plan.session_limit,
         "nodes": {name: {"handshakes_announced": record.plan.handshakes[name],
                          "handshakes_done": done[name],
+                         "renewals": record.bench.renewals[name],
                          "sessions_announced": record.plan.sessions[name],
                          "sessions_made": full[name]} for name in record.bench.nodes},
     }

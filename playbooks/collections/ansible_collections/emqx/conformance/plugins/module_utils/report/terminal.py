@@ -43,8 +43,10 @@ def _budget(results: dict[str, Any]) -> str:
     announced, done = (sum(node[key] for node in nodes)
                        for key in ("handshakes_announced", "handshakes_done"))
     made = max(node["sessions_made"] for node in nodes)
-    return (f"Budget    {announced} handshakes announced, {done} made; at most {made} new sessions "
-            f"on one node (limit {budget['session_limit']})")
+    renewals = sum(node["renewals"] for node in nodes)
+    more = f" and {renewals} more for sessions that had grown old" if renewals else ""
+    return (f"Budget    {announced} handshakes announced{more}, {done} made; at most {made} new "
+            f"sessions on one node (limit {budget['session_limit']})")
 
 
 def _wrapped(text: str, width: int, indent: int, colour: str = "normal") -> list[Line]:

@@ -67,6 +67,8 @@ from .transcript import (
     CHANGE_CIPHER_SPEC,
     EXT_EXTENDED_MASTER_SECRET,
     EXT_RENEGOTIATION_INFO,
+    EXT_SERVER_NAME,
+    EXT_SUPPORTED_VERSIONS,
     HANDSHAKE,
     SCSV_RENEGOTIATION,
     Transcript,
@@ -83,15 +85,20 @@ SUITES = {
     "ECDHE-RSA-AES128-GCM-SHA256": CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
     "ECDHE-ECDSA-CHACHA20-POLY1305": CipherSuite.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
     "ECDHE-RSA-CHACHA20-POLY1305": CipherSuite.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    "ECDHE-ECDSA-AES256-SHA": CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA,
+    "ECDHE-RSA-AES256-SHA": CipherSuite.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA,
     "ECDHE-ECDSA-AES128-SHA": CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA,
     "ECDHE-RSA-AES128-SHA256": CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256,
     "ECDHE-RSA-AES128-SHA": CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA,
     "AES256-GCM-SHA384": CipherSuite.TLS_RSA_WITH_AES_256_GCM_SHA384,
     "AES128-GCM-SHA256": CipherSuite.TLS_RSA_WITH_AES_128_GCM_SHA256,
     "AES128-SHA256": CipherSuite.TLS_RSA_WITH_AES_128_CBC_SHA256,
+    "AES256-SHA": CipherSuite.TLS_RSA_WITH_AES_256_CBC_SHA,
     "AES128-SHA": CipherSuite.TLS_RSA_WITH_AES_128_CBC_SHA,
 }
 """OpenSSL's names of the cipher suites that can be spoken, in the order of preference."""
+OLD_SUITES = tuple(name for name in SUITES if name.endswith("-SHA"))
+"""Those that TLS 1.0, 1.1 and 1.2 share: a session of one of them could move between versions."""
 _NAMES = {number: name for name, number in SUITES.items()}
 _GROUPS = [GroupName.x25519, GroupName.secp256r1, GroupName.secp384r1, GroupName.secp521r1]
 _ECDSA = [SignatureScheme.ecdsa_secp256r1_sha256, SignatureScheme.ecdsa_secp384r1_sha384,
@@ -99,6 +106,12 @@ _ECDSA = [SignatureScheme.ecdsa_secp256r1_sha256, SignatureScheme.ecdsa_secp384r
 _RSA = [SignatureScheme.rsa_pkcs1_sha256, SignatureScheme.rsa_pkcs1_sha384,
         SignatureScheme.rsa_pkcs1_sha512]
 _TLS12 = (3, 3)
+GREASE_SUITE, GREASE_GROUP, GREASE_SIGNATURE, GREASE_VERSION = 0x0A0A, 0x3A3A, 0x4A4A, 0x5A5A
+GREASE_EXTENSIONS = ((0x1A1A, b""), (0x2A2A, b"\x00"))
+"""RFC 8701 2 and 3: types and bodies, the first and the last of the ClientHello's extensions."""
+UNKNOWN_EXTENSIONS = ((0xFF5A, b""), (0xFFA5, bytes(range(64))))
+"""Types for private use (RFC 8447 17), and bodies, that mean nothing to anybody."""
+_NOBODY_KNOWS = frozenset(kind for kind, _ in GREASE_EXTENSIONS + UNKNOWN_EXTENSIONS)
 _MAX_HANDSHAKE = 2**18
 """Bytes that a target may send before its handshake must be over."""
 _SERVER_HELLO, _CERTIFICATE, _SERVER_KEY_EXCHANGE, _CERTIFICATE_REQUEST = 2, 11, 12, 13
@@ -110,6 +123,8 @@ _VERIFY_DATA = 12
 """Bytes of Finished (RFC 5246 7.4.9)."""
 _MAX_RSA_BITS, _MAX_RSA_EXPONENT_BITS = 2**14, 64
 """OpenSSL's limits too. RFC 5246 has none, and encrypting for a larger key would take hours."""
+_PAUSE_S = 0.002
+"""Between TCP segments, so that a target reads them one by one."""
 _LAST_WORDS_S = 1.0
 """How long a target may take to close a connection that we have ended."""
 
@@ -141,6 +156,8 @@ class CraftedSession:
     id: bytes
     cipher: str
     secret: MasterSecret = field(repr=False, compare=False)
+    extended_master_secret: bool = False
+    """Whether it was negotiated (RFC 7627 5.2)."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +168,23 @@ class Hello:
     suites: tuple[str, ...] = tuple(SUITES)
     """OpenSSL's names."""
     version: tuple[int, int] = _TLS12
+    """The one that is spoken, at most TLS 1.2; a target that chooses another is not followed."""
     send_server_name: bool = True
+    compression: tuple[int, ...] = (0,)
+    """Compression methods (RFC 3749 2); one that is chosen other than 0 ends the handshake."""
     extensions: tuple[tuple[int, bytes], ...] = ()
     """Further ones: type and body."""
+    extended_master_secret: bool = True
+    """Whether the extension is there (RFC 7627 5.1)."""
+    grease: bool = False
+    """Whether reserved values are among the cipher suites, extensions, groups, signature
+    algorithms and versions (RFC 8701 3)."""
+    record_size: int | None = None
+    """Bytes of the message in each TLS record (RFC 5246 6.2.1); None: all in one."""
+    segment_size: int | None = None
+    """Bytes in each TCP segment; None: all in one."""
+    server_name: str | None = None
+    """The name to send (RFC 6066 3); None: the endpoint's, unless that is an address."""
 
 
 class StopAfter(enum.Enum):
@@ -173,6 +204,10 @@ class Conduct:
     """In an abbreviated handshake: the secret that our Finished is made and sent with."""
     then_send: bytes = b""
     """Application data for a target that says nothing to such a Finished."""
+    finish_wrongly: bool = False
+    """Our Finished, encrypted as it should be, holds wrong verify_data (RFC 5246 7.4.9)."""
+    also_speaks: tuple[str, ...] = ()
+    """Suites that the client goes on with although its hello did not offer them."""
 
 
 HONEST = Conduct()
@@ -210,17 +245,33 @@ class _Pipe:
         self._unsent += data
         return len(data)
 
-    def flush(self) -> None:
-        """Put a flight on the wire, in one piece.
+    def flush(self, segment_size: int | None = None) -> None:
+        """Put a flight on the wire: in one piece, or in TCP segments of so many bytes.
 
         A target that refuses its first record and closes would reset the connection on a second
         piece, and sending that would fail before its alert is read.
         """
         data = bytes(self._unsent)
         self._unsent.clear()
-        if data:
-            self.transcript.feed("client", data)
+        if not data:
+            return
+        self.transcript.feed("client", data)
+        if segment_size is None:
             self.wire.send(data, self.deadline)
+        else:
+            self._send_in_segments(data, segment_size)
+
+    def _send_in_segments(self, data: bytes, size: int) -> None:
+        for at in range(0, len(data), size):
+            if at:
+                time.sleep(min(_PAUSE_S, self.deadline.left()))
+            try:
+                self.wire.send(data[at:at + size], self.deadline)
+            except WireError as error:
+                if error.failure.cause != "connection_reset":
+                    raise
+                # What the target said before it closed is still to be read.
+                return
 
     def recv(self, count: int) -> bytes:
         # Between two records too: what is in the buffer takes seconds to decrypt in Python.
@@ -243,6 +294,15 @@ class _Pipe:
         self.transcript.feed("server", data)
         self._buffer += data
 
+    def wait_for_end(self, deadline: Deadline) -> bool:
+        """Read on until the target closes; tell whether it did. What it still says is not kept."""
+        try:
+            while self.wire.receive(deadline):
+                pass
+        except WireError as error:
+            return error.failure.cause != "timeout"
+        return True
+
 
 class _Records:
     """Messages of one connection, encrypted or not."""
@@ -259,6 +319,13 @@ class _Records:
 
     def send(self, message: Any) -> None:
         self.layer.sendMessageBlocking(message)
+
+    def send_in_records(self, message: Any, size: int | None) -> None:
+        """Send a message in records of so many bytes; None: as few as can be."""
+        whole = self.layer.recordSize
+        self.layer.recordSize = size or whole
+        self.send(message)
+        self.layer.recordSize = whole
 
     def receive(self) -> tuple[int, bytes]:
         """Return the next message's content type and bytes; warnings are passed over.
@@ -318,20 +385,31 @@ class CraftedStream:
         """Say close_notify and close."""
         self._end(0, AlertLevel.warning)
 
-    def abort(self, description: int) -> None:
-        """Raise a fatal alert of this number (RFC 5246 7.2) and close."""
-        self._end(description, AlertLevel.fatal)
+    def abort(self, description: int, *, deadline_s: float = _LAST_WORDS_S) -> bool:
+        """Raise a fatal alert of this number (RFC 5246 7.2), and close after the target has.
 
-    def _end(self, description: int, level: int) -> None:
+        Return whether the target closed within ``deadline_s`` seconds, which is how it can be
+        told that it has heard the alert.
+
+        Raises:
+            Interrupted: the run was asked to stop.
+        """
+        return self._end(description, AlertLevel.fatal, wait_s=deadline_s)
+
+    def _end(self, description: int, level: int, *, wait_s: float = 0.0) -> bool:
         if self._closed:
-            return
+            return False
         self._closed = True
         pipe = self._records.pipe
+        stop = pipe.deadline.stop
         pipe.deadline = Deadline(_LAST_WORDS_S)
         try:
             with contextlib.suppress(WireError):
                 self._records.send(AlertMessage().create(description, level))
                 pipe.flush()
+                if wait_s:
+                    pipe.wire.end_sending()
+            return bool(wait_s) and pipe.wait_for_end(Deadline(wait_s, stop))
         finally:
             pipe.wire.close()
 
@@ -444,6 +522,7 @@ class _Talk:
         self.endpoint, self.pipe, self.records = endpoint, pipe, _Records(pipe)
         self.session: CraftedSession | None = None
         self._hello, self._offer, self._conduct, self._identity = hello, offer, conduct, identity
+        self._version = hello.version
         self._hashes = HandshakeHashes()
         self._client: Any = None
         self._server: Any = None
@@ -455,7 +534,9 @@ class _Talk:
     def drive(self) -> None:
         """Handshake as the client was told to."""
         self._client = self._client_hello()
-        self._say(self._client)
+        self._hashes.update(self._client.write())
+        self.records.send_in_records(self._client, self._hello.record_size)
+        self.pipe.flush(self._hello.segment_size)
         self._server = self._server_hello()
         kind, body = self.records.receive()
         if kind == CHANGE_CIPHER_SPEC:
@@ -476,12 +557,12 @@ class _Talk:
         self._hear_finished(secret)
         self._same_secret = True
         self.session = self._offer
-        if self._conduct.finish_with is None:
-            self._say_finished(secret)
-            return
-        self._derive(self._conduct.finish_with)
-        self._say_finished(self._conduct.finish_with)
-        self._hear_judgement()
+        if self._conduct.finish_with is not None:
+            secret = self._conduct.finish_with
+            self._derive(secret)
+        self._say_finished(secret)
+        if self._conduct.finish_with is not None or self._conduct.finish_wrongly:
+            self._hear_judgement()
 
     def _hear_judgement(self) -> NoReturn:
         """Hear what the target says to a Finished that it must refuse."""
@@ -496,8 +577,14 @@ class _Talk:
             pipe.deadline = whole
             self.records.send(ApplicationData().create(bytearray(self._conduct.then_send)))
         pipe.deadline = whole
-        kind, _ = self.records.receive()
-        what = "application data" if kind == APPLICATION_DATA else f"content of type {kind}"
+        try:
+            kind, _ = self.records.receive()
+        except _AlertError:
+            # What it does to the session has been done once the target has closed.
+            pipe.wait_for_end(Deadline(min(whole.left(), _LAST_WORDS_S), whole.stop))
+            raise
+        what = {APPLICATION_DATA: "application data", CHANGE_CIPHER_SPEC: "its ChangeCipherSpec",
+                }.get(kind, f"content of type {kind}")
         raise _EndError("accepted", f"the target answered with {what}")
 
     def _server_flight(self, kind: int, body: bytes) -> dict[int, bytes]:
@@ -524,12 +611,15 @@ class _Talk:
             self._break_off()
         secret = self._client_key_exchange(flight)
         if self._server.session_id:
-            self.session = CraftedSession(bytes(self._server.session_id),
-                                          _NAMES[self._server.cipher_suite], secret)
+            self.session = CraftedSession(
+                bytes(self._server.session_id), _NAMES[self._server.cipher_suite], secret,
+                self._extended())
         if self._conduct.stop_after is StopAfter.CLIENT_KEY_EXCHANGE:
             self._break_off()
         self._derive(secret)
         self._say_finished(secret)
+        if self._conduct.finish_wrongly:
+            self._hear_judgement()
         kind, _ = self.records.receive()
         if kind != CHANGE_CIPHER_SPEC:
             raise _EndError("unexpected_message", f"the target sent content of type {kind} "
@@ -540,32 +630,47 @@ class _Talk:
             self._same_secret = False
 
     def _client_key_exchange(self, flight: dict[int, bytes]) -> MasterSecret:
-        suite = self._server.cipher_suite
+        suite, version = self._server.cipher_suite, self._version
         agreed = public_key = request = None
         if _SERVER_KEY_EXCHANGE in flight:
-            agreed = ServerKeyExchange(suite, _TLS12).parse(_parser(flight[_SERVER_KEY_EXCHANGE]))
+            agreed = ServerKeyExchange(suite, version).parse(_parser(flight[_SERVER_KEY_EXCHANGE]))
             keys = ECDHE_RSAKeyExchange(suite, self._client, self._server, None, _GROUPS)
         elif _CERTIFICATE in flight:
-            chain = Certificate(CertificateType.x509, _TLS12).parse(_parser(flight[_CERTIFICATE]))
+            chain = Certificate(CertificateType.x509, version).parse(_parser(flight[_CERTIFICATE]))
             public_key = chain.cert_chain.getEndEntityPublicKey()
             _hold_to_bounds(public_key)
             keys = RSAKeyExchange(suite, self._client, self._server, None)
         else:
             raise _EndError("unexpected_message", "the target sent no Certificate")
         if _CERTIFICATE_REQUEST in flight:
-            request = CertificateRequest(_TLS12).parse(_parser(flight[_CERTIFICATE_REQUEST]))
+            request = CertificateRequest(version).parse(_parser(flight[_CERTIFICATE_REQUEST]))
         premaster = keys.processServerKeyExchange(public_key, agreed)
         if request is not None:
-            self._say(Certificate(CertificateType.x509, _TLS12).create(self._identity[0]))
+            self._say(Certificate(CertificateType.x509, version).create(self._identity[0]))
         self._say(keys.makeClientKeyExchange())
+        # RFC 7627 3: over everything up to here, and no CertificateVerify.
+        session_hash = self._hashes.copy()
         if request is not None and self._identity[1] is not None:
             key = self._identity[1]
             # RFC 5246 7.4.8, over all messages so far.
             self._say(KeyExchange.makeCertificateVerify(
-                _TLS12, self._hashes, _ECDSA if key.key_type == "ecdsa" else _RSA, key, request,
+                version, self._hashes, _ECDSA if key.key_type == "ecdsa" else _RSA, key, request,
                 premaster, self._client.random, self._server.random))
+        return self._master_secret(premaster, session_hash)
+
+    def _extended(self) -> bool:
+        """Tell whether both sides want the extended master secret (RFC 7627 5.1)."""
+        return (self._hello.extended_master_secret
+                and self._server.getExtension(EXT_EXTENDED_MASTER_SECRET) is not None)
+
+    def _master_secret(self, premaster: Any, session_hash: Any) -> MasterSecret:
+        suite = self._server.cipher_suite
+        if self._extended():
+            return MasterSecret(bytes(calc_key(
+                self._version, premaster, suite, b"extended master secret",
+                handshake_hashes=session_hash, output_length=48)))
         return MasterSecret(bytes(calc_key(
-            _TLS12, premaster, suite, b"master secret", client_random=self._client.random,
+            self._version, premaster, suite, b"master secret", client_random=self._client.random,
             server_random=self._server.random, output_length=48)))
 
     def _break_off(self) -> NoReturn:
@@ -583,20 +688,35 @@ class _Talk:
     # -- single messages -------------------------------------------------------------------------
 
     def _client_hello(self) -> Any:
-        hello = self._hello
-        extensions: list[Any] = [
-            SupportedGroupsExtension().create(_GROUPS), ECPointFormatsExtension().create([0]),
-            SignatureAlgorithmsExtension().create([*_ECDSA, *_RSA])]
-        name = self.endpoint.server_name
-        # RFC 6066 3: no literal addresses.
-        if hello.send_server_name and not name.replace(".", "").isdigit() and ":" not in name:
-            extensions.append(SNIExtension().create(bytearray(name.encode("idna"))))
-        extensions += [TLSExtension(extType=kind).create(kind, bytearray(body))
-                       for kind, body in hello.extensions]
-        return ClientHello().create(
+        hello, reserved = self._hello, self._hello.grease
+        message = ClientHello().create(
             hello.version, bytearray(secrets.token_bytes(32)), bytearray(hello.session_id),
-            [*(SUITES[suite] for suite in hello.suites), SCSV_RENEGOTIATION],
-            extensions=extensions)
+            [*[GREASE_SUITE] * reserved, *(SUITES[suite] for suite in hello.suites),
+             SCSV_RENEGOTIATION],
+            extensions=self._extensions())
+        message.compression_methods = list(hello.compression)
+        return message
+
+    def _extensions(self) -> list[Any]:
+        hello, reserved = self._hello, self._hello.grease
+        extensions: list[Any] = [
+            SupportedGroupsExtension().create([*[GREASE_GROUP] * reserved, *_GROUPS]),
+            ECPointFormatsExtension().create([0])]
+        if hello.version == _TLS12:
+            # RFC 5246 7.4.1.4.1: not for versions before.
+            extensions.append(SignatureAlgorithmsExtension().create(
+                [*[divmod(GREASE_SIGNATURE, 256)] * reserved, *_ECDSA, *_RSA]))
+        name = hello.server_name or self.endpoint.server_name
+        if hello.send_server_name and is_host_name(name):
+            extensions.append(SNIExtension().create(bytearray(name.encode("idna"))))
+        if hello.extended_master_secret:
+            extensions.append(_extension(EXT_EXTENDED_MASTER_SECRET, b""))
+        extensions += [_extension(kind, body) for kind, body in hello.extensions]
+        if not reserved:
+            return extensions
+        versions = GREASE_VERSION.to_bytes(2, "big") + bytes(hello.version)
+        first, last = (_extension(kind, body) for kind, body in GREASE_EXTENSIONS)
+        return [first, *extensions, _extension(EXT_SUPPORTED_VERSIONS, b"\x04" + versions), last]
 
     def _server_hello(self) -> Any:
         kind, body = self.records.receive()
@@ -604,13 +724,22 @@ class _Talk:
             raise _EndError("unexpected_message", "the target's first message is no ServerHello")
         self._hashes.update(bytearray(body))
         server = ServerHello().parse(_parser(body))
-        if tuple(server.server_version) != _TLS12:
+        if tuple(server.server_version) != self._version:
             number = server.server_version[0] << 8 | server.server_version[1]
             raise _EndError("other_version", f"the target chose {version_name(number)}")
-        if server.cipher_suite not in [SUITES[suite] for suite in self._hello.suites]:
+        spoken = (*self._hello.suites, *self._conduct.also_speaks)
+        if server.cipher_suite not in [SUITES[suite] for suite in spoken]:
             raise _EndError("unoffered_suite", "the target chose the cipher suite "
                             f"0x{server.cipher_suite:04x}, which was not offered")
-        self.records.layer.version = _TLS12
+        if server.compression_method:
+            raise _EndError("compressed", "the target chose the compression method "
+                                          f"{server.compression_method}")
+        # RFC 8701 3.1, RFC 5246 7.4.1.4: an answer to what nobody knows is no answer.
+        for extension in server.extensions or ():
+            if extension.extType in _NOBODY_KNOWS:
+                raise _EndError("unknown_extension", "the target answered the extension "
+                                f"0x{extension.extType:04x}, which nobody knows")
+        self.records.layer.version = self._version
         return server
 
     def _say(self, message: Any) -> None:
@@ -623,13 +752,16 @@ class _Talk:
             ["openssl", "pycrypto", "python"])
 
     def _verify_data(self, secret: MasterSecret, label: bytes) -> bytes:
-        return bytes(calc_key(_TLS12, secret.reveal(), self._server.cipher_suite, label,
+        return bytes(calc_key(self._version, secret.reveal(), self._server.cipher_suite, label,
                               handshake_hashes=self._hashes, output_length=_VERIFY_DATA))
 
     def _say_finished(self, secret: MasterSecret) -> None:
         self.records.send(ChangeCipherSpec().create())
         self.records.layer.changeWriteState()
-        self._say(Finished(_TLS12).create(bytearray(self._verify_data(secret, b"client finished"))))
+        verify_data = bytearray(self._verify_data(secret, b"client finished"))
+        if self._conduct.finish_wrongly:
+            verify_data[-1] ^= 1
+        self._say(Finished(self._version).create(verify_data))
 
     def _hear_finished(self, secret: MasterSecret) -> None:
         kind, body = self.records.receive()
@@ -663,6 +795,7 @@ class _Talk:
             self.endpoint, outcome=outcome, why=why, offered_id=self._hello.session_id,
             server_id=server.session_id if server else b"",
             version=server.version if server else None, cipher=cipher,
+            compression=server.compression[0] if server else None,
             client_random=client.random if client else b"",
             server_random=server.random if server else b"", library_reused=self._abbreviated,
             wire_abbreviated=abbreviated, same_master_secret=self._same_secret,
@@ -670,6 +803,8 @@ class _Talk:
             ticket_issued=transcript.server_sent("NewSessionTicket"),
             extended_master_secret=EXT_EXTENDED_MASTER_SECRET in extensions,
             secure_renegotiation=EXT_RENEGOTIATION_INFO in extensions,
+            server_name=client.server_name if client else None,
+            sni_acknowledged=EXT_SERVER_NAME in extensions,
             messages=tuple(transcript.messages), alerts=(*transcript.alerts, *alerts),
             bytes_in=transcript.bytes_in, bytes_out=transcript.bytes_out, failure=failure, **seen)
 
@@ -681,6 +816,15 @@ def _hold_to_bounds(public_key: Any) -> None:
     if bits > _MAX_RSA_BITS or exponent > _MAX_RSA_EXPONENT_BITS:
         raise _EndError("oversized_key", f"the target's RSA key of {bits} bits, with an exponent "
                                          f"of {exponent}, is too long to encrypt for")
+
+
+def _extension(kind: int, body: bytes) -> Any:
+    return TLSExtension(extType=kind).create(kind, bytearray(body))
+
+
+def is_host_name(name: str) -> bool:
+    """Tell whether a server name may be sent (RFC 6066 3: no literal addresses)."""
+    return not name.replace(".", "").isdigit() and ":" not in name
 
 
 def _parser(message: bytes) -> Any:

@@ -19,6 +19,7 @@ from .transcript import (
     ALERT_DESCRIPTIONS,
     EXT_EXTENDED_MASTER_SECRET,
     EXT_RENEGOTIATION_INFO,
+    EXT_SERVER_NAME,
     Transcript,
     TranscriptError,
 )
@@ -42,6 +43,9 @@ class Trust:
 
 _TLS_VERSIONS = {"tlsv1": ssl.TLSVersion.TLSv1, "tlsv1.1": ssl.TLSVersion.TLSv1_1,
                  "tlsv1.2": ssl.TLSVersion.TLSv1_2, "tlsv1.3": ssl.TLSVersion.TLSv1_3}
+_OP_LEGACY_SERVER_CONNECT = 0x4
+"""SSL_OP_LEGACY_SERVER_CONNECT, which Python names from 3.12 on."""
+_TLS12 = ("tlsv1.2", "tlsv1.2")
 
 
 class _Tls:
@@ -198,8 +202,7 @@ class OrdinaryEngine:
         self._stop, self._trust = stop, trust
         self._keylog = KeyLog()
         self._context = _new_context(trust, self._keylog)
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._context.maximum_version = ssl.TLSVersion.TLSv1_2
+        _limit(self._context, _TLS12)
         self._other_contexts: dict[tuple[str, str], ssl.SSLContext] = {}
         self._switching = threading.Lock()
 
@@ -231,7 +234,7 @@ class OrdinaryEngine:
             tickets: send the session_ticket extension. It is empty, since no session of
                 this engine was made with a ticket (RFC 5077 3.2).
             versions: lowest and highest version to offer instead of TLS 1.2 alone, as EMQX
-                spells them; then nothing can be offered.
+                spells them. A session can be offered only when TLS 1.2 is one of them.
             heed_stop: False for what must be put in order even when the run was asked to
                 stop; then ``deadline_s`` should be short.
 
@@ -248,27 +251,34 @@ class OrdinaryEngine:
                 endpoint, started_at, Outcome.FAILED, error.failure.detail,
                 offered_id=offer.id if offer else b"", failure=error.failure))
         connect_ms = _ms_since(begun)
-        context = self._context if versions is None else self._context_for(versions)
         try:
-            talk = _Conversation(self._tls(context, endpoint, offer, tickets=tickets), wire,
-                                 endpoint, offer)
+            tls = self._tls(endpoint, offer, tickets=tickets, versions=versions)
+            talk = _Conversation(tls, wire, endpoint, offer)
             return self._handshake(talk, deadline,
                                    {"started_at": started_at, "connect_ms": connect_ms})
         except BaseException:
             wire.close()
             raise
 
-    def _tls(self, context: ssl.SSLContext, endpoint: Endpoint, offer: Session | None, *,
-             tickets: bool) -> _Tls:
-        # OpenSSL copies a context's options into each new connection, and Python ties a session
-        # to its context: so the one context is switched for the moment of making it.
+    def _tls(self, endpoint: Endpoint, offer: Session | None, *, tickets: bool,
+             versions: tuple[str, str] | None) -> _Tls:
+        context = self._context
+        if versions is not None and offer is None:
+            context = self._context_for(versions)
+        # OpenSSL copies a context's options and versions into each new connection, and Python
+        # ties a session to its context: so the one context is switched for the moment of making
+        # it.
         with self._switching:
             if tickets:
                 context.options &= ~ssl.OP_NO_TICKET
+            if versions is not None and offer is not None:
+                _limit(context, versions)
             try:
                 return _Tls(context, endpoint, offer)
             finally:
                 context.options |= ssl.OP_NO_TICKET
+                if context is self._context:
+                    _limit(context, _TLS12)
 
     def _context_for(self, versions: tuple[str, str]) -> ssl.SSLContext:
         with self._switching:
@@ -276,8 +286,7 @@ class OrdinaryEngine:
                 context = _new_context(self._trust, self._keylog)
                 # OpenSSL's default security level has no signature algorithms for TLS 1.0 and 1.1.
                 context.set_ciphers("DEFAULT:@SECLEVEL=0")
-                context.minimum_version, context.maximum_version = (
-                    _TLS_VERSIONS[version] for version in versions)
+                _limit(context, versions)
                 self._other_contexts[versions] = context
             return self._other_contexts[versions]
 
@@ -300,7 +309,7 @@ class OrdinaryEngine:
                     bytes_out=talk.transcript.bytes_out)
         if failure is not None:
             wire.close()
-            return Attempt(_failed(talk.endpoint, talk.offer, talk.transcript, failure, seen))
+            return Attempt(_failed(talk, failure, seen))
         return self._completed(talk, {**seen, "handshake_ms": handshake_ms})
 
     def _completed(self, talk: _Conversation, seen: dict[str, Any]) -> Attempt:
@@ -327,12 +336,15 @@ class OrdinaryEngine:
         handshake = Handshake(
             talk.endpoint, outcome=outcome, why=why, offered_id=client.session_id,
             server_id=server.session_id, version=server.version,
-            cipher=cipher[0] if cipher else None, client_random=client.random,
+            cipher=cipher[0] if cipher else None, compression=server.compression[0],
+            client_random=client.random,
             server_random=server.random, library_reused=reused, wire_abbreviated=abbreviated,
             same_master_secret=same, ticket_offered=client.ticket_length,
             ticket_issued=transcript.server_sent("NewSessionTicket"),
             extended_master_secret=EXT_EXTENDED_MASTER_SECRET in server.extensions,
             secure_renegotiation=EXT_RENEGOTIATION_INFO in server.extensions,
+            server_name=client.server_name,
+            sni_acknowledged=EXT_SERVER_NAME in server.extensions,
             messages=tuple(transcript.messages), alerts=tuple(transcript.alerts),
             failure=failure, **seen)
         session = None
@@ -342,10 +354,19 @@ class OrdinaryEngine:
         return Attempt(handshake, Stream(talk), session)
 
 
+def _limit(context: ssl.SSLContext, versions: tuple[str, str]) -> None:
+    """Let new connections offer these versions: the lowest and the highest."""
+    context.minimum_version, context.maximum_version = (
+        _TLS_VERSIONS[version] for version in versions)
+
+
 def _new_context(trust: Trust, keylog: KeyLog) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # Tickets must never be credited to session IDs, so the extension is not offered.
     context.options |= ssl.OP_NO_TICKET
+    # OpenSSL 3 gives up on a server that does not signal secure renegotiation (RFC 5746); whether
+    # it does is for a check to say, and the rest can be measured all the same.
+    context.options |= _OP_LEGACY_SERVER_CONNECT
     _load(context, trust)
     context.keylog_filename = keylog.path
     return context
@@ -396,8 +417,17 @@ def _no_passphrase() -> str:
     return ""
 
 
-def _failed(endpoint: Endpoint, offer: Session | None, transcript: Transcript,
-            failure: Failure, seen: dict[str, Any]) -> Handshake:
+def _cipher_name(talk: _Conversation) -> str | None:
+    """Return the name of the cipher suite that the server chose, though nobody went on with it."""
+    server = talk.transcript.server_hello
+    if server is None:
+        return None
+    return next((cipher["name"] for cipher in talk.tls.context.get_ciphers()
+                 if cipher["id"] & 0xFFFF == server.cipher_suites[0]), None)
+
+
+def _failed(talk: _Conversation, failure: Failure, seen: dict[str, Any]) -> Handshake:
+    endpoint, offer, transcript = talk.endpoint, talk.offer, talk.transcript
     client, server = transcript.client_hello, transcript.server_hello
     alerts = tuple(transcript.alerts)
     outcome, why = Outcome.FAILED, failure.detail
@@ -419,10 +449,13 @@ def _failed(endpoint: Endpoint, offer: Session | None, transcript: Transcript,
         endpoint, outcome=outcome, why=why,
         offered_id=client.session_id if client else (offer.id if offer else b""),
         server_id=server.session_id if server else b"",
-        version=server.version if server else None,
+        version=server.version if server else None, cipher=_cipher_name(talk),
+        compression=server.compression[0] if server else None,
         client_random=client.random if client else b"",
         server_random=server.random if server else b"",
         secure_renegotiation=server is not None and EXT_RENEGOTIATION_INFO in server.extensions,
+        server_name=client.server_name if client else None,
+        sni_acknowledged=server is not None and EXT_SERVER_NAME in server.extensions,
         messages=tuple(transcript.messages), alerts=alerts, failure=failure, **seen)
 
 

@@ -45,6 +45,7 @@ ALERT_DESCRIPTIONS = {
 }
 """RFC 5246 7.2, RFC 6066 9, RFC 7507, RFC 7301, RFC 8446 6."""
 
+EXT_SERVER_NAME = 0
 EXT_EXTENDED_MASTER_SECRET = 23
 EXT_SESSION_TICKET = 35
 EXT_SUPPORTED_VERSIONS = 43
@@ -68,6 +69,10 @@ class Hello:
     extensions: tuple[int, ...]
     ticket_length: int | None = None
     """Bytes in the session_ticket extension (RFC 5077 3.2); None without the extension."""
+    server_name: str | None = None
+    """Of a ClientHello: the host name it asks for (RFC 6066 3); None without one."""
+    compression: tuple[int, ...] = ()
+    """All methods that were offered, or the one that was chosen (RFC 3749 2); 0 is none."""
 
 
 class _Cursor:
@@ -104,27 +109,42 @@ def _numbers(data: bytes, what: str) -> tuple[int, ...]:
     return tuple(int.from_bytes(data[i:i + 2], "big") for i in range(0, len(data), 2))
 
 
+def _server_name(data: bytes) -> str | None:
+    """Return the host name in a ClientHello's server_name extension; None if it holds none."""
+    try:
+        names = _Cursor(_Cursor(data, "server_name").vector(2), "server_name")
+        while names.left:
+            kind, name = names.number(1), names.vector(2)
+            if kind == 0:
+                return name.decode("ascii", "backslashreplace")
+    except TranscriptError:
+        pass  # The hello is ours: what is wrong with it is so on purpose.
+    return None
+
+
 def parse_hello(body: bytes, *, client: bool) -> Hello:
     """Read a ClientHello or ServerHello body (RFC 5246 7.4.1.2, 7.4.1.3).
 
     Raises:
-        TranscriptError: a field runs past the end, or a session_id is over 32 bytes.
+        TranscriptError: a field runs past the end, or a ServerHello's session_id is over 32
+            bytes. A ClientHello's is read as it is: it is ours, and too long on purpose.
     """
     what = "ClientHello" if client else "ServerHello"
     cursor = _Cursor(body, what)
     version = cursor.number(2)
     random = cursor.take(32)
     session_id = cursor.vector(1)
-    if len(session_id) > 32:
+    if not client and len(session_id) > 32:
         raise TranscriptError(f"{what} has a session_id of {len(session_id)} bytes, over 32")
     if client:
         suites = _numbers(cursor.vector(2), "cipher_suites")
-        cursor.vector(1)
+        compression = tuple(cursor.vector(1))
     else:
         suites = (cursor.number(2),)
-        cursor.take(1)
+        compression = (cursor.number(1),)
     extensions: list[int] = []
     ticket_length: int | None = None
+    server_name: str | None = None
     if cursor.left:
         block = _Cursor(cursor.vector(2), f"{what}'s extensions")
         while block.left:
@@ -132,11 +152,13 @@ def parse_hello(body: bytes, *, client: bool) -> Hello:
             extensions.append(kind)
             if kind == EXT_SESSION_TICKET:
                 ticket_length = len(data)
+            if kind == EXT_SERVER_NAME and client:
+                server_name = _server_name(data)
             # RFC 8446 4.2.1: the ServerHello's supported_versions is the negotiated one.
             if kind == EXT_SUPPORTED_VERSIONS and not client and len(data) == 2:
                 version = int.from_bytes(data, "big")
     return Hello(version_name(version), random, session_id, suites, tuple(extensions),
-                 ticket_length)
+                 ticket_length, server_name, compression)
 
 
 class _Direction:
@@ -269,10 +291,11 @@ class Transcript:
         direction.header.clear()
         direction.body.clear()
         self._add(direction, _HANDSHAKE_NAMES.get(kind, f"handshake type {kind}"), length)
-        # A HelloRequest-driven second hello would be a renegotiation: the first one counts.
-        if kind == 1 and self.client_hello is None:
+        # A HelloRequest-driven second hello would be a renegotiation: the first one counts. A
+        # target that sends a ClientHello, or whatever else is not its part, says nothing by it.
+        if kind == 1 and direction.sender == "client" and self.client_hello is None:
             self.client_hello = parse_hello(body, client=True)
-        elif kind == 2 and self.server_hello is None:
+        elif kind == 2 and direction.sender == "server" and self.server_hello is None:
             self.server_hello = parse_hello(body, client=False)
 
     def server_sent(self, name: str) -> bool:

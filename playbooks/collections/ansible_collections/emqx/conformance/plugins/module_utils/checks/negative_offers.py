@@ -1,0 +1,204 @@
+"""NEG: sessions offered in a hello that no longer fits them: another suite, another name."""
+from __future__ import annotations
+
+from ..model import Handshake, Outcome
+from .bench import Bench, Contact
+from .conversation import CRAFTED, Conversation
+from .preconditions import crafted_and_resuming
+from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Status, Subject, Verdict
+from .verdicts import error, failed, passed, trouble
+
+if CRAFTED:
+    from ..tls.crafted import SUITES, Conduct, CraftedSession, Hello, is_host_name
+
+SOME_NAME, OTHER_NAME = "first.example", "second.example"
+"""Names that no target has by chance (RFC 2606 3)."""
+
+RESUMED_ALL_THE_SAME = "resumed_with_unoffered_suite"
+
+
+def unoffered_suite_is_never_spoken(bench: Bench, subject: Subject) -> Verdict:
+    """NEG-05: what a client does not offer it must not get, whatever it once agreed to."""
+    (name,) = subject
+    node = Conversation(bench, name)
+    first = _new_session(node, Hello())
+    if isinstance(first, Verdict):
+        return first
+    session = first[1]
+    others = tuple(suite for suite in SUITES if suite != session.cipher)
+    without, other = node.hears(Hello(suites=others))
+    alone = without.handshake.outcome is Outcome.REFUSED
+    if not alone and (verdict := trouble(without)):
+        return node.with_all(verdict, f"without {session.cipher}, and with no session offered")
+    offer, _ = node.hears(Hello(session_id=session.id, suites=others), knowing=session,
+                          conduct=Conduct(also_speaks=(session.cipher,)))
+    flaw = _flaw_in_suite(node, session, offer, others)
+    if flaw and flaw.reason != RESUMED_ALL_THE_SAME:
+        return flaw
+    kept = other or session
+    # Measured in any case: a deviation known of the first must not hide what comes of the second.
+    if flaw := _flaw_in_choice(node, kept) or flaw:
+        return node.with_all(flaw)
+    return passed(f"{name} {_answer(offer.handshake)} when its session was offered without "
+                  f"{session.cipher} ({_choice(without.handshake)}); offered a session of "
+                  f"{kept.cipher} with all suites, it {_answer(node.handshakes[-1])}",
+                  *node.handshakes)
+
+
+def _new_session(node: Conversation, hello: Hello) -> Verdict | tuple[Contact, CraftedSession]:
+    """Make a full handshake and return it with its session, or the verdict on what went wrong."""
+    first, session = node.hears(hello)
+    if verdict := trouble(first):
+        return node.with_all(verdict)
+    if session is None:
+        return error("no_session_id", f"{node.name} issued no session ID this time, so there was "
+                                      "nothing to offer", *node.handshakes)
+    return first, session
+
+
+def _flaw_in_suite(node: Conversation, session: CraftedSession, offer: Contact,
+                   offered: tuple[str, ...]) -> Verdict | None:
+    """Judge how the target went on without the session's suite; return a failure, or None."""
+    handshake, name = offer.handshake, node.name
+    without = f"with {session.cipher}, which that client did not offer"
+    # The ServerHello is the deed; how far the handshake came after it makes no difference.
+    if handshake.cipher == session.cipher and handshake.server_id == session.id:
+        done = "resumed" if handshake.outcome is Outcome.RESUMED else "began to resume"
+        return failed(RESUMED_ALL_THE_SAME, f"{name} {done} its session {without}",
+                      *node.handshakes)
+    if handshake.cipher is not None and handshake.cipher not in offered:
+        return failed("unoffered_suite", f"{name} declined the session, and went on {without}",
+                      *node.handshakes)
+    if handshake.outcome is Outcome.REFUSED:
+        return None
+    failure = handshake.failure
+    if failure is not None and failure.cause in ("connection_closed", "connection_reset"):
+        return failed("closed_without_alert", f"{name} refused its session without "
+                      f"{session.cipher} by closing the connection, without the fatal alert that "
+                      "says why", *node.handshakes)
+    verdict = trouble(offer)
+    return verdict and node.with_all(verdict, f"when its session was offered without "
+                                              f"{session.cipher}")
+
+
+def _flaw_in_choice(node: Conversation, session: CraftedSession) -> Verdict | None:
+    """Offer all suites, and a session whose suite would not be chosen now; return a failure.
+
+    What BoringSSL's runner calls a cipher that is not preferred.
+    """
+    again, _ = node.hears(Hello(session_id=session.id), knowing=session)
+    if verdict := trouble(again):
+        return node.with_all(verdict, f"when offered a session of {session.cipher} and all suites")
+    if again.handshake.outcome is Outcome.RESUMED and again.handshake.cipher != session.cipher:
+        return failed("resumed_with_other_suite", f"{node.name} resumed a session of "
+                      f"{session.cipher} with {again.handshake.cipher}", *node.handshakes)
+    return None
+
+
+def _choice(without: Handshake) -> str:
+    """Say what the target speaks without the session's suite, and with no session offered."""
+    if without.outcome is Outcome.REFUSED:
+        return ("it speaks no other suite of ours: without a session it raises "
+                f"{without.alerts[-1].description} as well")
+    return f"without a session it speaks {without.cipher} then"
+
+
+def _answer(handshake: Handshake) -> str:
+    if handshake.outcome is Outcome.REFUSED:
+        return f"raised the fatal alert {handshake.alerts[-1].description}"
+    how = "resumed" if handshake.outcome is Outcome.RESUMED else "made a full handshake"
+    return f"{how} with {handshake.cipher}"
+
+
+def other_name_is_not_resumed(bench: Bench, subject: Subject) -> Verdict:
+    """NEG-09: a session belongs to the name under which it was made."""
+    (name,) = subject
+    node = Conversation(bench, name)
+    own = bench.nodes[name].server_name
+    own = own if is_host_name(own) else SOME_NAME
+    first = _new_session(node, Hello(server_name=own))
+    if isinstance(first, Verdict):
+        return _own_name_refused(node, first, own)
+    session = first[1]
+    acknowledges = first[0].handshake.sni_acknowledged
+    same, _ = node.hears(Hello(session_id=session.id, server_name=own), knowing=session)
+    if verdict := trouble(same):
+        return node.with_all(verdict, f"when offered its session under the same name, {own}")
+    if same.handshake.outcome is not Outcome.RESUMED:
+        return failed("not_resumed", f"{name} did not resume a session it had just issued, under "
+                                     f"the same name, {own}", *node.handshakes)
+    nameless, _ = node.hears(Hello(session_id=session.id, send_server_name=False), knowing=session)
+    if verdict := trouble(nameless):
+        return node.with_all(verdict, f"when offered a session of {own} without a name")
+    other, _ = node.hears(Hello(session_id=session.id, server_name=OTHER_NAME), knowing=session)
+    if other.handshake.outcome is not Outcome.REFUSED and (verdict := trouble(other)):
+        return node.with_all(verdict, f"when offered a session of {own} under {OTHER_NAME}")
+    return _names_judged(node, own, other.handshake, acknowledges=acknowledges)
+
+
+def _own_name_refused(node: Conversation, verdict: Verdict, own: str) -> Verdict:
+    handshake = node.handshakes[-1]
+    if own == SOME_NAME and handshake.outcome is Outcome.REFUSED:
+        return Verdict(Status.SKIPPED, "no_name_known",
+                       f"{node.name}'s server name is an address, which no client asks for by SNI, "
+                       f"and it refuses names that it does not know with "
+                       f"{handshake.alerts[-1].description}: set emqx_tls_server_name to one that "
+                       "it knows", tuple(node.handshakes))
+    return verdict
+
+
+def _names_judged(node: Conversation, own: str, other: Handshake, *,
+                  acknowledges: bool) -> Verdict:
+    name, handshakes = node.name, tuple(node.handshakes)
+    nameless = handshakes[2]
+    then = "; a client without a name " + (
+        "resumed it" if nameless.outcome is Outcome.RESUMED else "got a full handshake")
+    if other.outcome is Outcome.RESUMED and acknowledges:
+        return failed("resumed_under_other_name", f"{name} acknowledged the name {own}, and "
+                      f"resumed that session under {OTHER_NAME}{then}", *handshakes)
+    if any(handshake.outcome is Outcome.RESUMED and handshake.sni_acknowledged
+           for handshake in handshakes):
+        return failed("server_name_when_resumed", f"{name} put server_name into the ServerHello of "
+                                                  "a resumed handshake", *handshakes)
+    if other.outcome is Outcome.RESUMED:
+        return Verdict(Status.INFO, "resumed_under_other_name",
+                       f"{name} does not acknowledge names, as if it had not heard them, and "
+                       f"resumed a session of {own} under {OTHER_NAME}{then}", handshakes)
+    how = "a full handshake" if other.outcome is Outcome.FULL else \
+        f"the fatal alert {other.alerts[-1].description}"
+    return passed(f"{name} {'acknowledges' if acknowledges else 'does not acknowledge'} names, "
+                  f"resumes a session of {own} under that name, and answered {OTHER_NAME} with "
+                  f"{how}{then}", *handshakes)
+
+
+def register(registry: Registry) -> None:
+    """Add these of the family."""
+    needs = (Need("CORE-02"),)
+    registry.add(Check(
+        "NEG-05", "A suite that is not offered is not spoken",
+        "Offered a session without the session's cipher suite, a node makes a full handshake with "
+        "a suite that was offered, or raises a fatal alert; it never goes on with the session's. A "
+        "session whose suite is offered, and would not be the node's choice now, resumes with that "
+        "suite or leads to a full handshake.",
+        "RFC 5246 7.4.1.2, 7.4.1.3", Level.MUST, Impact.NOISY, Per.NODE, Cost(full=3, resumed=1),
+        unoffered_suite_is_never_spoken,
+        "A client that has stopped offering a weak suite is pushed back to it by resumption (the "
+        "class of CVE-2010-4180).", needs, crafted_and_resuming,
+        how="The session is offered with all other suites of ours; a client that would go on with "
+            "the session's shows how far the node does. The same hello without a session shows "
+            "first whether the node speaks any other suite, so that an alert can be told from "
+            "having nothing in common. The session of that handshake, or else the first one, is "
+            "then offered with all suites."))
+    registry.add(Check(
+        "NEG-09", "A session does not resume under another name",
+        "Where the ServerHello of a full handshake acknowledges server_name, the session is not "
+        "resumed for a client that asks for another name; where it does not, that is informed of. "
+        "The ServerHello of a resumed handshake carries no server_name, and a client without one "
+        "is served.",
+        "RFC 6066 3", Level.MUST, Impact.NOISY, Per.NODE, Cost(full=3, resumed=1),
+        other_name_is_not_resumed,
+        "What one virtual host has agreed with a client holds at another one, whose certificate "
+        "and rules the client has never met.", needs, crafted_and_resuming,
+        how="A session made under the node's server name (under first.example, if that is an "
+            "address) is offered under the same name, without any, and under second.example. A "
+            "fatal alert is as good an answer to the last as a full handshake."))

@@ -1,0 +1,121 @@
+"""Starts the servers of a row, each on a free port of loopback."""
+from __future__ import annotations
+
+import contextlib
+import datetime
+import ipaddress
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+
+from tests.faulty_servers.message_server import MessageServer
+from tests.faulty_servers.table import Row
+from tests.support.mqtt_broker import FAULTS as MQTT_FAULTS
+from tests.support.mqtt_broker import Clients, MqttBroker
+
+_VERSIONS = {"tlsv1": ssl.TLSVersion.TLSv1, "tlsv1.1": ssl.TLSVersion.TLSv1_1,
+             "tlsv1.2": ssl.TLSVersion.TLSv1_2, "tlsv1.3": ssl.TLSVersion.TLSv1_3}
+
+
+@dataclass(frozen=True)
+class Started:
+    """Servers that run."""
+
+    ports: tuple[int, ...]
+    ca_file: Path
+    """What vouches for their certificates."""
+
+
+def make_identity(folder: Path, wrong: str = "") -> tuple[Path, Path, Path]:
+    """Write a self-signed RSA certificate for localhost, its key and what vouches for it.
+
+    ``wrong``: ``other_name``, ``expired`` or ``other_ca``.
+    """
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "faulty server")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    day = datetime.timedelta(days=1)
+    names: list[x509.GeneralName] = [
+        x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    if wrong == "other_name":
+        names = [x509.DNSName("elsewhere.example")]
+    certificate = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name)
+        .public_key(key.public_key()).serial_number(x509.random_serial_number())
+        .not_valid_before(now - 2 * day)
+        .not_valid_after(now - day if wrong == "expired" else now + day)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, hashes.SHA256()))
+    paths = folder / "cert.pem", folder / "key.pem", folder / "ca.pem"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].touch(0o600)
+    paths[1].write_bytes(key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption()))
+    paths[2].write_bytes(paths[0].read_bytes())
+    if wrong == "other_ca":
+        other = folder / "other"
+        other.mkdir()
+        paths[2].write_bytes(make_identity(other)[0].read_bytes())
+    return paths
+
+
+@contextlib.contextmanager
+def started(row: Row, folder: Path, *, port: int = 0) -> Iterator[Started]:
+    """Run a row's servers.
+
+    Args:
+        row: which.
+        folder: where certificates, and what else they need, are written.
+        port: of the first node, the others follow; 0: free ones.
+    """
+    cert, key, ca_file = make_identity(folder, row.certificate)
+    with contextlib.ExitStack() as stack:
+        ports = tuple(_STARTERS[row.kind](row, (cert, key), port, stack))
+        yield Started(ports, ca_file)
+
+
+def _ports(first: int, count: int) -> list[int]:
+    return [first + number if first else 0 for number in range(count)]
+
+
+def _plant(clients: Clients, row: Row) -> None:
+    assert set(row.mqtt) <= MQTT_FAULTS, set(row.mqtt) - MQTT_FAULTS
+    clients.faults.update(row.mqtt)
+
+
+def _messages(row: Row, identity: tuple[Path, Path], port: int,
+              stack: contextlib.ExitStack) -> Iterator[int]:
+    servers = []
+    for own in _ports(port, row.nodes):
+        server = MessageServer(*identity, *row.how, port=own)
+        stack.callback(server.stop)
+        _plant(server.clients, row)
+        servers.append(server)
+    servers[0].join(*servers[1:])
+    return (server.port for server in servers)
+
+
+def _openssl(row: Row, identity: tuple[Path, Path], port: int,
+             stack: contextlib.ExitStack) -> Iterator[int]:
+    options: dict[str, Any] = dict(row.how)
+    versions = options.pop("versions", ["tlsv1.2", "tlsv1.2"])
+    for own in _ports(port, row.nodes):
+        broker = MqttBroker(*identity, port=own, **options)
+        stack.callback(broker.stop)
+        _plant(broker, row)
+        # OpenSSL's default security level has no signature algorithms for TLS 1.0 and 1.1.
+        broker.context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        broker.context.minimum_version, broker.context.maximum_version = (
+            _VERSIONS[version] for version in versions)
+        yield broker.port
+
+
+_STARTERS = {"messages": _messages, "openssl": _openssl}

@@ -1,0 +1,152 @@
+"""Lets the whole catalogue loose on a server, and compares what it found with the table."""
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from ansible_collections.emqx.conformance.plugins.module_utils import verify
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Registry
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.verdicts import passed
+
+from tests.faulty_servers.start import Started, started
+from tests.faulty_servers.table import ALARMS, Expected, Row
+
+DEADLINE_S = 2.0
+"""What one handshake may take: more than any right server needs on a busy machine."""
+_APPLIES_NOT = frozenset(("precondition", "impact_not_allowed"))
+"""Why a check may be skipped without standing in the table."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One finding of the run."""
+
+    check: str
+    subject: str
+    status: str
+    reason: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.reason}".rstrip()
+
+    @property
+    def quiet(self) -> bool:
+        """Tell whether this may be found in any server."""
+        return self.status in ("passed", "info") or (
+            self.status == "skipped" and self.reason in _APPLIES_NOT)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was found in the server of one row."""
+
+    row: Row
+    found: tuple[Found, ...]
+    seconds: float
+    handshakes: int
+
+    @property
+    def differences(self) -> list[str]:
+        """What differs from the table, in one line each."""
+        return [line for _, line in _differences(self.row.finds, self.found)]
+
+    @property
+    def detected(self) -> bool:
+        """Tell whether everything was complained of that should have been, as it should."""
+        missing = _differences(self.row.alarms, self.found)
+        return not any(expected for expected, _ in missing)
+
+    @property
+    def false_alarms(self) -> list[Found]:
+        """Complaints that the table knows nothing of."""
+        return [one for one in self.found if one.status in ALARMS
+                and _expected(self.row.finds, one) is None]
+
+    def report(self) -> str:
+        """Return the differences for people."""
+        lines = self.differences
+        head = f"{self.row.name} ({self.row.what}): "
+        return head + (f"{len(lines)} difference{'s' * (len(lines) > 1)} from the table\n  "
+                       + "\n  ".join(lines) if lines else "as the table says")
+
+
+def _expected(finds: Iterable[Expected], one: Found) -> Expected | None:
+    """Return what the table says of a finding: the row for its subject before that for all."""
+    fitting = [line for line in finds
+               if line.check == one.check and line.subject in ("*", one.subject)]
+    return min(fitting, key=lambda line: line.subject == "*", default=None)
+
+
+def _differences(finds: Iterable[Expected],
+                 found: Iterable[Found]) -> list[tuple[Expected | None, str]]:
+    """Return what differs, in one line each, and what the table says there."""
+    differences: list[tuple[Expected | None, str]] = []
+    met = set()
+    for one in found:
+        expected = _expected(finds, one)
+        met.add(expected)
+        if one.quiet if expected is None else str(one) == str(expected):
+            continue
+        line = (f"{one.check} {one.subject}: the table says {expected or 'nothing'}, and it came "
+                f"to {one}: {one.message}")
+        differences.append((expected, line))
+    for expected in finds:
+        if expected not in met:
+            line = (f"{expected.check} {expected.subject}: the table says {expected}, and there "
+                    "is no such finding")
+            differences.append((expected, line))
+    return differences
+
+
+def _request(row: Row, server: Started, folder: Path) -> verify.Request:
+    return verify.request({
+        "nodes": [{"name": f"n{number}", "host": "127.0.0.1", "port": port,
+                   "server_name": "localhost"} for number, port in enumerate(server.ports, 1)],
+        "driver": "external", "ca": str(server.ca_file), "client_cert": None, "client_key": None,
+        "cache_scope": "node", "session_cache_max": 1000, "rate_limit": None,
+        "timeout": DEADLINE_S, "tls_versions": ["tlsv1.2"], "mqtt_version": "auto",
+        "mqtt_username": None, "mqtt_password": None, "mqtt_client_id_prefix": "faulty-",
+        "mqtt_topic": "faulty", "max_impact": "noisy", "reports_dir": str(folder / "reports"),
+        "waivers": [], "parallel": 4, "progress_file": None, "page_template": None,
+        **dict(row.declared)})
+
+
+def _blinded(check_id: str) -> Registry:
+    """Return the catalogue with one check that always passes."""
+    registry = Registry()
+    for check in catalogue():
+        registry.add(check if check.id != check_id else replace(
+            check, measure=lambda *_: passed("it asserts nothing")))
+    return registry
+
+
+def run(row: Row, *, blind: str = "") -> Trial:
+    """Start the row's servers and verify them, as ``resumption_verify`` does.
+
+    Args:
+        row: which.
+        blind: id of a check whose assertion is left out.
+    """
+    if blind:
+        with mock.patch.object(verify, "catalogue", return_value=_blinded(blind)):
+            return run(row)
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="faulty-") as name:
+        folder = Path(name)
+        with started(row, folder) as server:
+            results, _ = verify.verify(_request(row, server, folder), threading.Event())
+    return Trial(row, tuple(_found(told) for told in results["checks"]),
+                 time.monotonic() - begun,
+                 sum(node["handshakes_done"] for node in results["budget"]["nodes"].values()))
+
+
+def _found(told: dict[str, Any]) -> Found:
+    return Found(told["id"], told["subject"], told["status"], told["reason"], told["message"])

@@ -1,0 +1,41 @@
+"""All trials at once, and what they come to together."""
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator
+
+from tests.faulty_servers import trial
+from tests.faulty_servers.table import Row
+from tests.faulty_servers.trial import Trial
+
+
+def run_all(rows: Iterable[Row], blind: Iterable[str] = itertools.repeat("")) -> Iterator[Trial]:
+    """Run rows side by side, in several processes, and yield what came of each, in their order.
+
+    ``blind`` names, for each row, the check whose assertion is left out.
+
+    There are hardly more processes than processors, so that a right server keeps its deadlines;
+    the one more is for servers that are waited for.
+    """
+    pool = concurrent.futures.ProcessPoolExecutor(
+        (os.cpu_count() or 1) + 1, multiprocessing.get_context("spawn"))
+    try:
+        futures = [pool.submit(trial.run, row, blind=check)
+                   for row, check in zip(rows, blind)]
+        for future in futures:
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def summary(trials: Iterable[Trial]) -> str:
+    """Return the figures: defects detected of those planted, and false alarms."""
+    trials = list(trials)
+    planted = [done for done in trials if done.row.planted]
+    detected = sum(done.detected for done in planted)
+    alarms = sum(len(done.false_alarms) for done in trials)
+    return (f"{len(trials)} servers: detected {detected}/{len(planted)} planted, {alarms} false "
+            f"alarm{'' if alarms == 1 else 's'}")

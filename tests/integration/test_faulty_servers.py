@@ -1,0 +1,64 @@
+"""The whole catalogue against every server of the table: nothing is found but what it says."""
+from __future__ import annotations
+
+import time
+
+import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
+
+from tests.faulty_servers import proof, table
+from tests.faulty_servers.trial import Trial
+from tests.faulty_servers.trials import run_all, summary
+
+ROWS = table.read()
+LIMIT_S = 300.0
+"""For all trials together."""
+
+
+@pytest.fixture(scope="module")
+def trials(request: pytest.FixtureRequest) -> dict[str, Trial]:
+    """The trials of the rows that this run of pytest asks for, all at once."""
+    asked = {str(item.callspec.params["name"]) for item in request.session.items
+             if isinstance(item, pytest.Function) and item.originalname == "test_server"}
+    begun = time.monotonic()
+    done = {trial.row.name: trial for trial in run_all(ROWS[name] for name in asked or ROWS)}
+    assert time.monotonic() - begun < LIMIT_S
+    return done
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_server(trials: dict[str, Trial], name: str) -> None:
+    trial = trials[name]
+    assert not trial.differences, trial.report()
+
+
+def test_figures(trials: dict[str, Trial], capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        print(f"\n{summary(trials.values())}")  # noqa: T201
+    assert not any(trial.false_alarms for trial in trials.values())
+    assert all(trial.detected for trial in trials.values())
+
+
+def test_no_check_is_left_untried() -> None:
+    ids = {check.id for check in catalogue()}
+    assert {found.check for row in ROWS.values() for found in row.finds} <= ids
+    assert proof.untried_checks(ROWS.values()) == set(proof.OTHERWISE_TRIED)
+    assert ids >= set(proof.OTHERWISE_TRIED)
+
+
+def test_no_assertion_is_left_untried() -> None:
+    assert proof.untried_reasons(ROWS.values()) == set(proof.UNTRIED_REASONS)
+
+
+def test_without_any_one_check_the_table_is_red(capsys: pytest.CaptureFixture[str]) -> None:
+    red = {check: bool(trial.differences) for check, trial in proof.blinded(ROWS.values())}
+    with capsys.disabled():
+        print(f"\n{sum(red.values())} of {len(red)} checks turn the table red when they "  # noqa: T201
+              "assert nothing")
+    assert all(red.values()), red
+
+
+def test_what_is_right_is_measured_and_passes(trials: dict[str, Trial]) -> None:
+    right = [trial for trial in trials.values() if not trial.row.finds]
+    passed = {one.check for trial in right for one in trial.found if one.status == "passed"}
+    assert passed == {check.id for check in catalogue()} - set(proof.OTHERWISE_TRIED)

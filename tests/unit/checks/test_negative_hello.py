@@ -1,0 +1,234 @@
+"""NEG-06, -10 and -12 against right servers of two TLS libraries, and one defect at a time."""
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
+    Bench,
+    Settings,
+    Target,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
+    Cost,
+    Impact,
+    Status,
+    Verdict,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
+    OrdinaryEngine,
+    Trust,
+)
+
+from tests.faulty_servers.message_server import MessageServer
+from tests.support.mqtt_broker import MqttBroker
+from tests.support.openssl_cli import make_identity
+
+CHECKS = {check.id: check for check in catalogue()}
+OURS = ("NEG-06", "NEG-10", "NEG-12")
+
+
+@pytest.fixture(scope="module")
+def rsa_certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed RSA certificate for localhost, and its key."""
+    made = make_identity(tmp_path_factory.mktemp("rsa"), "localhost")
+    return made.certificate, made.key
+
+
+class Tried:
+    """A bench on a server that it has a session with."""
+
+    def __init__(self, port: int, trust: Trust, *tls_versions: str) -> None:
+        self.engine = OrdinaryEngine(trust)
+        self.target = Target({"n1": Endpoint("n1", "127.0.0.1", port, "localhost")},
+                             Settings(deadline_s=2.0, tls_versions=tls_versions))
+        self.bench = Bench(self.engine, self.target, threading.Event())
+        first = self.bench.fresh_session("n1")
+        assert first.session is not None, first.handshake.why
+        self.before = len(self.bench.handshakes)
+
+    def cost(self, check: str) -> Cost:
+        return CHECKS[check].cost_for(self.target)
+
+    def measure(self, check: str) -> Verdict:
+        verdict = CHECKS[check].measure(self.bench, ("n1",))
+        # Every connection is counted, and each is evidence of the check that made it.
+        assert self.bench.handshakes[self.before:] == list(verdict.handshakes)
+        return verdict
+
+    def passes_at_its_price(self, check: str) -> Verdict:
+        verdict = self.measure(check)
+        assert (verdict.status, verdict.reason) == (Status.PASSED, ""), verdict.message
+        assert len(verdict.handshakes) == self.cost(check).total
+        full = sum(handshake.outcome is Outcome.FULL for handshake in verdict.handshakes)
+        assert full <= self.cost(check).full
+        assert not any(handshake.failure is None and (
+            handshake.mqtt is None or handshake.mqtt.cause) for handshake in verdict.handshakes)
+        return verdict
+
+
+Try = Callable[..., Tried]
+
+
+@pytest.fixture
+def faulty(rsa_certificate: tuple[Path, Path]) -> Iterator[Try]:
+    made: list[tuple[MessageServer, Tried]] = []
+
+    def make(*faults: str, declares: tuple[str, ...] = ("tlsv1.2", "tlsv1.1")) -> Tried:
+        server = MessageServer(*rsa_certificate, *faults)
+        made.append((server, Tried(server.port, Trust(str(rsa_certificate[0])), *declares)))
+        return made[-1][1]
+
+    yield make
+    for server, tried in made:
+        server.stop()
+        tried.engine.close()
+
+
+@pytest.fixture
+def openssl(brokers: Callable[..., MqttBroker], certificate: tuple[Path, Path]) -> Iterator[Try]:
+    made: list[Tried] = []
+
+    def make(lowest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
+             highest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2, *,
+             client_certificate: bool = False, declares: tuple[str, ...] = ()) -> Tried:
+        broker = brokers()
+        broker.context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        broker.context.minimum_version, broker.context.maximum_version = lowest, highest
+        trust = Trust(str(certificate[0]))
+        if client_certificate:
+            broker.context.load_verify_locations(certificate[0])
+            broker.context.verify_mode = ssl.CERT_REQUIRED
+            trust = Trust(str(certificate[0]), *map(str, certificate))
+        made.append(Tried(broker.port, trust, *declares))
+        return made[-1]
+
+    yield make
+    for tried in made:
+        tried.engine.close()
+
+
+def outcomes(verdict: Verdict) -> list[tuple[str, str]]:
+    return [(handshake.outcome.value, handshake.version or "") for handshake in verdict.handshakes]
+
+
+# -- right servers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("check", OURS)
+def test_a_right_server_passes(faulty: Try, check: str) -> None:
+    faulty("speaks_tls11").passes_at_its_price(check)
+
+
+@pytest.mark.parametrize("client_certificate", [False, True])
+@pytest.mark.parametrize("check", OURS)
+def test_openssl_passes(openssl: Try, check: str, client_certificate: bool) -> None:
+    openssl(client_certificate=client_certificate).passes_at_its_price(check)
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+@pytest.mark.parametrize("client_certificate", [False, True])
+def test_openssl_of_all_versions_resumes_at_none_but_the_sessions_own(
+        openssl: Try, client_certificate: bool) -> None:
+    every = ("tlsv1", "tlsv1.1", "tlsv1.2", "tlsv1.3")
+    verdict = openssl(ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_3, declares=every,
+                      client_certificate=client_certificate).passes_at_its_price("NEG-06")
+    assert outcomes(verdict) == [
+        ("full", "tlsv1.2"), ("resumed", "tlsv1.2"),
+        ("full", "tlsv1.1"), ("full", "tlsv1.2"), ("full", "tlsv1"), ("full", "tlsv1.2"),
+        ("full", "tlsv1.2"), ("full", "tlsv1.3")]
+    last = verdict.handshakes[-1]
+    assert last.server_id == last.offered_id == verdict.handshakes[-2].server_id
+    assert "the echoed ID means nothing" in verdict.message
+
+
+def test_openssl_keeps_rfc_7627_with_both_kinds_of_master_secret(openssl: Try) -> None:
+    verdict = openssl().passes_at_its_price("NEG-10")
+    assert [(handshake.outcome.value, handshake.extended_master_secret)
+            for handshake in verdict.handshakes] == [
+        ("full", True), ("resumed", True), ("full", False), ("full", True), ("refused", False)]
+    assert [(alert.raised_by, alert.description) for alert in verdict.handshakes[-1].alerts] == [
+        ("target", "handshake_failure")]
+
+
+def test_a_target_of_undeclared_versions_may_refuse_the_others(faulty: Try) -> None:
+    verdict = faulty(declares=()).passes_at_its_price("NEG-06")
+    assert outcomes(verdict)[2:] == [("refused", ""), ("full", "tlsv1.2"), ("resumed", "tlsv1.2")]
+    assert "answers a client of TLS 1.1 with the alert protocol_version" in verdict.message
+    assert "stays with TLS 1.2 for a client that also speaks TLS 1.3" in verdict.message
+
+
+def test_a_target_without_legacy_clients_is_right_too(faulty: Try) -> None:
+    verdict = faulty("refuses_without_ems").measure("NEG-10")
+    assert verdict.status is Status.PASSED
+    assert "refuses clients without it (handshake_failure)" in verdict.message
+
+
+@pytest.mark.parametrize(("declared", "asked"), [
+    (("tlsv1.2",), False), (("tlsv1.2", "tlsv1.3"), True), ((), True), (("tlsv1.2", "tlsv1"), True),
+])
+def test_without_another_version_there_is_nothing_to_ask(
+        declared: tuple[str, ...], asked: bool) -> None:
+    target = Target({"n1": Endpoint("n1", "127.0.0.1", 1, "localhost")},
+                    Settings(tls_versions=declared))
+    (planned,) = make_plan(target, [CHECKS["NEG-06"]], Impact.NOISY).checks
+    assert bool(planned.subjects) is asked
+    if not asked:
+        assert planned.skipped is not None
+        assert planned.skipped.reason == "precondition"
+        assert "no version but TLS 1.2" in planned.skipped.message
+
+
+# -- one defect at a time -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("fault", "check", "status", "reason", "says"), [
+    ("resumes_at_other_version", "NEG-06", Status.FAILED, "resumed_at_other_version",
+     "a session of TLS 1.2 for a client of TLS 1.1, at tlsv1.1"),
+    ("resumes_older_at_tls12", "NEG-06", Status.FAILED, "resumed_at_other_version",
+     "a session of TLS 1.1 for a client of TLS 1.2, at tlsv1.2"),
+    ("answers_in_the_sessions_version", "NEG-06", Status.FAILED, "other_version",
+     "the target chose tlsv1.2"),
+    ("no_extended_master_secret", "NEG-10", Status.WARNED, "not_negotiated", "RFC 7627"),
+    ("declines_ems_sessions", "NEG-10", Status.FAILED, "not_resumed", "offers it again"),
+    ("drops_ems_when_resumed", "NEG-10", Status.FAILED, "ems_dropped", "ServerHello"),
+    ("ems_unasked", "NEG-10", Status.FAILED, "ems_unasked", "did not"),
+    ("resumes_into_ems", "NEG-10", Status.FAILED, "resumed_into_ems", "now has it"),
+    ("drops_ems_in_fallback", "NEG-10", Status.FAILED, "ems_dropped", "leaves it out"),
+    ("resumes_without_ems", "NEG-10", Status.FAILED, "resumed_without_ems", "a client without"),
+    ("closes_without_ems", "NEG-10", Status.WARNED, "closed_without_alert", "closing"),
+    ("falls_back_without_ems", "NEG-10", Status.WARNED, "ems_session_not_aborted",
+     "full handshake"),
+    ("chokes_on_records", "NEG-12", Status.FAILED, "broken_in_records",
+     "in records of 16 bytes does not get through: the target "),
+    ("chokes_on_tiny_records", "NEG-12", Status.FAILED, "broken_in_tiny_records",
+     "in records of 3 bytes, which split its header, does not get through"),
+    ("chokes_on_segments", "NEG-12", Status.FAILED, "broken_in_segments", "TCP segments of 5"),
+    ("chokes_on_grease", "NEG-12", Status.FAILED, "broken_with_grease", "illegal_parameter"),
+    ("answers_grease", "NEG-12", Status.FAILED, "broken_with_grease", "0x1a1a"),
+    ("declines_records", "NEG-12", Status.FAILED, "not_resumed_in_records", "full handshake"),
+    ("declines_segments", "NEG-12", Status.FAILED, "not_resumed_in_segments", "full handshake"),
+    ("declines_grease", "NEG-12", Status.FAILED, "not_resumed_with_grease", "full handshake"),
+])
+def test_a_defect_fails_its_check(faulty: Try, *, fault: str, check: str, status: Status,
+                                  reason: str, says: str) -> None:
+    verdict = faulty(fault).measure(check)
+    assert (verdict.status, verdict.reason) == (status, reason), verdict.message
+    assert says in verdict.message
+    # Who resumes nothing with extended master secret resumes nothing for anybody of today.
+    spared = Status.ERROR if fault == "declines_ems_sessions" else Status.PASSED
+    for other in set(OURS) - {check}:
+        assert faulty(fault).measure(other).status is spared
+
+
+def test_a_shape_that_breaks_is_named_and_does_not_spoil_the_others(faulty: Try) -> None:
+    verdict = faulty("chokes_on_segments").measure("NEG-12")
+    assert [text.partition(" does not")[0] for text in verdict.message.split("; ")] == [
+        "n1: a ClientHello in TCP segments of 5 bytes",
+        "a ClientHello that is greased and in small records and segments at once"]
