@@ -19,6 +19,7 @@ from ansible_collections.emqx.conformance.plugins.modules.resumption_verify impo
 from tests.faulty_servers.start import Started, started
 from tests.faulty_servers.table import ALARMS, Expected, Row
 
+_SPEC: dict[str, Any] = dict(ARGUMENT_SPEC)
 DEADLINE_S = 2.0
 """What one handshake may take: more than any right server needs on a busy machine."""
 _APPLIES_NOT = frozenset(("precondition", "impact_not_allowed"))
@@ -110,7 +111,7 @@ def _differences(finds: Iterable[Expected],
 def _request(row: Row, server: Started, folder: Path) -> verify.Request:
     # As the module would be called, with its own defaults for what is not said here.
     return verify.request({
-        **{name: option.get("default") for name, option in ARGUMENT_SPEC.items()},
+        **{name: option.get("default") for name, option in _SPEC.items()},
         "nodes": [{"name": f"n{number}", "host": "127.0.0.1", "port": port,
                    "server_name": "localhost"} for number, port in enumerate(server.ports, 1)],
         "ca": str(server.ca_file), "session_cache_max": 1000, "timeout": DEADLINE_S,
