@@ -14,7 +14,7 @@ from typing import Any
 
 from tlslite.constants import AlertDescription, CertificateType, CipherSuite, GroupName
 from tlslite.defragmenter import Defragmenter
-from tlslite.errors import BaseTLSException
+from tlslite.errors import BaseTLSException, TLSAbruptCloseError
 from tlslite.extensions import RenegotiationInfoExtension, SNIExtension
 from tlslite.handshakehashes import HandshakeHashes
 from tlslite.keyexchange import ECDHE_RSAKeyExchange
@@ -31,7 +31,7 @@ from tlslite.messages import (
     ServerHelloDone,
 )
 from tlslite.messagesocket import MessageSocket
-from tlslite.utils.codec import Parser
+from tlslite.utils.codec import DecodeError, Parser
 from tlslite.utils.keyfactory import parsePEMKey
 from tlslite.x509certchain import X509CertChain
 
@@ -44,13 +44,13 @@ FAULTS = frozenset((
     "accepts_long_id", "echoes_long_id", "closes_on_long_id", "hangs_on_long_id",
     "forgets_after_long_id", "resumes_with_unoffered_suite", "falls_back_to_unoffered_suite",
     "closes_without_suite", "breaks_when_not_preferred", "resumes_across_sni",
-    "server_name_when_resumed",
+    "server_name_when_resumed", "accepts_broken_name",
     # Alerts that must end a session.
     "resumes_after_alert", "stays_after_alert", "resumes_after_wrong_finished",
     "accepts_wrong_finished"))
 VARIANTS = frozenset((
     "alerts_otherwise_on_long_id", "one_suite", "alerts_without_suite", "ignores_sni",
-    "refuses_other_name", "resumes_only_named", "knows_localhost_alone"))
+    "refuses_other_name", "resumes_only_named", "demands_a_name", "knows_localhost_alone"))
 """Other ways to be right."""
 SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
 OTHER_SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
@@ -137,7 +137,8 @@ class _Connection:
 
     def serve(self) -> None:
         self._hear_hello()
-        if self._has("knows_localhost_alone") and self._name not in (b"", b"localhost"):
+        if (self._has("demands_a_name") and not self._name) or (
+                self._has("knows_localhost_alone") and self._name not in (b"", b"localhost")):
             self._alert(AlertDescription.unrecognized_name)
         offered = bytes(self._hello.session_id)
         secret = self._server.find(offered)
@@ -160,7 +161,12 @@ class _Connection:
             rest = body[start + len(session_id):]
             body = (start - 3 + 32 + len(rest)).to_bytes(3, "big") + body[3:start - 1] \
                 + b"\x20" + session_id[:32] + rest
-        self._hello = ClientHello().parse(Parser(bytearray(body)))
+        if self._has("accepts_broken_name"):
+            body = body.replace(b"\x00\x05\x00\x00\xff", b"\x00\x05\x00\x00\x02")
+        try:
+            self._hello = ClientHello().parse(Parser(bytearray(body)))
+        except DecodeError:
+            self._alert(AlertDescription.decode_error)
         if len(session_id) > 32:
             self._judge_long_id(session_id)
 
@@ -280,6 +286,8 @@ class _Connection:
         self._say_finished(secret)
         try:
             self._hear_finished(secret)
+        except TLSAbruptCloseError:
+            raise _HangUpError from None
         except BaseTLSException:
             if self._has("closes_on_wrong_secret"):
                 raise _HangUpError from None
