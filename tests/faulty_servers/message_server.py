@@ -53,7 +53,7 @@ FAULTS = frozenset((
     "no_renegotiation_info_when_resumed", "warns_on_unknown_id",
     # versions
     "speaks_tls11", "resumes_at_other_version", "resumes_older_at_tls12",
-    "answers_in_the_sessions_version",
+    "answers_in_the_sessions_version", "goes_back_to_the_sessions_version",
     # extended master secret
     "no_extended_master_secret", "resumes_without_ems", "falls_back_without_ems",
     "closes_without_ems", "resumes_into_ems", "drops_ems_when_resumed", "drops_ems_in_fallback",
@@ -160,6 +160,7 @@ class _Connection:
             self._alert(AlertDescription.illegal_parameter)
         if not self._speaks_tls12() and not self._turns_to_tls11():
             self._alert(AlertDescription.protocol_version)
+        self._turns_to_the_sessions_version()
         self._choose_suite()
         if self._has("refuses_without_ems") and not self._extended():
             self._alert(AlertDescription.handshake_failure)
@@ -185,13 +186,18 @@ class _Connection:
         """Go on as a faulty server, or one that speaks more than TLS 1.2, does."""
         if tuple(self._hello.client_version) != TLS11:
             return False
-        if self._has("answers_in_the_sessions_version"):
-            return bytes(self._hello.session_id) in self._server.made
-        if not self._has("speaks_tls11") and not self._has("resumes_at_other_version") \
-                and not self._has("resumes_older_at_tls12"):
+        if not any(map(self._has, ("speaks_tls11", "resumes_at_other_version",
+                                   "resumes_older_at_tls12", "answers_in_the_sessions_version",
+                                   "goes_back_to_the_sessions_version"))):
             return False
         self._version = self._layer.version = TLS11
         return True
+
+    def _turns_to_the_sessions_version(self) -> None:
+        made = self._server.made.get(bytes(self._hello.session_id))
+        if made is not None and (self._has("answers_in_the_sessions_version") or (
+                made.version < self._version and self._has("goes_back_to_the_sessions_version"))):
+            self._version = self._layer.version = made.version
 
     def _choose_suite(self) -> None:
         spoken = (SUITE, OLD_SUITE) if self._version == TLS12 else (OLD_SUITE,)
