@@ -14,10 +14,12 @@ from ansible_collections.emqx.conformance.plugins.module_utils import verify
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Registry
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.verdicts import passed
+from ansible_collections.emqx.conformance.plugins.modules.resumption_verify import ARGUMENT_SPEC
 
 from tests.faulty_servers.start import Started, started
 from tests.faulty_servers.table import ALARMS, Expected, Row
 
+_SPEC: dict[str, Any] = dict(ARGUMENT_SPEC)
 DEADLINE_S = 2.0
 """What one handshake may take: more than any right server needs on a busy machine."""
 _APPLIES_NOT = frozenset(("precondition", "impact_not_allowed"))
@@ -107,16 +109,14 @@ def _differences(finds: Iterable[Expected],
 
 
 def _request(row: Row, server: Started, folder: Path) -> verify.Request:
+    # As the module would be called, with its own defaults for what is not said here.
     return verify.request({
+        **{name: option.get("default") for name, option in _SPEC.items()},
         "nodes": [{"name": f"n{number}", "host": "127.0.0.1", "port": port,
                    "server_name": "localhost"} for number, port in enumerate(server.ports, 1)],
-        "driver": "external", "ca": str(server.ca_file), "client_cert": None, "client_key": None,
-        "cache_scope": "node", "session_cache_max": 1000, "rate_limit": None,
-        "timeout": DEADLINE_S, "tls_versions": ["tlsv1.2"], "mqtt_version": "auto",
-        "mqtt_username": None, "mqtt_password": None, "mqtt_client_id_prefix": "faulty-",
-        "mqtt_topic": "faulty", "max_impact": "noisy", "reports_dir": str(folder / "reports"),
-        "waivers": [], "parallel": 4, "progress_file": None, "page_template": None,
-        **dict(row.declared)})
+        "ca": str(server.ca_file), "session_cache_max": 1000, "timeout": DEADLINE_S,
+        "tls_versions": ["tlsv1.2"], "max_impact": "noisy",
+        "reports_dir": str(folder / "reports"), **dict(row.declared)})
 
 
 def _blinded(check_id: str) -> Registry:

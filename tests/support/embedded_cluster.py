@@ -55,6 +55,7 @@ class TestCluster:
     certificate: tuple[Path, Path]
     ports: dict[str, int]
     session_lifetime: int | None = None
+    session_cache_max: int | None = None
     credentials: Credentials | None = None
     timeout_s: float = 30.0
     stop: threading.Event = field(default_factory=threading.Event)
@@ -97,6 +98,7 @@ class TestCluster:
             nodes=tuple(self.spec(node) for node in only or self.ports),
             all_nodes=tuple(self.ports), release=parse_release("5.8.9"),
             source_dir=ROOT / "embedded_node", session_lifetime=self.session_lifetime,
+            session_cache_max=self.session_cache_max,
             credentials=self.credentials, timeout_s=self.timeout_s)
         return Deployment(self.cluster_folder, wanted, self.caller(), self.stop)
 

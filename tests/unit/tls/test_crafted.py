@@ -40,7 +40,7 @@ CLIENT = CraftedClient(Trust())
 OURS = frozenset((
     "connection_closed", "connection_reset", "timeout", "refused", "not_tls", "library_rejected",
     "unexpected_message", "other_version", "unoffered_suite", "finished_wrong",
-    "resumed_unknown", "oversized_key"))
+    "resumed_unknown", "oversized_key", "unknown_extension"))
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,7 @@ def _offer_to_older(bench: Bench, node: Conversation, session: CraftedSession, v
     seen.append(f"makes a full handshake with a client of {label}")
     if not declared or old_session is None:
         return None
-    return _offer_back(node, old_session, label, seen)
+    return _offer_back(node, old_session, version, seen)
 
 
 def _refusal(contact: Contact, *, may_close: bool) -> str:
@@ -125,10 +125,15 @@ def _refusal(contact: Contact, *, may_close: bool) -> str:
     return ""
 
 
-def _offer_back(node: Conversation, session: CraftedSession, label: str,
+def _offer_back(node: Conversation, session: CraftedSession, version: str,
                 seen: list[str]) -> Verdict | None:
     """Offer an older version's session at TLS 1.2."""
+    label = _LABELS[version]
     contact, _ = node.hears(Hello(session_id=session.id), knowing=session)
+    if contact.handshake.version == version:
+        # Not the best that both speak, but the session's own.
+        seen.append(f"goes back to {label} for a client of TLS 1.2 that offers a session of it")
+        return None
     if verdict := _resumed_across(node, contact, f"{label} for a client of TLS 1.2"):
         return verdict
     if refusal := _refusal(contact, may_close=False):
@@ -144,8 +149,8 @@ def _resumed_across(node: Conversation, contact: Contact, what: str) -> Verdict 
     handshake = contact.handshake
     if handshake.library_reused:
         return failed("resumed_at_other_version",
-                      f"{node.name} resumed a session of {what}, at {handshake.version}",
-                      *node.handshakes)
+                      f"{node.name} resumed a session of {what}, at {handshake.version} with "
+                      f"{handshake.cipher}", *node.handshakes)
     if handshake.failure is not None and handshake.failure.cause == "other_version":
         return failed("other_version", f"{node.name} was offered a session of {what}, and "
                                        f"{handshake.failure.detail}", *node.handshakes)
@@ -359,8 +364,11 @@ def register(registry: Registry) -> None:
         "A full handshake or a fatal alert is right.",
         "RFC 5246 7.4.1.2, RFC 8446 4.1.3", Level.MUST, Impact.NOISY, Per.NODE, _versions_cost,
         other_version_does_not_resume,
-        "Whoever can change a ClientHello on the wire moves a session to an older version, with "
-        "its weaker integrity protection.", needs, _other_versions,
+        "What is allowed for each version does not hold for clients that resume: their sessions go "
+        "on at an older one, with cipher suites that it does not have or a new session would be "
+        "refused; or a client gets a version that it does not speak, and breaks off. Where no old "
+        "client needs it, leave TLS 1.2 as the only version (ssl_options.versions).", needs,
+        _other_versions,
         how="A session whose cipher suite both versions have, and which has just resumed, is "
             "offered in a ClientHello of TLS 1.1 and 1.0 as far as they are declared (1.1 when "
             "nothing is), and the session of that handshake, where they are declared, in one of "

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from ..model import Handshake, Outcome
+from ..tls.transcript import EXT_SERVER_NAME
 from .bench import Bench, Contact
 from .conversation import CRAFTED, Conversation
 from .preconditions import crafted_and_resuming
@@ -13,6 +14,8 @@ if CRAFTED:
 
 SOME_NAME, OTHER_NAME = "first.example", "second.example"
 """Names that no target has by chance (RFC 2606 3)."""
+BROKEN_NAME = b"\x00\x05\x00\x00\xffab"
+"""A server_name extension in which a name of 255 bytes has two."""
 
 RESUMED_ALL_THE_SAME = "resumed_with_unoffered_suite"
 
@@ -120,20 +123,24 @@ def other_name_is_not_resumed(bench: Bench, subject: Subject) -> Verdict:
     if isinstance(first, Verdict):
         return _own_name_refused(node, first, own)
     session = first[1]
-    acknowledges = first[0].handshake.sni_acknowledged
-    same, _ = node.hears(Hello(session_id=session.id, server_name=own), knowing=session)
-    if verdict := trouble(same):
-        return node.with_all(verdict, f"when offered its session under the same name, {own}")
-    if same.handshake.outcome is not Outcome.RESUMED:
-        return failed("not_resumed", f"{name} did not resume a session it had just issued, under "
-                                     f"the same name, {own}", *node.handshakes)
-    nameless, _ = node.hears(Hello(session_id=session.id, send_server_name=False), knowing=session)
-    if verdict := trouble(nameless):
-        return node.with_all(verdict, f"when offered a session of {own} without a name")
-    other, _ = node.hears(Hello(session_id=session.id, server_name=OTHER_NAME), knowing=session)
-    if other.handshake.outcome is not Outcome.REFUSED and (verdict := trouble(other)):
-        return node.with_all(verdict, f"when offered a session of {own} under {OTHER_NAME}")
-    return _names_judged(node, own, other.handshake, acknowledges=acknowledges)
+    for hello, how, may_refuse in _under_names(session, own):
+        contact, _ = node.hears(hello, knowing=session)
+        if may_refuse and contact.handshake.outcome is Outcome.REFUSED:
+            continue
+        if verdict := trouble(contact):
+            return node.with_all(verdict, f"when offered a session of {own} {how}")
+    return _names_judged(node, own, acknowledges=first[0].handshake.sni_acknowledged)
+
+
+def _under_names(session: CraftedSession, own: str) -> tuple[tuple[Hello, str, bool], ...]:
+    """Return the hellos that offer a session, how they do, and whether an alert is right."""
+    return (
+        (Hello(session.id, server_name=own), "under that name", False),
+        # Whatever comes after an alert may be due to that: the rest is not judged by resumption.
+        (Hello(session.id, server_name=OTHER_NAME), f"under {OTHER_NAME}", True),
+        (Hello(session.id, send_server_name=False), "without a name", True),
+        (Hello(session.id, send_server_name=False, extensions=((EXT_SERVER_NAME, BROKEN_NAME),)),
+         "with a server_name extension that cannot be decoded", True))
 
 
 def _own_name_refused(node: Conversation, verdict: Verdict, own: str) -> Verdict:
@@ -147,12 +154,14 @@ def _own_name_refused(node: Conversation, verdict: Verdict, own: str) -> Verdict
     return verdict
 
 
-def _names_judged(node: Conversation, own: str, other: Handshake, *,
-                  acknowledges: bool) -> Verdict:
+def _names_judged(node: Conversation, own: str, *, acknowledges: bool) -> Verdict:
     name, handshakes = node.name, tuple(node.handshakes)
-    nameless = handshakes[2]
-    then = "; a client without a name " + (
-        "resumed it" if nameless.outcome is Outcome.RESUMED else "got a full handshake")
+    _, same, other, nameless, broken = handshakes
+    if same.outcome is not Outcome.RESUMED:
+        return failed("not_resumed", f"{name} did not resume a session it had just issued, under "
+                                     f"the same name, {own}", *handshakes)
+    then = (f"; without a name it {_answer(nameless)}, and on a server_name extension that cannot "
+            f"be decoded it {_answer(broken)}")
     if other.outcome is Outcome.RESUMED and acknowledges:
         return failed("resumed_under_other_name", f"{name} acknowledged the name {own}, and "
                       f"resumed that session under {OTHER_NAME}{then}", *handshakes)
@@ -164,11 +173,14 @@ def _names_judged(node: Conversation, own: str, other: Handshake, *,
         return Verdict(Status.INFO, "resumed_under_other_name",
                        f"{name} does not acknowledge names, as if it had not heard them, and "
                        f"resumed a session of {own} under {OTHER_NAME}{then}", handshakes)
-    how = "a full handshake" if other.outcome is Outcome.FULL else \
-        f"the fatal alert {other.alerts[-1].description}"
-    return passed(f"{name} {'acknowledges' if acknowledges else 'does not acknowledge'} names, "
-                  f"resumes a session of {own} under that name, and answered {OTHER_NAME} with "
-                  f"{how}{then}", *handshakes)
+    if acknowledges and broken.outcome is not Outcome.REFUSED:
+        # Who makes no use of the extension need not look into it (RFC 5246 7.4.1.4).
+        return failed("accepted_broken_name", f"{name} acknowledges names, and yet "
+                      f"{_answer(broken)} on a server_name extension that cannot be decoded",
+                      *handshakes)
+    return passed(f"{name} {'acknowledges' if acknowledges else 'does not acknowledge'} names, and "
+                  f"resumes a session of {own} under that name; under {OTHER_NAME} it "
+                  f"{_answer(other)}{then}", *handshakes)
 
 
 def register(registry: Registry) -> None:
@@ -193,12 +205,16 @@ def register(registry: Registry) -> None:
         "NEG-09", "A session does not resume under another name",
         "Where the ServerHello of a full handshake acknowledges server_name, the session is not "
         "resumed for a client that asks for another name; where it does not, that is informed of. "
-        "The ServerHello of a resumed handshake carries no server_name, and a client without one "
-        "is served.",
-        "RFC 6066 3", Level.MUST, Impact.NOISY, Per.NODE, Cost(full=3, resumed=1),
+        "The ServerHello of a resumed handshake carries no server_name, and a name that cannot "
+        "be decoded leads to a fatal alert where names are acknowledged. What comes of a client "
+        "without a name is reported.",
+        "RFC 6066 3, RFC 5246 7.2.2", Level.MUST, Impact.NOISY, Per.NODE,
+        # A client without a name may be resumed or not; a broken name may be passed over.
+        Cost(full=3, resumed=1, refused=1),
         other_name_is_not_resumed,
         "What one virtual host has agreed with a client holds at another one, whose certificate "
         "and rules the client has never met.", needs, crafted_and_resuming,
         how="A session made under the node's server name (under first.example, if that is an "
-            "address) is offered under the same name, without any, and under second.example. A "
-            "fatal alert is as good an answer to the last as a full handshake."))
+            "address) is offered under the same name, under second.example, without any name, and "
+            "with one whose length is wrong. A fatal alert is as good an answer to another name "
+            "as a full handshake."))

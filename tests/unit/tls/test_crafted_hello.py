@@ -1,0 +1,231 @@
+"""What the crafted client's ClientHello can look like, as it is on the wire, and older versions."""
+from __future__ import annotations
+
+import contextlib
+import itertools
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted import (
+    GREASE_EXTENSIONS,
+    GREASE_SUITE,
+    OLD_SUITES,
+    UNKNOWN_EXTENSIONS,
+    CraftedClient,
+    Hello,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
+    OrdinaryEngine,
+    Trust,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.transcript import (
+    EXT_EXTENDED_MASTER_SECRET,
+    EXT_SUPPORTED_VERSIONS,
+    parse_hello,
+)
+
+from tests.support.mqtt_broker import MqttBroker
+from tests.support.openssl_cli import Identity, make_identity
+
+CLIENT = CraftedClient(Trust())
+SIGNATURE_ALGORITHMS = 13
+HANDSHAKE_FAILURE = b"\x15\x03\x03\x00\x02\x02\x28"
+
+
+@pytest.fixture(scope="module")
+def rsa(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    """An RSA certificate."""
+    return make_identity(tmp_path_factory.mktemp("rsa"), "localhost")
+
+
+def at(port: int) -> Endpoint:
+    return Endpoint("n1", "127.0.0.1", port, "localhost")
+
+
+class Ear:
+    """What it heard of one client, in the pieces it came in."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def hear(self, connection: socket.socket) -> None:
+        connection.settimeout(0.3)
+        with contextlib.suppress(TimeoutError):
+            while piece := connection.recv(4096):
+                self.pieces.append(piece)
+
+    @property
+    def records(self) -> list[bytes]:
+        """The records' payloads."""
+        data, records = b"".join(self.pieces), []
+        while data:
+            end = 5 + int.from_bytes(data[3:5], "big")
+            records.append(data[5:end])
+            data = data[end:]
+        return records
+
+
+@contextlib.contextmanager
+def peer(talk: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Talk with one client."""
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            talk(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(5)
+
+
+def heard(hello: Hello) -> Ear:
+    ear = Ear()
+    with peer(ear.hear) as port:
+        CLIENT.connect(at(port), hello)
+    return ear
+
+
+# -- shape ----------------------------------------------------------------------------------------
+
+
+def test_records_are_of_the_size_that_was_asked_for() -> None:
+    records = heard(Hello(record_size=3)).records
+    assert {len(record) for record in records[:-1]} == {3}
+    assert len(records) > 40
+    hello = parse_hello(b"".join(records)[4:], client=True)
+    assert hello.version == "tlsv1.2"
+
+
+def test_segments_come_one_by_one() -> None:
+    ear = heard(Hello(segment_size=5))
+    assert len(ear.records) == 1
+    # The kernel may put some together when we are late to read.
+    assert len(ear.pieces) > 10
+    assert sum(len(piece) == 5 for piece in ear.pieces) > len(ear.pieces) / 2
+
+
+def test_grease_and_unknown_extensions_are_where_rfc_8701_has_them() -> None:
+    (record,) = heard(Hello(grease=True, extensions=UNKNOWN_EXTENSIONS)).records
+    hello = parse_hello(record[4:], client=True)
+    assert hello.cipher_suites[0] == GREASE_SUITE
+    first, last = (kind for kind, _ in GREASE_EXTENSIONS)
+    assert (hello.extensions[0], hello.extensions[-1]) == (first, last)
+    assert {kind for kind, _ in UNKNOWN_EXTENSIONS} < set(hello.extensions)
+    # Groups, signature algorithms and versions.
+    for values in (b"\x3a\x3a\x00\x1d", b"\x4a\x4a\x04\x03", b"\x04\x5a\x5a\x03\x03"):
+        assert values in record
+
+
+def test_nothing_of_it_is_there_unless_it_is_asked_for() -> None:
+    (record,) = heard(Hello(extended_master_secret=False)).records
+    hello = parse_hello(record[4:], client=True)
+    assert GREASE_SUITE not in hello.cipher_suites
+    assert not {EXT_SUPPORTED_VERSIONS, EXT_EXTENDED_MASTER_SECRET,
+                *(kind for kind, _ in GREASE_EXTENSIONS + UNKNOWN_EXTENSIONS)} & set(
+                    hello.extensions)
+
+
+def test_an_older_hello_has_no_signature_algorithms() -> None:
+    (record,) = heard(Hello(version=(3, 2))).records
+    hello = parse_hello(record[4:], client=True)
+    assert hello.version == "tlsv1.1"
+    assert SIGNATURE_ALGORITHMS not in hello.extensions
+
+
+def test_what_a_target_says_before_it_closes_on_the_first_segment_is_heard() -> None:
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(5)
+        connection.sendall(HANDSHAKE_FAILURE)
+
+    with peer(refuse) as port:
+        handshake = CLIENT.connect(at(port), Hello(segment_size=1)).handshake
+    assert handshake.outcome is Outcome.REFUSED
+    assert handshake.alerts[-1].description == "handshake_failure"
+
+
+@pytest.mark.parametrize("record_size", [1, 3, 16, None])
+@pytest.mark.parametrize("segment_size", [1, 5, None])
+def test_openssl_puts_the_pieces_together(brokers: Callable[..., MqttBroker],
+                                          record_size: int | None,
+                                          segment_size: int | None) -> None:
+    attempt = CLIENT.connect(at(brokers().port), Hello(
+        record_size=record_size, segment_size=segment_size, grease=True))
+    assert attempt.handshake.outcome is Outcome.FULL, attempt.handshake.why
+    assert attempt.stream is not None
+    attempt.stream.close()
+
+
+# -- versions and master secrets ------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+@pytest.mark.parametrize(("version", "name"), [
+    ((3, 1), "tlsv1"), ((3, 2), "tlsv1.1"), ((3, 3), "tlsv1.2")])
+@pytest.mark.parametrize("suite", OLD_SUITES)
+def test_openssl_speaks_every_shared_suite_with_both_master_secrets(
+        certificate: tuple[Path, Path], rsa: Identity, suite: str, version: tuple[int, int],
+        name: str) -> None:
+    files = certificate if "ECDSA" in suite else (rsa.certificate, rsa.key)
+    broker = MqttBroker(*files)
+    broker.context.set_ciphers(f"{suite}:@SECLEVEL=0")
+    broker.context.minimum_version = ssl.TLSVersion.TLSv1
+    for extended in (True, False):
+        attempt = CLIENT.connect(at(broker.port), Hello(
+            version=version, extended_master_secret=extended))
+        handshake = attempt.handshake
+        assert (handshake.outcome, handshake.version, handshake.cipher) == (
+            Outcome.FULL, name, suite), handshake.why
+        assert attempt.session is not None
+        assert handshake.extended_master_secret is attempt.session.extended_master_secret \
+            is extended
+        assert attempt.stream is not None
+        attempt.stream.close()
+    broker.stop()
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+@pytest.mark.parametrize(("version", "ecdsa"), list(itertools.product(
+    ((3, 1), (3, 2), (3, 3)), (True, False))))
+def test_a_client_certificate_is_shown_at_every_version(
+        certificate: tuple[Path, Path], tmp_path: Path, version: tuple[int, int],
+        ecdsa: bool) -> None:
+    ours = make_identity(tmp_path, "client", ecdsa=ecdsa)
+    broker = MqttBroker(*certificate)
+    broker.context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    broker.context.minimum_version = ssl.TLSVersion.TLSv1
+    broker.context.load_verify_locations(ours.certificate)
+    broker.context.verify_mode = ssl.CERT_REQUIRED
+    client = CraftedClient(Trust(cert_file=str(ours.certificate), key_file=str(ours.key)))
+    for extended in (True, False):
+        attempt = client.connect(at(broker.port), Hello(
+            version=version, extended_master_secret=extended))
+        assert attempt.handshake.outcome is Outcome.FULL, attempt.handshake.why
+        assert attempt.stream is not None
+        attempt.stream.close()
+    broker.stop()
+
+
+def test_the_ordinary_engine_offers_a_session_beside_tls_13_and_only_then(
+        brokers: Callable[..., MqttBroker], certificate: tuple[Path, Path]) -> None:
+    broker = brokers()
+    broker.context.maximum_version = ssl.TLSVersion.TLSv1_3
+    engine = OrdinaryEngine(Trust(str(certificate[0])))
+    session, seen = None, []
+    for versions in (None, ("tlsv1.2", "tlsv1.3"), None):
+        attempt = engine.connect(at(broker.port), offer=session, versions=versions)
+        seen.append((attempt.handshake.outcome, attempt.handshake.version))
+        session = session or attempt.session
+        assert session is not None
+        assert attempt.handshake.offered_id in (b"", session.id)
+        assert attempt.stream is not None
+        attempt.stream.close()
+    assert seen == [(Outcome.FULL, "tlsv1.2"), (Outcome.FULL, "tlsv1.3"),
+                    (Outcome.RESUMED, "tlsv1.2")]
+    engine.close()
