@@ -8,7 +8,7 @@ from typing import Any
 
 
 def tokens_of(measure: Callable[..., Any]) -> set[str]:
-    """Return every string among the constants of a check's function.
+    """Return every string among the constants of a check's function, named ones included.
 
     Those of what it calls in its own package are among them, methods and closures included. A
     reason that is not there cannot be given; one that is there may still mean something else.
@@ -23,6 +23,7 @@ def tokens_of(measure: Callable[..., Any]) -> set[str]:
                 continue
             seen.add(code)
             found.update(_words(code.co_consts))
+            found.update(thing for thing in reachable if isinstance(thing, str))
             waiting += reachable
     return found
 
@@ -56,7 +57,7 @@ def _code(code: types.CodeType, names: dict[str, Any],
 
 
 def _ours(thing: Any) -> bool:
-    return ".checks." in str(getattr(thing, "__module__", ""))
+    return isinstance(thing, str) or ".checks." in str(getattr(thing, "__module__", ""))
 
 
 def _words(constants: tuple[Any, ...]) -> Iterator[str]:

@@ -36,7 +36,8 @@ def test_it_tells_where_it_was_measured_and_what_was_seen(entry: Deviation) -> N
 
 def test_the_tokens_of_a_check_are_its_own() -> None:
     wrong_secret = tokens_of(CHECKS["NEG-04"].measure)
-    # Its own, and those of what it calls in its module and in others.
+    # Its own, those of what it calls in its module and in others, and constants with a name.
+    assert "a Finished made with a wrong master secret" in wrong_secret
     assert {"accepted_wrong_secret", "no_alert", "closed_without_alert"} <= wrong_secret
     assert "certificate_name_mismatch" not in wrong_secret
     assert "closed_without_alert" not in tokens_of(CHECKS["NEG-11"].measure)

@@ -174,7 +174,9 @@ report:
   type: str
   returned: when something was measured
 plan:
-  description: What would be done, with the handshake budget of every node.
+  description:
+    - What would be done, with the handshake budget of every node, which known deviations would be
+      used and until when waivers count.
   type: list
   elements: str
   returned: in check mode
