@@ -212,6 +212,19 @@ def test_the_suites_that_a_target_has_are_told(faulty: Try, faults: tuple[str, .
     assert (verdict.reason, says in verdict.message) == (reason, True), verdict.message
 
 
+def test_openssl_that_looks_at_names_resumes_under_another_one(
+        brokers: Callable[..., MqttBroker], certificate: tuple[Path, Path]) -> None:
+    broker = brokers()
+    # As every application does that serves several names; OpenSSL leaves the rest to it.
+    broker.context.sni_callback = lambda _tls, _name, _context: None
+    tried = Tried(broker.port, Trust(str(certificate[0])))
+    verdict = tried.measure("NEG-09")
+    assert (verdict.status, verdict.reason) == (Status.FAILED, "resumed_under_other_name")
+    assert [handshake.sni_acknowledged for handshake in verdict.handshakes] == [
+        True, False, False, False, False]
+    tried.engine.close()
+
+
 def test_where_the_server_name_is_an_address_a_name_is_made_up(faulty: Try) -> None:
     tried = faulty()
     tried.bench.nodes["n1"] = replace(tried.bench.nodes["n1"], server_name="127.0.0.1")
