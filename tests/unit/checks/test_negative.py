@@ -1,12 +1,14 @@
 """NEG against right servers of two TLS libraries, and against one defect at a time."""
 from __future__ import annotations
 
+import json
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks import preconditions
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
@@ -34,6 +36,8 @@ from tests.support.mqtt_broker import MqttBroker
 from tests.support.openssl_cli import make_identity
 
 CHECKS = {check.id: check for check in catalogue() if check.family == "NEG"}
+_SCHEMA = json.loads((Path(__file__).parents[3] / "schemas/results.schema.json").read_text())
+HANDSHAKE_SCHEMA = {"$ref": "#/$defs/handshake", "$defs": _SCHEMA["$defs"]}
 TARGET = Target({"n1": Endpoint("n1", "127.0.0.1", 1, "localhost")}, Settings())
 
 
@@ -257,6 +261,10 @@ def test_a_session_id_too_long_is_in_the_evidence_as_it_was_sent(faulty: Try) ->
     assert too_long.offered_id[:32] == control.offered_id
     assert (len(too_long.offered_id), too_long.server_id) == (33, b"")
     assert control.outcome is Outcome.FULL
+    evidence = too_long.as_dict()
+    jsonschema.validate(evidence, HANDSHAKE_SCHEMA)
+    with pytest.raises(jsonschema.ValidationError, match="does not match"):
+        jsonschema.validate({**evidence, "server_id": evidence["offered_id"]}, HANDSHAKE_SCHEMA)
     assert [(alert.raised_by, alert.level, alert.description) for alert in too_long.alerts] == [
         ("target", "fatal", "decode_error")]
 
