@@ -156,6 +156,8 @@ class Handshake:
     """Negotiated protocol version as EMQX spells it (``tlsv1.2``)."""
     cipher: str | None = None
     """OpenSSL's name of the cipher suite."""
+    server_certificate: str = ""
+    """SHA-256 of the certificate that a full handshake showed, in hex; empty in others."""
     peer_address: str | None = None
     client_random: bytes = b""
     server_random: bytes = b""
@@ -188,6 +190,7 @@ class Handshake:
         return {
             "endpoint": self.endpoint.name,
             "address": self.peer_address,
+            "port": self.endpoint.port,
             "started_at": self.started_at,
             "outcome": self.outcome.value,
             "why": self.why,
@@ -195,6 +198,7 @@ class Handshake:
             "server_id": self.server_id.hex(),
             "version": self.version,
             "cipher": self.cipher,
+            "server_certificate": self.server_certificate,
             "witnesses": {
                 "library_reused": self.library_reused,
                 "wire_abbreviated": self.wire_abbreviated,

@@ -29,6 +29,28 @@ options:
       server_name:
         description: Name asked for (SNI) and expected in the certificate. Default is C(host).
         type: str
+  trust_domains:
+    description:
+      - Listeners of the nodes, beside those under O(nodes), which demand client certificates signed
+        by a CA of their own. Without any, the checks of trust between listeners are skipped.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      node: {description: Name of the node., type: str, required: true}
+      name: {description: Name of the domain in messages., type: str, required: true}
+      port: {description: Port of the listener., type: int, required: true}
+      client_cert:
+        description: PEM file of a client certificate that the listener accepts.
+        type: path
+        required: true
+      client_key: {description: PEM file of its private key., type: path, required: true}
+      ca_cert:
+        description: PEM file of the CA that the listener trusts, to put in another one's place.
+        type: path
+      ca_key:
+        description: PEM file of its private key, to issue a certificate that expires at once.
+        type: path
   driver:
     description:
       - How the nodes were deployed. It decides what checks can do to them, with O(max_impact) at
@@ -66,6 +88,10 @@ options:
     type: str
     choices: [safe, noisy, disruptive]
     default: safe
+  max_wait:
+    description: Longest wait for an expiry, in seconds; a check that needs more is skipped.
+    type: float
+    default: 30
   rate_limit: {description: Handshakes a second and node. Default is no limit., type: float}
   timeout:
     description: Seconds for TCP connect and handshake, and again for CONNECT to CONNACK.
@@ -170,6 +196,14 @@ ARGUMENT_SPEC = {
         "host": {"type": "str", "required": True},
         "port": {"type": "int", "default": 8883},
         "server_name": {"type": "str"}}},
+    "trust_domains": {"type": "list", "elements": "dict", "default": [], "options": {
+        "node": {"type": "str", "required": True},
+        "name": {"type": "str", "required": True},
+        "port": {"type": "int", "required": True},
+        "client_cert": {"type": "path", "required": True},
+        "client_key": {"type": "path", "required": True, "no_log": False},
+        "ca_cert": {"type": "path"},
+        "ca_key": {"type": "path", "no_log": False}}},
     "driver": {"type": "str", "default": "external"},
     "cluster_name": {"type": "str"},
     "state_dir": {"type": "path"},
@@ -181,6 +215,7 @@ ARGUMENT_SPEC = {
     "tls_versions": {"type": "list", "elements": "str", "default": [],
                      "choices": ["tlsv1", "tlsv1.1", "tlsv1.2", "tlsv1.3"]},
     "max_impact": {"type": "str", "choices": ["safe", "noisy", "disruptive"], "default": "safe"},
+    "max_wait": {"type": "float", "default": 30},
     "rate_limit": {"type": "float"},
     "timeout": {"type": "float", "default": 5},
     "parallel": {"type": "int", "default": 4},

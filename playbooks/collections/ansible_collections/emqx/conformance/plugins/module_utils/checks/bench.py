@@ -4,14 +4,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from ..domains import TrustDomain
 from ..drivers.base import Driver, DriverError, NodeSpec
 from ..model import Endpoint, Handshake, MqttResult, Outcome, Session
 from ..mqtt import client as mqtt
-from ..tls.engine import Attempt, OrdinaryEngine
+from ..tls.engine import Attempt, OrdinaryEngine, Trust
 from ..tls.wire import Deadline, WireError
 
 
@@ -33,6 +34,8 @@ class Settings:
     credentials: mqtt.Credentials = field(default_factory=mqtt.Credentials)
     mqtt_topic: str = "tls-resumption"
     """Topic under which the probe publishes and subscribes."""
+    max_wait_s: float = 30.0
+    """The longest that a check may wait for something to expire."""
 
     def expected(self, issuer: str, redeemer: str) -> Outcome:
         """Return what offering ``issuer``'s session to ``redeemer`` should come to."""
@@ -53,6 +56,8 @@ class Target:
     """What it can do to a node; see :class:`Driver`."""
     limits: str = ""
     """Why it cannot do the rest, in one clause."""
+    trust_domains: Mapping[str, tuple[TrustDomain, ...]] = field(default_factory=dict)
+    """By node: its listeners that demand client certificates."""
 
     def next_after(self, node: str) -> str:
         """Return the node after this one in the inventory's order; after the last, the first."""
@@ -67,6 +72,16 @@ class Contact:
     handshake: Handshake
     session: Session | None = None
     connack: mqtt.Connack | None = None
+
+
+@dataclass(frozen=True)
+class Guest:
+    """Another client than the run's own, at another listener of a node."""
+
+    engine: OrdinaryEngine
+    """Its sessions can be offered through this engine only, so by this client only."""
+    endpoint: Endpoint
+    """The listener, under the node's name."""
 
 
 class _Pace:
@@ -94,6 +109,7 @@ class _How:
     tickets: bool = False
     versions: tuple[str, str] | None = None
     together: threading.Barrier | None = None
+    guest: Guest | None = None
 
 
 class _Connection(mqtt.ByteStream, Protocol):
@@ -138,6 +154,29 @@ class Bench:
         self._mqtt_versions: dict[str, str] = {}
         self._paces = {name: _Pace(self.settings.rate_limit) for name in self.nodes}
         self._lock = threading.Lock()
+        self._engines: dict[Trust, OrdinaryEngine] = {}
+
+    def engine_of(self, cert_file: str | None = None,
+                  key_file: str | None = None) -> OrdinaryEngine:
+        """Return the one engine of this client; without a certificate, of an anonymous one.
+
+        Raises:
+            EngineError: a file is missing or is no PEM certificate or key.
+        """
+        trust = Trust(self.engine.trust.ca_file, cert_file, key_file)
+        if trust == self.engine.trust:
+            return self.engine
+        with self._lock:
+            if trust not in self._engines:
+                self._engines[trust] = OrdinaryEngine(trust, stop=self.stop)
+            return self._engines[trust]
+
+    def close(self) -> None:
+        """Release the engines that were made here."""
+        with self._lock:
+            for engine in self._engines.values():
+                engine.close()
+            self._engines.clear()
 
     @property
     def driver(self) -> Driver:
@@ -165,11 +204,13 @@ class Bench:
 
     def contact(self, node: str, offer: Session | None = None, *, tickets: bool = False,
                 versions: tuple[str, str] | None = None,
-                together: threading.Barrier | None = None) -> Contact:
+                together: threading.Barrier | None = None,
+                guest: Guest | None = None) -> Contact:
         """Connect to a node, offer a session or none, and speak MQTT.
 
         ``tickets`` and ``versions`` are those of :meth:`OrdinaryEngine.connect`. With
-        ``together`` the connection stays open until all parties of the barrier have one.
+        ``together`` the connection stays open until all parties of the barrier have one. A
+        ``guest`` comes in the place of the run's own client.
 
         With ``mqtt_version`` auto, the first contact with a node that refuses MQTT 5 costs
         it a second connection.
@@ -177,7 +218,7 @@ class Bench:
         Raises:
             Interrupted: the run was asked to stop.
         """
-        how = _How(tickets, versions, together)
+        how = _How(tickets, versions, together, guest)
         try:
             return self._contact(node, offer, self.mqtt_version(node), how)
         except mqtt.UnsupportedVersionError:
@@ -194,8 +235,10 @@ class Bench:
 
     def _contact(self, node: str, offer: Session | None, version: str, how: _How) -> Contact:
         self._paces[node].wait(self.stop)
-        attempt = self.engine.connect(
-            self.nodes[node], offer=offer, deadline_s=self.settings.deadline_s,
+        engine, endpoint = (self.engine, self.nodes[node]) if how.guest is None else (
+            how.guest.engine, how.guest.endpoint)
+        attempt = engine.connect(
+            endpoint, offer=offer, deadline_s=self.settings.deadline_s,
             tickets=how.tickets, versions=how.versions)
         if attempt.stream is None:
             return self.heard(node, Contact(attempt.handshake))

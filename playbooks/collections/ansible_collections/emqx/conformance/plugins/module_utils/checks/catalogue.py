@@ -1,7 +1,7 @@
 """The catalogue: every family's checks, in the order in which they run."""
 from __future__ import annotations
 
-from . import core, core_mqtt, life, negative
+from . import core, core_mqtt, life, negative, trust
 from .registry import Registry
 
 
@@ -11,5 +11,6 @@ def catalogue() -> Registry:
     core.register(registry)
     core_mqtt.register(registry)
     negative.register(registry)
+    trust.register(registry)
     life.register(registry)
     return registry

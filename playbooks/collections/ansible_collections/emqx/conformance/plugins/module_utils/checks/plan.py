@@ -87,8 +87,9 @@ def make_plan(target: Target, checks: Iterable[Check], max_impact: Impact) -> Pl
     for each node: a cluster of which no pair was measured has not been verified.
     """
     chosen = [(check, _why_not(check, target, max_impact)) for check in checks]
-    fixed = sum(_full_on_each(check.cost_for(target), len(target.nodes)) for check, why in chosen
-                if why is None and check.per is Per.NODE)
+    fixed = sum(max((_full_on_each(check.cost_for(target, name), len(target.nodes))
+                     for name in target.nodes), default=0)
+                for check, why in chosen if why is None and check.per is Per.NODE)
     limit = max(int(target.settings.session_cache_max * max_impact.cache_share), fixed + 1)
     plan = Plan(session_limit=limit)
     room = limit - fixed
@@ -108,7 +109,7 @@ def make_plan(target: Target, checks: Iterable[Check], max_impact: Impact) -> Pl
             room -= cost.full * (len(subjects) // len(names))
             left_out = len(names) * (len(names) - 1) - len(subjects)
         for subject in subjects:
-            for part in cost.parts:
+            for part in check.cost_for(target, subject[-1]).parts:
                 for payer in _payers(part, subject, target):
                     plan.handshakes[payer] += part.total
                     plan.sessions[payer] += part.full

@@ -1,0 +1,215 @@
+"""SEC against OpenSSL listeners with trust domains, right ones and ones that share a cache."""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
+    Bench,
+    Settings,
+    Target,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
+    Impact,
+    Status,
+    Verdict,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.domains import TrustDomain
+from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
+    OrdinaryEngine,
+    Trust,
+)
+
+from tests.support.trust_broker import TrustingNode
+
+CHECKS = {check.id: check for check in catalogue()
+          if check.id in ("SEC-01", "SEC-02", "SEC-05", "SEC-06")}
+
+
+class Tried:
+    """A node, and a bench on it."""
+
+    def __init__(self, node: TrustingNode, domains: tuple[TrustDomain, ...] | None = None,
+                 **settings: Any) -> None:
+        self.node = node
+        endpoint = Endpoint("n1", "127.0.0.1", node.ordinary.port, "localhost")
+        self.target = Target(
+            {"n1": endpoint}, Settings(deadline_s=2.0, **settings),
+            trust_domains={"n1": node.domains if domains is None else domains})
+        self.engine = OrdinaryEngine(Trust(str(node.folder / "ca.pem")))
+        self.bench = Bench(self.engine, self.target, threading.Event())
+
+    def measure(self, check: str) -> Verdict:
+        verdict = CHECKS[check].measure(self.bench, ("n1",))
+        # Every connection is counted, and each is evidence of the check that made it.
+        assert self.bench.handshakes == list(verdict.handshakes)
+        assert {handshake.endpoint.name for handshake in verdict.handshakes} <= {"n1"}
+        return verdict
+
+    def close(self) -> None:
+        self.bench.close()
+        self.engine.close()
+        self.node.stop()
+
+
+Try = Callable[..., Tried]
+
+
+@pytest.fixture
+def tried(tmp_path: Path) -> Iterator[Try]:
+    made: list[Tried] = []
+
+    def make(*faults: str, change: Callable[[TrustingNode], None] = lambda _: None,
+             domains: tuple[TrustDomain, ...] | None = None, count: int = 3,
+             **settings: Any) -> Tried:
+        node = TrustingNode(tmp_path, faults, count)
+        change(node)
+        made.append(Tried(node, domains, **settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def assert_passed_at_its_price(tried: Tried, check: str) -> Verdict:
+    verdict = tried.measure(check)
+    assert (verdict.status, verdict.reason) == (Status.PASSED, ""), verdict.message
+    cost = CHECKS[check].cost_for(tried.target, "n1")
+    outcomes = [handshake.outcome.value for handshake in verdict.handshakes]
+    assert (outcomes.count("full"), outcomes.count("resumed"), outcomes.count("refused")) == (
+        cost.full, cost.resumed, cost.refused)
+    assert len(outcomes) == cost.total
+    return verdict
+
+
+def test_listeners_of_their_own_keep_domains_apart(tried: Try) -> None:
+    verdict = assert_passed_at_its_price(tried(), "SEC-01")
+    assert "d1->d2, d2->d1 (same server certificate)" in verdict.message
+    assert "d1->d3, d2->d3, d3->d1, d3->d2 (different server certificates)" in verdict.message
+    # What is refused is refused by the target, and the alert is the target's.
+    alerts = {(alert.raised_by, alert.description) for handshake in verdict.handshakes
+              for alert in handshake.alerts}
+    assert alerts == {("target", "unknown_ca")}
+
+
+def test_a_shared_cache_lets_sessions_cross(tried: Try) -> None:
+    each = tried("one_cache", count=2)
+    verdict = each.measure("SEC-01")
+    assert (verdict.status, verdict.reason) == (Status.FAILED, "resumed_in_other_domain")
+    assert ("n1 resumed sessions across d1->d2, d2->d1 (different server certificates) and "
+            "accepted CONNECT (CONNACK 0)") in verdict.message
+    assert "with the fatal alert unknown_ca" in verdict.message
+    assert "reuse_sessions = false" in verdict.message
+    crossed = verdict.handshakes[-2:]
+    assert all(handshake.same_master_secret and handshake.mqtt is not None
+               and not handshake.mqtt.cause for handshake in crossed)
+    assert {handshake.as_dict()["port"] for handshake in crossed} == {
+        domain.port for domain in each.node.domains}
+
+
+def test_what_is_no_boundary_is_named_and_not_judged(tried: Try) -> None:
+    def d2_trusts_both(node: TrustingNode) -> None:
+        node.listeners[1].context.load_verify_locations(node.folder / "d1-ca.pem")
+
+    verdict = tried(change=d2_trusts_both, count=2).measure("SEC-01")
+    assert verdict.status is Status.PASSED
+    assert "d1->d2 is no boundary, since that client is accepted" in verdict.message
+
+    def both_trust_both(node: TrustingNode) -> None:
+        d2_trusts_both(node)
+        node.listeners[0].context.load_verify_locations(node.folder / "d2-ca.pem")
+
+    verdict = tried(change=both_trust_both, count=2).measure("SEC-01")
+    assert (verdict.status, verdict.reason) == (Status.SKIPPED, "no_trust_boundary")
+
+
+def test_where_nothing_resumes_nothing_can_cross(tried: Try) -> None:
+    def forget(node: TrustingNode) -> None:
+        for number, listener in enumerate(node.listeners, 1):
+            ca = node.folder / f"d{number}-ca.pem"
+            enter = listener.enter
+
+            def anew(connection: Any, enter: Any = enter, listener: Any = listener,
+                     ca: Path = ca) -> Any:
+                listener.trusts(ca)
+                return enter(connection)
+
+            listener.enter = anew  # type: ignore[method-assign]
+
+    verdict = tried(change=forget, count=2).measure("SEC-01")
+    assert (verdict.status, verdict.reason) == (Status.SKIPPED, "nothing_resumes")
+
+
+def test_a_client_that_its_own_domain_refuses_is_an_error(tried: Try) -> None:
+    def wrong_ca(node: TrustingNode) -> None:
+        node.listeners[0].trusts(node.folder / "d2-ca.pem")
+
+    verdict = tried(change=wrong_ca).measure("SEC-01")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "client_refused")
+    assert "refused d1's own client with the fatal alert unknown_ca" in verdict.message
+
+
+def test_a_listener_that_nobody_opened_is_an_error(tried: Try) -> None:
+    verdict = tried(change=lambda node: node.listeners[1].stop()).measure("SEC-01")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "connection_refused")
+
+
+def test_who_showed_no_certificate_is_refused(tried: Try) -> None:
+    verdict = assert_passed_at_its_price(tried(), "SEC-02")
+    assert "did not resume on d1, d2 and d3" in verdict.message
+
+
+def test_a_session_without_certificate_resumes(tried: Try) -> None:
+    verdict = tried("resumes_without_certificate").measure("SEC-02")
+    assert (verdict.status, verdict.reason) == (Status.FAILED, "resumed_without_certificate")
+    assert ("n1 resumed on d1 a session that was made without a client certificate, and accepted "
+            "CONNECT") in verdict.message
+
+
+def test_a_listener_that_demands_nothing_is_an_error_of_the_inventory(tried: Try) -> None:
+    def ask_nobody(node: TrustingNode) -> None:
+        node.listeners[2].trusts(None)
+
+    verdict = tried(change=ask_nobody).measure("SEC-02")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "no_certificate_demanded")
+    assert "resumption_trust_domains is for listeners that demand one" in verdict.message
+
+
+def test_without_trust_domains_they_are_skipped_and_say_what_is_needed() -> None:
+    target = Target({"n1": Endpoint("n1", "127.0.0.1", 1, "localhost")}, Settings())
+    plan = make_plan(target, catalogue(), Impact.DISRUPTIVE)
+    said = {planned.check.id: planned.skipped for planned in plan.checks
+            if planned.check.id in CHECKS}
+    assert set(said) == set(CHECKS)
+    for verdict in said.values():
+        assert verdict is not None
+        assert "inventory/trust" in verdict.message
+        assert "resumption_trust_domains" in verdict.message
+        assert "demand" in verdict.message
+
+
+def test_where_nothing_is_expected_to_resume_they_are_skipped(tried: Try) -> None:
+    each = tried(cache_scope="none")
+    plan = make_plan(each.target, CHECKS.values(), Impact.DISRUPTIVE)
+    assert not any(planned.subjects for planned in plan.checks)
+
+
+def test_nodes_may_have_different_domains(tried: Try) -> None:
+    each = tried()
+    nodes = {name: Endpoint(name, "127.0.0.1", 1, "localhost") for name in ("n1", "n2", "n3")}
+    domains = each.node.domains
+    target = replace(each.target, nodes=nodes,
+                     trust_domains={"n1": domains, "n2": domains[:2]})
+    sec01 = replace(CHECKS["SEC-01"], needs=())
+    plan = make_plan(target, [sec01], Impact.SAFE)
+    assert plan.handshakes == {"n1": 18, "n2": 8, "n3": 0}
+    verdict = sec01.measure(each.bench, ("n3",))
+    assert (verdict.status, verdict.reason) == (Status.SKIPPED, "precondition")
