@@ -12,6 +12,12 @@ from typing import Any
 
 from ansible_collections.emqx.conformance.plugins.module_utils import certificates
 from ansible_collections.emqx.conformance.plugins.module_utils.domains import TrustDomain
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import (
+    Driver,
+    DriverError,
+    NodeSpec,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.identity import Identity
 from cryptography import x509
 
 from tests.support.mqtt_broker import MqttBroker
@@ -28,6 +34,7 @@ class TrustingBroker(MqttBroker):
                  **options: Any) -> None:
         """``ca_file``: whom it trusts, None to ask for no certificate."""
         self._shared, self._forgets_expired = shared, forgets_expired
+        self.ca_file = ca_file
         self._valid_until: dict[bytes, datetime.datetime] = {}
         super().__init__(cert_file, key_file, **options)
         self.trusts(ca_file)
@@ -112,6 +119,48 @@ class _SharedCache:
                                             do_handshake_on_connect=False)
             self._context.sni_callback = switch
         return tls
+
+
+class AnchorDriver(Driver):
+    """Can open the listeners of one trusting node again, and nothing else."""
+
+    name = "anchors"
+    abilities = frozenset(("reopen",))
+
+    def __init__(self, node: TrustingNode) -> None:
+        self._node = node
+        self.told: list[str] = []
+        self.fails: dict[str, str] = {}
+        """What is to fail, and with which sentence."""
+        self.idle = False
+        """Whether it says that it did what it did not."""
+
+    def _listener(self, port: int) -> TrustingBroker:
+        return next(listener for listener in self._node.listeners if listener.port == port)
+
+    def _do(self, verb: str, port: int, ca_file: Path) -> None:
+        self.told.append(verb)
+        if verb in self.fails:
+            raise DriverError(self.fails[verb])
+        if not self.idle:
+            self._listener(port).trusts(ca_file)
+
+    def reopen(self, node: NodeSpec, port: int, cacertfile: Path) -> None:
+        """Let a listener trust others."""
+        self._do("reopen", port, cacertfile)
+
+    def restore(self, node: NodeSpec, port: int) -> None:
+        """Let it trust its own again."""
+        self._do("restore", port, self._listener(port).ca_file or Path())
+
+    def _never(self, node: NodeSpec) -> Any:
+        raise NotImplementedError
+
+    start = stop = kill = pause = resume = disconnect = reconnect = identify = _never
+
+    def wait_ready(self, nodes: Sequence[NodeSpec], timeout_s: float) -> dict[str, Identity]:
+        """Not asked for."""
+        raise NotImplementedError
 
 
 @dataclass

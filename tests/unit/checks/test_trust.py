@@ -1,6 +1,8 @@
 """SEC against OpenSSL listeners with trust domains, right ones and ones that share a cache."""
 from __future__ import annotations
 
+import contextlib
+import datetime
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.checks import trust_ended
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
     Bench,
     Settings,
@@ -26,9 +29,11 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import
     OrdinaryEngine,
     Trust,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Interrupted
 
-from tests.support.trust_broker import TrustingNode
+from tests.support.trust_broker import AnchorDriver, TrustingNode
 
+FDS = Path("/proc/self/fd")
 CHECKS = {check.id: check for check in catalogue()
           if check.id in ("SEC-01", "SEC-02", "SEC-05", "SEC-06")}
 
@@ -42,9 +47,11 @@ class Tried:
         endpoint = Endpoint("n1", "127.0.0.1", node.ordinary.port, "localhost")
         self.target = Target(
             {"n1": endpoint}, Settings(deadline_s=2.0, **settings),
+            "anchors", AnchorDriver.abilities,
             trust_domains={"n1": node.domains if domains is None else domains})
         self.engine = OrdinaryEngine(Trust(str(node.folder / "ca.pem")))
         self.bench = Bench(self.engine, self.target, threading.Event())
+        self.bench.driver = self.driver = AnchorDriver(node)
 
     def measure(self, check: str) -> Verdict:
         verdict = CHECKS[check].measure(self.bench, ("n1",))
@@ -213,3 +220,167 @@ def test_nodes_may_have_different_domains(tried: Try) -> None:
     assert plan.handshakes == {"n1": 18, "n2": 8, "n3": 0}
     verdict = sec01.measure(each.bench, ("n3",))
     assert (verdict.status, verdict.reason) == (Status.SKIPPED, "precondition")
+
+
+# -- SEC-05 --------------------------------------------------------------------------------------
+
+
+def test_a_listener_that_is_opened_again_has_forgotten(tried: Try) -> None:
+    each = tried()
+    verdict = assert_passed_at_its_price(each, "SEC-05")
+    assert "refuses that client with the fatal alert unknown_ca" in verdict.message
+    assert each.driver.told == ["reopen", "restore"]
+
+
+def test_a_session_outlives_its_ca(tried: Try) -> None:
+    each = tried("one_cache")
+    verdict = each.measure("SEC-05")
+    assert (verdict.status, verdict.reason) == (Status.FAILED, "resumed_after_trust_change")
+    assert "accepted CONNECT (CONNACK 0)" in verdict.message
+    assert "with the fatal alert unknown_ca" in verdict.message
+    assert each.driver.told == ["reopen", "restore"]
+
+
+def test_an_anchor_that_was_not_replaced_proves_nothing(tried: Try) -> None:
+    each = tried()
+    each.driver.idle = True
+    verdict = each.measure("SEC-05")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "not_replaced")
+    assert each.driver.told == ["reopen", "restore"]
+
+
+@pytest.mark.parametrize("verb", ["reopen", "restore"])
+def test_a_driver_that_fails_is_an_error_and_ends_all_disturbing(tried: Try, verb: str) -> None:
+    each = tried()
+    each.driver.fails[verb] = "not today"
+    verdict = each.measure("SEC-05")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "driver_failed")
+    assert "not today" in verdict.message
+    assert each.driver.told == ["reopen", "restore"]
+    assert "a listener was not reopened" in each.bench.not_whole
+
+
+def test_a_listener_that_stays_with_the_other_ca_is_told(tried: Try) -> None:
+    each = tried()
+
+    def nothing(*_: object) -> None:
+        each.driver.told.append("restore")
+
+    each.driver.restore = nothing  # type: ignore[assignment, method-assign]
+    verdict = each.measure("SEC-05")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "not_restored")
+    assert "does not accept its own clients any more" in each.bench.not_whole
+
+
+def test_a_run_that_is_stopped_restores_the_listener(tried: Try) -> None:
+    each = tried()
+    reopen = each.driver.reopen
+
+    def and_stop(*how: Any) -> None:
+        reopen(*how)
+        each.bench.stop.set()
+
+    each.driver.reopen = and_stop  # type: ignore[assignment, method-assign]
+    with pytest.raises(Interrupted):
+        CHECKS["SEC-05"].measure(each.bench, ("n1",))
+    assert each.driver.told == ["reopen", "restore"]
+
+
+def test_who_cannot_reopen_skips_with_its_reason(tried: Try) -> None:
+    each = tried()
+    target = replace(each.target, driver="far", abilities=frozenset(), limits="it is far away")
+    (planned,) = make_plan(target, [CHECKS["SEC-05"]], Impact.DISRUPTIVE).checks
+    assert planned.skipped is not None
+    assert planned.skipped.message == (
+        "the far driver cannot reopen a listener with another CA: it is far away")
+
+
+# -- SEC-06 --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust_ended, "VALID_S", 2)
+    monkeypatch.setattr(trust_ended, "_MARGIN_S", 1.0)
+
+
+@pytest.mark.usefixtures("hurry")
+def test_a_session_ends_with_its_certificate(tried: Try) -> None:
+    each = tried()
+    said: list[str] = []
+    each.bench.on_wait = said.append
+    before = set(FDS.iterdir())
+    verdict = assert_passed_at_its_price(each, "SEC-06")
+    assert "with the fatal alert certificate_expired" in verdict.message
+    assert "SEC-06 waits" in said[0]
+    assert said[-1] == ""
+    # The client's key was in memory, and is gone.
+    for fd in set(FDS.iterdir()) - before:
+        with contextlib.suppress(OSError):
+            assert "memfd:client" not in str(fd.readlink())
+
+
+@pytest.mark.usefixtures("hurry")
+def test_a_session_outlives_its_certificate(tried: Try) -> None:
+    verdict = tried("outlives_expiry").measure("SEC-06")
+    assert (verdict.status, verdict.reason) == (Status.FAILED, "resumed_after_expiry")
+    assert "resumed on d1 a session whose client certificate had expired" in verdict.message
+    assert "with the fatal alert certificate_expired" in verdict.message
+
+
+@pytest.mark.usefixtures("hurry")
+def test_a_node_that_forgets_everything_proves_nothing(tried: Try) -> None:
+    each = tried()
+
+    def forget(what: str) -> None:
+        if not what:
+            each.node.listeners[0].trusts(each.node.folder / "d1-ca.pem")
+
+    each.bench.on_wait = forget
+    verdict = each.measure("SEC-06")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "forgotten")
+
+
+def test_a_clock_that_is_behind_proves_nothing(tried: Try,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust_ended, "_MARGIN_S", -trust_ended.VALID_S)
+    verdict = tried().measure("SEC-06")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "not_refused")
+    assert "does its clock agree with this machine's?" in verdict.message
+
+
+def test_a_run_that_is_stopped_does_not_wait(tried: Try) -> None:
+    each = tried()
+    each.bench.on_wait = lambda what: each.bench.stop.set() if what else None
+    begun = datetime.datetime.now(datetime.timezone.utc)
+    with pytest.raises(Interrupted):
+        CHECKS["SEC-06"].measure(each.bench, ("n1",))
+    assert (datetime.datetime.now(datetime.timezone.utc) - begun).total_seconds() < 3
+
+
+def test_a_ca_that_cannot_issue_is_an_error(tried: Try) -> None:
+    each = tried()
+    Path(each.node.domains[0].ca_key or "").write_text("rubbish")
+    verdict = each.measure("SEC-06")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "ca_unusable")
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ({"domains": ()}, "with ca_cert and ca_key to issue one that expires"),
+    ({"max_wait_s": 3.0}, ("it waits 7 s for a client certificate to expire, and "
+                           "resumption_max_wait is 3")),
+])
+def test_what_cannot_be_waited_for_is_skipped(tried: Try, change: dict[str, Any],
+                                              says: str) -> None:
+    each = tried(**change)
+    (planned,) = make_plan(each.target, [CHECKS["SEC-06"]], Impact.NOISY).checks
+    assert planned.skipped is not None
+    assert says in planned.skipped.message
+
+
+def test_without_cryptography_no_certificate_can_be_issued(
+        tried: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust_ended, "CERTIFICATES", False)
+    (planned,) = make_plan(tried().target, [CHECKS["SEC-06"]], Impact.NOISY).checks
+    assert planned.skipped is not None
+    assert planned.skipped.reason == "cryptography_missing"

@@ -1,7 +1,7 @@
 """The catalogue: every family's checks, in the order in which they run."""
 from __future__ import annotations
 
-from . import core, core_mqtt, life, negative, trust
+from . import core, core_mqtt, life, negative, trust, trust_ended
 from .registry import Registry
 
 
@@ -12,5 +12,6 @@ def catalogue() -> Registry:
     core_mqtt.register(registry)
     negative.register(registry)
     trust.register(registry)
+    trust_ended.register(registry)
     life.register(registry)
     return registry
