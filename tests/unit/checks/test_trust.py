@@ -5,7 +5,7 @@ import contextlib
 import datetime
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,12 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
 from ansible_collections.emqx.conformance.plugins.module_utils.domains import TrustDomain
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
+    EngineError,
     OrdinaryEngine,
     Trust,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Interrupted
+from ansible_collections.emqx.conformance.plugins.module_utils.verify import RequestError
 
 from tests.support.trust_broker import AnchorDriver, TrustingNode
 
@@ -384,3 +386,48 @@ def test_without_cryptography_no_certificate_can_be_issued(
     (planned,) = make_plan(tried().target, [CHECKS["SEC-06"]], Impact.NOISY).checks
     assert planned.skipped is not None
     assert planned.skipped.reason == "cryptography_missing"
+
+
+# -- a whole run ---------------------------------------------------------------------------------
+
+
+def rows(node: TrustingNode, /, **changed: Any) -> list[dict[str, Any]]:
+    return [{"node": "n1", **asdict(domain), **changed} for domain in node.domains]
+
+
+@pytest.mark.usefixtures("hurry")
+def test_a_whole_run_counts_and_reports_them(run: Callable[..., Any], tried: Try) -> None:
+    node = tried("one_cache", count=2).node
+    ca = str(node.folder / "ca.pem")
+    results = run([node.ordinary.port], ca=ca, trust_domains=rows(node))
+    assert results["verdict"] == "failed"
+    found = {row["id"]: row for row in results["checks"] if row["id"] in CHECKS}
+    assert {check: row["reason"] for check, row in found.items()} == {
+        "SEC-01": "resumed_in_other_domain", "SEC-02": "", "SEC-05": "impact_not_allowed",
+        "SEC-06": "resumed_after_expiry"}
+    budget = results["budget"]["nodes"]["n1"]
+    assert budget["handshakes_announced"] == budget["handshakes_done"]
+    crossed = [results["handshakes"][key] for key in found["SEC-01"]["evidence"]["handshakes"][-2:]]
+    assert {handshake["port"] for handshake in crossed} == {
+        domain.port for domain in node.domains}
+    # Secrets are nowhere in the report, the client's key as little as the paths of keys.
+    assert "PRIVATE KEY" not in str(results)
+    assert "-key.pem" not in str(results)
+    waiver = {"id": "SEC-01", "subject": "n1", "why": "in March", "expires": "2999-01-01"}
+    results = run([node.ordinary.port], ca=ca, trust_domains=rows(node), max_impact="safe",
+                  waivers=[waiver])
+    (known,) = [row for row in results["checks"] if row["id"] == "SEC-01"]
+    assert (results["verdict"], known["status"]) == ("passed", "known")
+    assert "in March" in known["evidence"]["waiver"]
+
+
+def test_a_client_that_cannot_be_used_is_told_before_anything_starts(
+        run: Callable[..., Any], tried: Try) -> None:
+    node = tried().node
+    ca = str(node.folder / "ca.pem")
+    with pytest.raises(EngineError, match=r"the client certificate .* cannot be used"):
+        run([node.ordinary.port], ca=ca, trust_domains=rows(
+            node, client_key=str(node.folder / "ca-key.pem")))
+    with pytest.raises(RequestError, match="there is no node n9"):
+        run([node.ordinary.port], ca=ca, trust_domains=rows(node, node="n9"))
+    assert node.ordinary.handshakes == 0
