@@ -22,7 +22,9 @@ from cryptography import x509
 
 from tests.support.mqtt_broker import MqttBroker
 
-FAULTS = frozenset(("one_cache", "resumes_without_certificate", "outlives_expiry"))
+FAULTS = frozenset(("one_cache", "resumes_without_certificate", "outlives_expiry",
+                    "alerts_on_foreign_session"))
+HANDSHAKE_FAILURE = b"\x15\x03\x03\x00\x02\x02\x28"
 
 
 class TrustingBroker(MqttBroker):
@@ -31,9 +33,10 @@ class TrustingBroker(MqttBroker):
 
     def __init__(self, cert_file: Path, key_file: Path, ca_file: Path | None,
                  shared: _SharedCache | None = None, *, forgets_expired: bool = True,
-                 **options: Any) -> None:
+                 knows_its_own: bool = False, **options: Any) -> None:
         """``ca_file``: whom it trusts, None to ask for no certificate."""
         self._shared, self._forgets_expired = shared, forgets_expired
+        self._knows_its_own = knows_its_own
         self.ca_file = ca_file
         self._valid_until: dict[bytes, datetime.datetime] = {}
         super().__init__(cert_file, key_file, **options)
@@ -55,9 +58,13 @@ class TrustingBroker(MqttBroker):
 
     def enter(self, connection: socket.socket) -> ssl.SSLSocket:
         """Make the server's side of a handshake."""
+        offered = _offered(connection)
+        if self._knows_its_own and offered and offered not in self._valid_until:
+            connection.sendall(HANDSHAKE_FAILURE)
+            raise OSError("a session of somebody else")
         if self._shared is not None:
             tls = self._shared.wrap(connection, self.context)
-        elif self._forgets_expired and self._is_expired(connection):
+        elif self._forgets_expired and self._is_expired(offered):
             tls = _without_cache(self.context, connection)
         else:
             tls = self.context.wrap_socket(connection, server_side=True,
@@ -69,13 +76,17 @@ class TrustingBroker(MqttBroker):
                 shown).not_valid_after_utc
         return tls
 
-    def _is_expired(self, connection: socket.socket) -> bool:
-        """Tell whether the session that is offered was made with a certificate that has expired."""
-        hello = connection.recv(1024, socket.MSG_PEEK)
-        # Record header 5, handshake header 4, version 2, random 32, then the session ID's length.
-        session_id = hello[44:44 + hello[43]] if len(hello) > 43 else b""
+    def _is_expired(self, session_id: bytes) -> bool:
+        """Tell whether a session was made with a certificate that has expired."""
         end = self._valid_until.get(session_id)
         return end is not None and end <= datetime.datetime.now(datetime.timezone.utc)
+
+
+def _offered(connection: socket.socket) -> bytes:
+    """Return the session ID of the ClientHello, which is left where it is."""
+    hello = connection.recv(1024, socket.MSG_PEEK)
+    # Record header 5, handshake header 4, version 2, random 32, then the session ID's length.
+    return hello[44:44 + hello[43]] if len(hello) > 43 else b""
 
 
 @dataclass(frozen=True)
@@ -192,7 +203,8 @@ class TrustingNode:
         self.listeners = [
             TrustingBroker(*(other if name == names[-1] else cert), self.folder / f"{name}-ca.pem",
                            with_all if name == names[0] and with_all else among,
-                           forgets_expired="outlives_expiry" not in self.faults)
+                           forgets_expired="outlives_expiry" not in self.faults,
+                           knows_its_own="alerts_on_foreign_session" in self.faults)
             for name in names]
         self.domains = tuple(
             TrustDomain(name, listener.port, *(str(self.folder / f"{name}-{file}") for file in (

@@ -13,6 +13,8 @@ import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks import trust_ended
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
     Bench,
+    Contact,
+    Guest,
     Settings,
     Target,
 )
@@ -24,7 +26,11 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
     Verdict,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.domains import TrustDomain
-from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.model import (
+    Endpoint,
+    Outcome,
+    Session,
+)
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
     EngineError,
     OrdinaryEngine,
@@ -122,6 +128,40 @@ def test_a_shared_cache_lets_sessions_cross(tried: Try) -> None:
                and not handshake.mqtt.cause for handshake in crossed)
     assert {handshake.as_dict()["port"] for handshake in crossed} == {
         domain.port for domain in each.node.domains}
+
+
+@pytest.mark.parametrize("check", ["SEC-01", "SEC-02"])
+def test_an_alert_at_once_is_a_refusal_too(tried: Try, check: str) -> None:
+    verdict = tried("alerts_on_foreign_session").measure(check)
+    assert verdict.status is Status.PASSED, verdict.message
+    # Every listener was really offered a session of every other client.
+    offered = [handshake for handshake in verdict.handshakes
+               if handshake.offered_id and handshake.outcome is Outcome.REFUSED]
+    assert len(offered) == {"SEC-01": 6, "SEC-02": 3}[check]
+
+
+@pytest.mark.parametrize(("times", "status", "reason"), [
+    (1, Status.PASSED, ""), (99, Status.ERROR, "not_offered")])
+def test_a_session_that_our_library_withholds_proves_nothing(
+        tried: Try, times: int, status: Status, reason: str) -> None:
+    each = tried(count=2)
+    contact = each.bench.contact
+    withheld: list[Session] = []
+
+    def withhold(node: str, offer: Session | None = None, *, guest: Guest) -> Contact:
+        abroad = (guest.endpoint.port == each.node.domains[1].port) != (
+            guest.engine.trust.cert_file == each.node.domains[1].client_cert)
+        if offer is not None and abroad and len(withheld) < times:
+            withheld.append(offer)
+            offer = None
+        return contact(node, offer, guest=guest)
+
+    each.bench.contact = withhold  # type: ignore[assignment, method-assign]
+    verdict = each.measure("SEC-01")
+    assert (verdict.status, verdict.reason) == (status, reason), verdict.message
+    refused = [handshake for handshake in verdict.handshakes
+               if handshake.offered_id and handshake.outcome is Outcome.REFUSED]
+    assert len(refused) == (2 if status is Status.PASSED else 0)
 
 
 def test_what_is_no_boundary_is_named_and_not_judged(tried: Try) -> None:

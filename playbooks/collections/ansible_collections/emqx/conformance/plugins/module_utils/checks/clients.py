@@ -124,11 +124,15 @@ class Node:
             EndError: what came of it cannot be told.
         """
         contact = self.contact(at, home.session)
-        failure = contact.handshake.failure
-        if failure is not None and failure.cause == "not_offered":
+        if contact.handshake.offered_id != home.session.id:
             again = self.established(home.guest, home.who)
-            contact = self.contact(at, again.session) if again else contact
+            if again is not None:
+                home = again
+                contact = self.contact(at, home.session)
         handshake = contact.handshake
+        if handshake.offered_id != home.session.id:
+            raise EndError(error("not_offered", f"{at.endpoint}: our own TLS library did not offer "
+                                                f"the session of {home.who}"))
         if turned_away(handshake):
             return Crossing(Outcome.REFUSED)
         if handshake.outcome in (Outcome.RESUMED, Outcome.FULL):
