@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks import life_cache
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
     Bench,
+    Guest,
     Contact,
     Settings,
     Target,
@@ -260,7 +261,9 @@ class Simulated(Bench):
 
     def contact(self, node: str, offer: Session | None = None, *, tickets: bool = False,
                 versions: tuple[str, str] | None = None,
-                together: threading.Barrier | None = None, listed: bool = True) -> Contact:
+                together: threading.Barrier | None = None, listed: bool = True,
+                guest: Guest | None = None) -> Contact:
+        assert guest is None
         number = int.from_bytes(offer.id, "big") if offer else 0
         resumed = number in self.cache
         if resumed and self.renews:

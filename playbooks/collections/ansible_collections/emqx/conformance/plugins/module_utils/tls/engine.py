@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import ssl
 import threading
 import time
@@ -337,9 +338,10 @@ class OrdinaryEngine:
             talk.endpoint, outcome=outcome, why=why, offered_id=client.session_id,
             server_id=server.session_id, version=server.version,
             cipher=cipher[0] if cipher else None, compression=server.compression[0],
-            client_random=client.random,
-            server_random=server.random, library_reused=reused, wire_abbreviated=abbreviated,
-            same_master_secret=same, ticket_offered=client.ticket_length,
+            server_certificate="" if reused else _fingerprint(talk.tls),
+            client_random=client.random, server_random=server.random, library_reused=reused,
+            wire_abbreviated=abbreviated, same_master_secret=same,
+            ticket_offered=client.ticket_length,
             ticket_issued=transcript.server_sent("NewSessionTicket"),
             extended_master_secret=EXT_EXTENDED_MASTER_SECRET in server.extensions,
             secure_renegotiation=EXT_RENEGOTIATION_INFO in server.extensions,
@@ -370,6 +372,10 @@ def _new_context(trust: Trust, keylog: KeyLog) -> ssl.SSLContext:
     _load(context, trust)
     context.keylog_filename = keylog.path
     return context
+
+
+def _fingerprint(tls: ssl.SSLObject) -> str:
+    return hashlib.sha256(tls.getpeercert(binary_form=True) or b"").hexdigest()
 
 
 def utc_now() -> str:
