@@ -157,6 +157,25 @@ def test_a_server_that_goes_away_meanwhile_is_an_error(tried: Callable[..., Trie
     assert (verdict.status, verdict.reason) == (Status.ERROR, "connection_refused")
 
 
+def test_all_nodes_wait_at_the_same_time(tried: Callable[..., Tried]) -> None:
+    labs = [tried() for _ in range(4)]
+    target = Target({f"n{number}": Endpoint(f"n{number}", "127.0.0.1", lab.server.port,
+                                            "localhost") for number, lab in enumerate(labs, 1)},
+                    Settings(session_lifetime=LIFETIME))
+    bench = Bench(labs[0].engine, target, threading.Event())
+    plan = make_plan(target, [CHECKS["CORE-01"], CHECKS["CORE-02"], CHECKS["LIFE-03"]],
+                     Impact.NOISY)
+    found: list[Finding] = []
+    told: list[str] = []
+    bench.on_wait = told.append
+    begun = time.monotonic()
+    assert Runner(bench, plan, parallel=1, on_finding=found.append).run()
+    assert time.monotonic() - begun < 3 * LIFETIME
+    assert {finding.verdict.status for finding in found} == {Status.PASSED}
+    # It is over only when it is over for the last of them.
+    assert [what == "" for what in told] == [*[False] * (len(told) - 1), True]
+
+
 @pytest.mark.parametrize(("settings", "reason"), [
     ({}, "lifetime_undeclared"),
     ({"session_lifetime": 86400}, "longer_than_max_wait"),
