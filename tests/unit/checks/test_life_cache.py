@@ -279,7 +279,8 @@ class Simulated(Bench):
 
     def contact(self, node: str, offer: Session | None = None, *, tickets: bool = False,
                 versions: tuple[str, str] | None = None,
-                together: threading.Barrier | None = None, listed: bool = True) -> Contact:
+                together: threading.Barrier | None = None, listed: bool = True,
+                keep_session: bool = True) -> Contact:
         number = int.from_bytes(offer.id, "big") if offer else 0
         resumed = number in self.cache
         if resumed and self.renews:
@@ -295,7 +296,8 @@ class Simulated(Bench):
                           SecretFingerprint(b""), b"", b"")
         handshake = Handshake(self.nodes[node], "", Outcome.RESUMED if resumed else Outcome.FULL,
                               "", server_id=session.id, mqtt=MqttResult("5", "", ""))
-        return self.heard(node, Contact(handshake, session), listed=listed)
+        return self.heard(node, Contact(handshake, session if keep_session else None),
+                          listed=listed)
 
 
 @pytest.mark.parametrize("renews", [False, True])

@@ -102,6 +102,7 @@ class _How:
     versions: tuple[str, str] | None = None
     together: threading.Barrier | None = None
     listed: bool = True
+    keep_session: bool = True
 
 
 @dataclass(frozen=True)
@@ -196,11 +197,13 @@ class Bench:
 
     def contact(self, node: str, offer: Session | None = None, *, tickets: bool = False,
                 versions: tuple[str, str] | None = None,
-                together: threading.Barrier | None = None, listed: bool = True) -> Contact:
+                together: threading.Barrier | None = None, listed: bool = True,
+                keep_session: bool = True) -> Contact:
         """Connect to a node, offer a session or none, and speak MQTT.
 
-        ``tickets`` and ``versions`` are those of :meth:`OrdinaryEngine.connect`. With
-        ``together`` the connection stays open until all parties of the barrier have one.
+        ``tickets``, ``versions`` and ``keep_session`` are those of
+        :meth:`OrdinaryEngine.connect`. With ``together`` the connection stays open until all
+        parties of the barrier have one.
         ``listed`` is :meth:`heard`'s, as long as nothing goes wrong.
 
         With ``mqtt_version`` auto, the first contact with a node that refuses MQTT 5 costs
@@ -209,7 +212,7 @@ class Bench:
         Raises:
             Interrupted: the run was asked to stop.
         """
-        how = _How(tickets, versions, together, listed)
+        how = _How(tickets, versions, together, listed, keep_session)
         try:
             return self._contact(node, offer, self.mqtt_version(node), how)
         except mqtt.UnsupportedVersionError:
@@ -228,7 +231,7 @@ class Bench:
         self._paces[node].wait(self.stop)
         attempt = self.engine.connect(
             self.nodes[node], offer=offer, deadline_s=self.settings.deadline_s,
-            tickets=how.tickets, versions=how.versions)
+            tickets=how.tickets, versions=how.versions, keep_session=how.keep_session)
         if attempt.stream is None:
             return self.heard(node, Contact(attempt.handshake))
         seen = replace(attempt.handshake, crowded=how.together is not None)

@@ -275,13 +275,14 @@ def remembers_as_many_as_declared(bench: Bench, subject: Subject) -> Verdict:
 
 def _fill(bench: Bench, node: str, fill: _Fill, retention: _Retention) -> None:
     for number in range(fill.sessions):
-        contact = bench.contact(node, listed=False)
+        kept = number % fill.step == 0
+        contact = bench.contact(node, listed=False, keep_session=kept)
         if verdict := trouble(contact):
             raise _EndError(Verdict(verdict.status, verdict.reason, f"{verdict.message} (session "
                                     f"{number + 1} of {fill.sessions})", (contact.handshake,)))
-        if contact.session is None:
+        if not contact.handshake.server_id:
             raise _EndError(failed("no_session_id", f"{node} issued no session ID"))
-        if number % fill.step == 0:
+        if kept and contact.session is not None:
             retention.kept[number] = contact.session
         retention.issued += 1
 
