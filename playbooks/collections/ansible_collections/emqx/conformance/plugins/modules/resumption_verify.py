@@ -82,7 +82,9 @@ options:
         not measured.
     type: int
   max_wait:
-    description: Longest wait for a session or a certificate to expire, in seconds; a check that needs more is skipped.
+    description:
+      - Longest wait for a session or a certificate to expire, in seconds; a check that needs more
+        is skipped.
     type: int
     default: 30
   tls_versions:

@@ -116,6 +116,7 @@ class _How:
     together: threading.Barrier | None = None
     listed: bool = True
     guest: Guest | None = None
+    keep_session: bool = True
 
 
 
@@ -235,13 +236,13 @@ class Bench:
     def contact(self, node: str, offer: Session | None = None, *, tickets: bool = False,
                 versions: tuple[str, str] | None = None,
                 together: threading.Barrier | None = None, listed: bool = True,
-                guest: Guest | None = None) -> Contact:
+                guest: Guest | None = None, keep_session: bool = True) -> Contact:
         """Connect to a node, offer a session or none, and speak MQTT.
 
-        ``tickets`` and ``versions`` are those of :meth:`OrdinaryEngine.connect`. With
-        ``together`` the connection stays open until all parties of the barrier have one.
-        ``listed`` is :meth:`heard`'s, as long as nothing goes wrong. A ``guest`` comes in the
-        place of the run's own client.
+        ``tickets``, ``versions`` and ``keep_session`` are those of
+        :meth:`OrdinaryEngine.connect`. With ``together`` the connection stays open until all
+        parties of the barrier have one. ``listed`` is :meth:`heard`'s, as long as nothing goes
+        wrong. A ``guest`` comes in the place of the run's own client.
 
         With ``mqtt_version`` auto, the first contact with a node that refuses MQTT 5 costs
         it a second connection.
@@ -249,7 +250,7 @@ class Bench:
         Raises:
             Interrupted: the run was asked to stop.
         """
-        how = _How(tickets, versions, together, listed, guest)
+        how = _How(tickets, versions, together, listed, guest, keep_session)
         try:
             return self._contact(node, offer, self.mqtt_version(node), how)
         except mqtt.UnsupportedVersionError:
@@ -270,7 +271,7 @@ class Bench:
             how.guest.engine, how.guest.endpoint)
         attempt = engine.connect(
             endpoint, offer=offer, deadline_s=self.settings.deadline_s,
-            tickets=how.tickets, versions=how.versions)
+            tickets=how.tickets, versions=how.versions, keep_session=how.keep_session)
         if attempt.stream is None:
             return self.heard(node, Contact(attempt.handshake))
         seen = replace(attempt.handshake, crowded=how.together is not None)

@@ -164,6 +164,9 @@ class Check:
     fills_cache: bool = False
     """Whether its point is to fill the cache, so that no share of it is kept for the rest."""
 
+    waits: bool = False
+    """Whether it does little but wait, so that all its subjects can do so at the same time."""
+
     @property
     def family(self) -> str:
         """``CORE`` of ``CORE-01``."""
