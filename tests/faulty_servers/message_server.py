@@ -43,6 +43,10 @@ FAULTS = frozenset((
     "repeats_ids", "counts_ids", "short_ids", "half_constant_ids",
     "compresses",
     "short_lifetime", "never_expires", "resuming_prolongs", "small_cache", "never_evicts"))
+LIFETIME_FAULTS = frozenset(("short_lifetime", "never_expires", "resuming_prolongs"))
+CACHE_FAULTS = frozenset(("small_cache", "never_evicts"))
+LIFETIME_S = 4.0
+CACHE_MAX = 20
 SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
 TLS12 = (3, 3)
 CONNACK = b"\x20\x03\x00\x00\x00"
@@ -91,9 +95,16 @@ class MessageServer:
 
     def __init__(self, cert_file: Path, key_file: Path, *faults: str,
                  lifetime_s: float | None = None, cache_max: int | None = None) -> None:
-        """Sessions live for ``lifetime_s``, and the newest ``cache_max`` are kept."""
+        """Sessions live for ``lifetime_s``, and the newest ``cache_max`` are kept.
+
+        Where that has no end, a fault about it is one of :data:`LIFETIME_S` or :data:`CACHE_MAX`.
+        """
         assert set(faults) <= FAULTS
         self.faults = set(faults)
+        if lifetime_s is None and self.faults & LIFETIME_FAULTS:
+            lifetime_s = LIFETIME_S
+        if cache_max is None and self.faults & CACHE_FAULTS:
+            cache_max = CACHE_MAX
         self.cache = SessionCache(self.faults, lifetime_s, cache_max)
         """Master secrets by session ID."""
         self.issued = 0
