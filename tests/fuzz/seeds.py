@@ -82,6 +82,11 @@ def session_files(identity: Identity, folder: Path) -> list[bytes]:
     return seeds
 
 
+_STREAMS = [
+    b"\x20\x00" + b"\x14\x03\x03\x00\x01\x01" * 300,
+    # A ServerHello without extensions, as no server of today's makes it.
+    b"\x20\x00\x16\x03\x03\x00\x2a\x02\x00\x00\x26\x03\x03" + bytes(32) + b"\x00\x00\x9c\x00",
+]
 _STRING = b"\x00\x03abc"
 CONNACKS = [
     b"\x20\x02\x00\x00", b"\x20\x02\x01\x00", b"\x20\x02\x00\x05", b"\x20\x03\x00\x00\x00",
@@ -120,7 +125,7 @@ def seeds(identity: Identity, folder: Path) -> dict[str, list[bytes]]:
     hows = bytes((0, 1, 5, 7, 9, 25, 33, 64))
     return {
         "transcript": [bytes((40, 255 * len(sent) // (len(sent) + len(received) or 1))) + sent
-                       + received for sent, received in flights],
+                       + received for sent, received in flights] + _STREAMS,
         "mqtt": [bytes((how,)) + connack for connack in CONNACKS for how in (0, 1, 255)],
         "paho": [bytes((how,)) + connack for connack in CONNACKS for how in (0, 1)]
         + [b"\xff" + packet for packet in (*_AFTER, _WHOLE_5)]

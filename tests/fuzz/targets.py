@@ -11,16 +11,12 @@ import datetime
 import json
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 from unittest import mock
 
-from ansible_collections.emqx.conformance.plugins.module_utils.model import (
-    Handshake,
-    Message,
-    Outcome,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.model import Handshake, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import client as mqtt
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import paho_session
 from ansible_collections.emqx.conformance.plugins.module_utils.tls import (
@@ -30,6 +26,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls import (
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls import transcript as t
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Deadline, WireError
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.witness import (
+    wire_says_abbreviated,
+)
 
 from tests.fuzz import reference
 from tests.fuzz.memory_wire import ENDPOINT, MemoryWire, Recorded
@@ -77,13 +76,11 @@ def hold(target: Target, data: bytes, *, memory: bool) -> None:
 
 # -- the transcript reader ------------------------------------------------------------------------
 
-Story = tuple[list[Message], tuple[Any, ...]]
-
-
-def _told(transcript: t.Transcript) -> tuple[Any, ...]:
+def told(transcript: t.Transcript) -> tuple[Any, ...]:
     """Return all that a transcript says, without the times."""
     return ([replace(message, at_ms=0.0) for message in transcript.messages], transcript.alerts,
-            transcript.client_hello, transcript.server_hello, transcript.server_flight())
+            transcript.client_hello, transcript.server_hello, transcript.server_flight(),
+            transcript.server_sent("NewSessionTicket"), wire_says_abbreviated(transcript))
 
 
 def read(chunks: list[tuple[str, bytes]]) -> tuple[t.Transcript, str]:
@@ -110,22 +107,13 @@ def check_against_reference(sender: str, stream: bytes) -> None:
     if error:
         return
     named = [(message.name, message.length) for message in transcript.messages]
-    plain = [(_name(kind, handshake, encrypted=(20, None) in [(k, h) for k, h, _ in before]),
-              length) for (kind, handshake, length), before in _with_those_before(
-                  reference.messages(stream))]
-    assert named == plain
+    assert named == plainly(stream)
     assert transcript.bytes_in + transcript.bytes_out == len(stream)
-    before = _told(transcript)
+    before = told(transcript)
     transcript.freeze()
     transcript.feed(sender, stream + b"HTTP/1.1")
-    assert _told(transcript) == before
+    assert told(transcript) == before
     assert transcript.bytes_in + transcript.bytes_out == len(stream)
-
-
-def _with_those_before(
-        seen: list[reference.Seen]) -> Iterator[tuple[reference.Seen, list[reference.Seen]]]:
-    for at, one in enumerate(seen):
-        yield one, seen[:at]
 
 
 _HANDSHAKE_TYPES = {
@@ -134,13 +122,22 @@ _HANDSHAKE_TYPES = {
     15: "CertificateVerify", 16: "ClientKeyExchange", 20: "Finished", 22: "CertificateStatus"}
 
 
-def _name(kind: int, handshake: int | None, *, encrypted: bool) -> str:
-    if kind == reference.HANDSHAKE:
-        return "Finished" if handshake is None else _HANDSHAKE_TYPES.get(
-            handshake, f"handshake type {handshake}")
-    if kind == reference.ALERT:
-        return "Alert (encrypted)" if encrypted else "Alert"
-    return {20: "ChangeCipherSpec", 23: "ApplicationData"}.get(kind, "ApplicationData")
+_CONTENT_TYPES = {20: "ChangeCipherSpec", 23: "ApplicationData", 24: "ApplicationData"}
+
+
+def plainly(stream: bytes) -> list[tuple[str, int]]:
+    """Return the names and lengths of one direction's messages as the plain reader sees them."""
+    named = []
+    encrypted = False
+    for kind, handshake, length in reference.messages(stream):
+        name = _CONTENT_TYPES.get(kind, "Finished")
+        if kind == reference.ALERT:
+            name = "Alert (encrypted)" if encrypted else "Alert"
+        elif handshake is not None:
+            name = _HANDSHAKE_TYPES.get(handshake, f"handshake type {handshake}")
+        named.append((name, length))
+        encrypted = encrypted or kind == reference.CHANGE_CIPHER_SPEC
+    return named
 
 
 def transcript(data: bytes) -> None:
@@ -153,7 +150,7 @@ def transcript(data: bytes) -> None:
     whole, error = read([("client", client), ("server", server)])
     pieces, other = read(cut("client", client, step) + cut("server", server, step))
     assert other == error
-    assert _told(pieces) == _told(whole)
+    assert told(pieces) == told(whole)
     assert len(whole.messages) <= t.MAX_MESSAGES
     assert len(whole.alerts) <= t.MAX_MESSAGES
     check_against_reference("client", client)

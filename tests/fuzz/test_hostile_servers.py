@@ -12,6 +12,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
@@ -24,14 +25,17 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.conversati
     Conversation,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
+from ansible_collections.emqx.conformance.plugins.module_utils.tls import crafted
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted import (
     CraftedSession,
     Hello,
+    MasterSecret,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
     OrdinaryEngine,
     Trust,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Deadline, WireError
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from hypothesis import given, settings
@@ -50,6 +54,16 @@ from tests.fuzz.hostile_server import (
     silent,
     slowly,
 )
+from tests.fuzz.memory_wire import ENDPOINT, MemoryWire
+from tests.fuzz.scripted_server import (
+    CHANGE,
+    FINISHED,
+    RECORD,
+    SECRET,
+    SESSION_ID,
+    ScriptedServer,
+)
+from tests.fuzz.scripted_server import HELLO as HELLO_OP
 from tests.fuzz.seeds import conversations
 from tests.fuzz.targets import CRAFTED_CAUSES, MQTT_CAUSES, ORDINARY_CAUSES
 from tests.support.mqtt_broker import MqttBroker
@@ -253,9 +267,9 @@ def test_an_rsa_key_that_nobody_can_use(engine: OrdinaryEngine, rsa: Identity, m
     chain = message(11, _list_of(_certificate(rsa, (1 << modulus) - 1, (1 << exponent) - 1)))
     with hostile(says(record(22, server_hello(0x009C)) + in_records(chain)
                       + record(22, message(14, b"")))) as port:
-        crafted = in_time(lambda: Probe(engine, port)("crafted"))
+        made = in_time(lambda: Probe(engine, port)("crafted"))
         ordinary = in_time(lambda: Probe(engine, port)("ordinary"))
-    cause = our_own(crafted, "crafted")
+    cause = our_own(made, "crafted")
     assert (cause == "oversized_key") is (modulus > 2**14 or exponent > 64)
     assert cause in {"oversized_key", "library_rejected", "connection_closed", "connection_reset"}
     assert our_own(ordinary, "ordinary")
@@ -423,6 +437,33 @@ def test_a_server_that_turns_hostile(engine: OrdinaryEngine, rsa: Identity, kind
         assert our_own(contact, kind) in MQTT_CAUSES
     else:
         assert our_own(contact, kind)
+
+
+class _InOnePiece:
+    """A target whose whole flight arrives at once."""
+
+    def __init__(self, target: ScriptedServer) -> None:
+        self._target = target
+
+    def heard(self, data: bytes) -> None:
+        self._target.heard(data)
+
+    def says(self) -> bytes:
+        return b"".join(iter(self._target.says, b""))
+
+
+def test_the_deadline_holds_between_records_that_have_arrived(rsa: Identity) -> None:
+    script = bytes((HELLO_OP, 1, CHANGE, FINISHED)) + 3 * bytes((RECORD, 23, 3, 97, 98, 99))
+    session = CraftedSession(SESSION_ID, "AES128-SHA", MasterSecret(SECRET))
+    wire = MemoryWire(_InOnePiece(ScriptedServer(script, rsa.certificate)))
+    with mock.patch.object(crafted, "Wire", return_value=wire):
+        stream = crafted.CraftedClient(Trust()).connect(
+            ENDPOINT, Hello(session_id=session.id), offer=session).stream
+    assert stream is not None
+    assert stream.receive(Deadline(9)) == b"abc"
+    with pytest.raises(WireError, match="was not done within 0 s"):
+        stream.receive(Deadline(0))
+    assert stream.receive(Deadline(9)) == b"abc"
 
 
 CONNACKS = {
