@@ -74,7 +74,9 @@ CAUSES = {"ordinary": ORDINARY_CAUSES | {"not_offered"}, "crafted": CRAFTED_CAUS
 DEADLINE_S = 0.5
 LONGEST_S = 3 * DEADLINE_S + 1.0
 """Connection and handshake, MQTT, DISCONNECT; and the second that close_notify may take."""
-SLACK = 3
+PATIENT_S = 10.0
+"""Where it is the server who ends it, at once."""
+SLACK = 6
 """Times as long on a machine that does much else; what a server never ends is endless all the
 same."""
 PYTHON_BYTES = 4 * 2**20
@@ -345,11 +347,11 @@ def _length(upstream: int, probe: Callable[[int], Contact]) -> int:
 @pytest.mark.parametrize("kind", ENGINES)
 def test_a_full_handshake_that_ends_at_any_byte(engine: OrdinaryEngine, broker: MqttBroker,
                                                 kind: str, what: str) -> None:
-    length = _length(broker.port, lambda port: Probe(engine, port)(kind))
+    length = _length(broker.port, lambda port: Probe(engine, port, PATIENT_S)(kind))
     places = set(range(0, length, 11)) | set(range(90)) | set(range(length - 60, length))
     proxy = Proxy(broker.port, lambda _: Damage(at, what))
     try:
-        probe = Probe(engine, proxy.port)
+        probe = Probe(engine, proxy.port, PATIENT_S)
         for at in sorted(places):
             assert our_own(in_time(lambda: probe(kind)), kind) in {
                 "connection_closed", "connection_reset"}, at
@@ -372,7 +374,7 @@ def test_an_abbreviated_handshake_that_ends_at_any_byte(
     place = [0]
     proxy = Proxy(broker.port, lambda _: Damage(place[0], what))
     try:
-        probe = Probe(engine, proxy.port)
+        probe = Probe(engine, proxy.port, PATIENT_S)
         for at in range(again.handshake.bytes_in):
             place[0] = at
             contact = in_time(lambda: probe.bench.contact("n1", made.session))
@@ -467,9 +469,9 @@ def test_the_deadline_holds_between_records_that_have_arrived(rsa: Identity) -> 
 
 
 CONNACKS = {
-    "a length without end": b"\x20" + b"\xff" * 2000,
+    "a length without end": b"\x20" + b"\xff" * 100,
     "a length of 256 MiB": b"\x20\xff\xff\xff\x7f",
-    "properties whose length has no end": b"\x20\xe8\x07\x00\x00" + b"\xff" * 998,
+    "properties whose length has no end": b"\x20\xe8\x00\x00\x00" + b"\xff" * 102,
     "properties that are longer than the packet": b"\x20\x04\x00\x00\x7f\x26",
     "a property that is cut off": b"\x20\x05\x00\x00\x02\x11\x00",
 }
@@ -481,7 +483,7 @@ def test_a_hostile_connack(engine: OrdinaryEngine, rsa: Identity, kind: str, wha
     broker = MqttBroker(rsa.certificate, rsa.key, connack=CONNACKS[what])
     try:
         with bounded():
-            contact = in_time(lambda: Probe(engine, broker.port, 2.0)(kind), 7.0)
+            contact = in_time(lambda: Probe(engine, broker.port, PATIENT_S)(kind))
     finally:
         broker.stop()
     assert our_own(contact, kind) == "mqtt_malformed"
@@ -494,7 +496,7 @@ def test_64_kib_of_properties_are_read(engine: OrdinaryEngine, rsa: Identity) ->
     broker = MqttBroker(rsa.certificate, rsa.key, connack=connack)
     try:
         with bounded():
-            contact = in_time(lambda: Probe(engine, broker.port, 2.0)("ordinary"), 7.0)
+            contact = in_time(lambda: Probe(engine, broker.port, PATIENT_S)("ordinary"))
     finally:
         broker.stop()
     assert our_own(contact, "ordinary") == ""
