@@ -83,9 +83,9 @@ def session_files(identity: Identity, folder: Path) -> list[bytes]:
 
 
 _STREAMS = [
-    b"\x20\x00" + b"\x14\x03\x03\x00\x01\x01" * 300,
+    b"\x14\x03\x03\x00\x01\x01" * 300,
     # A ServerHello without extensions, as no server of today's makes it.
-    b"\x20\x00\x16\x03\x03\x00\x2a\x02\x00\x00\x26\x03\x03" + bytes(32) + b"\x00\x00\x9c\x00",
+    b"\x16\x03\x03\x00\x2a\x02\x00\x00\x26\x03\x03" + bytes(32) + b"\x00\x00\x9c\x00",
 ]
 _STRING = b"\x00\x03abc"
 CONNACKS = [
@@ -124,8 +124,9 @@ def seeds(identity: Identity, folder: Path) -> dict[str, list[bytes]]:
     flights = conversations(identity)
     hows = bytes((0, 1, 5, 7, 9, 25, 33, 64))
     return {
-        "transcript": [bytes((40, 255 * len(sent) // (len(sent) + len(received) or 1))) + sent
-                       + received for sent, received in flights] + _STREAMS,
+        "transcript": [bytes((40, flags)) + stream for pair in flights
+                       for flags, stream in ((1, pair[0]), (0, pair[1]), (2, pair[1][:400]))]
+        + [bytes((40, 0)) + stream for stream in _STREAMS],
         "mqtt": [bytes((how,)) + connack for connack in CONNACKS for how in (0, 1, 255)],
         "paho": [bytes((how,)) + connack for connack in CONNACKS for how in (0, 1)]
         + [b"\xff" + packet for packet in (*_AFTER, _WHOLE_5)]

@@ -140,21 +140,24 @@ def plainly(stream: bytes) -> list[tuple[str, int]]:
     return named
 
 
+_OFFER = bytes.fromhex("160301004d010000490303") + bytes(32) + b"\x20" + SESSION_ID + (
+    b"\x00\x02\x00\x2f\x01\x00")
+"""A ClientHello, for servers that are to echo its session ID."""
+
+
 def transcript(data: bytes) -> None:
-    """Two bytes: chunk size, length of the client's stream (in 1/255); then both streams."""
+    """Two bytes: chunk size; whose stream it is and whether a ClientHello went before. Then it."""
     if len(data) < 2:
         return
-    step, share, streams = 1 + data[0], data[1], data[2:]
-    at = len(streams) * share // 255
-    client, server = streams[:at], streams[at:]
-    whole, error = read([("client", client), ("server", server)])
-    pieces, other = read(cut("client", client, step) + cut("server", server, step))
+    step, sender, stream = 1 + data[0], ("server", "client")[data[1] & 1], data[2:]
+    before = [("client", _OFFER)] if data[1] & 2 else []
+    whole, error = read([*before, (sender, stream)])
+    pieces, other = read([*before, *cut(sender, stream, step)])
     assert other == error
     assert told(pieces) == told(whole)
     assert len(whole.messages) <= t.MAX_MESSAGES
     assert len(whole.alerts) <= t.MAX_MESSAGES
-    check_against_reference("client", client)
-    check_against_reference("server", server)
+    check_against_reference(sender, stream)
 
 
 # -- MQTT -----------------------------------------------------------------------------------------
