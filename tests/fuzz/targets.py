@@ -42,7 +42,7 @@ ORDINARY_CAUSES = HANDSHAKE_CAUSES | {
     "echoed_but_full"}
 CRAFTED_CAUSES = HANDSHAKE_CAUSES | {
     "unexpected_message", "other_version", "unoffered_suite", "finished_wrong", "resumed_unknown",
-    "oversized_key", "accepted", "broken_off"}
+    "oversized_key", "compressed", "unknown_extension", "accepted", "broken_off"}
 MQTT_CAUSES = frozenset((
     "mqtt_closed", "mqtt_malformed", "mqtt_refused", "mqtt_version", "mqtt_timeout"))
 PAHO_CAUSES = MQTT_CAUSES | {
@@ -257,6 +257,9 @@ def _judge(handshake: Handshake, causes: frozenset[str], wire: MemoryWire, *, op
     assert handshake.outcome in (Outcome.FAILED, Outcome.REFUSED, Outcome.INCONSISTENT)
 
 
+_VERSIONS = {2: ("tlsv1.2", "tlsv1.3"), 4: ("tlsv1", "tlsv1.1")}
+
+
 class Probes:
     """The two engines, and an identity that is everybody's: ours and the target's."""
 
@@ -268,30 +271,37 @@ class Probes:
             engine.Trust(), engine.Trust(cert_file=certificate, key_file=key))]
 
     def ordinary(self, data: bytes) -> None:
-        """Two bytes: chunk size, how it ends; then what the target sends."""
+        """Two bytes: chunk size, how it ends and begins; then what the target sends."""
         if len(data) < 2:
             return
         wire = MemoryWire(Recorded(data[2:]), step=data[0], resets=bool(data[1] & 1))
         with mock.patch.object(engine, "Wire", return_value=wire):
-            attempt = self._ordinary.connect(ENDPOINT)
+            attempt = self._ordinary.connect(ENDPOINT, versions=_VERSIONS.get(data[1] & 6))
         _judge(attempt.handshake, ORDINARY_CAUSES, wire, open_=attempt.stream is not None)
 
     def crafted(self, data: bytes) -> None:
-        """Two bytes: how the client behaves, chunk size; then the script of a server."""
-        if len(data) < 2:
+        """Three bytes: how the client behaves, chunk size, more; then the script of a server."""
+        if len(data) < 3:
             return
-        how = data[0]
+        how, more = data[0], data[2]
         session = crafted.CraftedSession(SESSION_ID, "AES128-SHA", crafted.MasterSecret(SECRET))
         offers = how & 1 != 0
         conduct = crafted.Conduct(
             stop_after=(None, None, *crafted.StopAfter)[how >> 1 & 3],
             finish_with=crafted.MasterSecret(bytes(48)) if how & 8 else None,
-            then_send=b"\xc0\x00" if how & 16 else b"")
-        wire = MemoryWire(ScriptedServer(data[2:], self._certificate), step=data[1],
+            then_send=b"\xc0\x00" if how & 16 else b"", finish_wrongly=more & 1 != 0,
+            also_speaks=("AES128-SHA",) if more & 2 else ())
+        wire = MemoryWire(ScriptedServer(data[3:], self._certificate), step=data[1],
                           resets=bool(how & 32))
         with mock.patch.object(crafted, "Wire", return_value=wire):
             attempt = self._crafted[how >> 6 & 1].connect(
-                ENDPOINT, crafted.Hello(session_id=SESSION_ID if offers else b""),
+                ENDPOINT, crafted.Hello(
+                    session_id=SESSION_ID if offers else b"",
+                    suites=("ECDHE-RSA-AES128-SHA",) if more & 2 else tuple(crafted.SUITES),
+                    version=(3, 2) if more & 4 else (3, 3), grease=more & 8 != 0,
+                    compression=(1, 0) if more & 16 else (0,),
+                    extended_master_secret=not more & 32, record_size=99 if more & 64 else None,
+                    segment_size=150 if more & 128 else None),
                 offer=session if offers else None, conduct=conduct)
         _judge(attempt.handshake, CRAFTED_CAUSES, wire, open_=attempt.stream is not None)
         if attempt.stream is None:
