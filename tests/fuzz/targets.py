@@ -191,9 +191,11 @@ def _mqtt_outcome(answer: bytes, version: str, step: int) -> str:
                                deadline=Deadline(5))
     except mqtt.MqttError as error:
         assert str(error)
+        assert str(error).isprintable()
         assert error.cause in MQTT_CAUSES
         return str(error)
     assert connack.version == version
+    assert all(text.isprintable() for pair in connack.user_properties for text in pair)
     assert sum(len(key) + len(value) for key, value in connack.user_properties) <= len(answer)
     return repr(connack)
 
@@ -228,7 +230,8 @@ def paho(data: bytes) -> None:
         paho_session.Identity("abc"))
     try:
         assert made.open()
-        made.await_connack()
+        accepted = made.await_connack()
+        assert (accepted.assigned_client_id or "x").isprintable()
         made.subscribe("x/y")
         made.publish("x/y", b"z")
         made.await_message("x/y", b"z", "publish_not_received")
@@ -236,6 +239,7 @@ def paho(data: bytes) -> None:
         made.disconnect()
     except mqtt.MqttError as error:
         assert str(error)
+        assert str(error).isprintable()
         assert error.cause in PAHO_CAUSES
     finally:
         made.close()
@@ -246,6 +250,7 @@ def paho(data: bytes) -> None:
 def _judge(handshake: Handshake, causes: frozenset[str], wire: MemoryWire, *, open_: bool) -> None:
     json.dumps(handshake.as_dict())
     assert handshake.why
+    assert handshake.why.isprintable()
     assert len(handshake.messages) <= t.MAX_MESSAGES
     if handshake.failure is None:
         assert handshake.outcome in (Outcome.RESUMED, Outcome.FULL, Outcome.INCONSISTENT)
