@@ -18,7 +18,7 @@ def whole_run(ports: list[int], ca: Path, reports: Path, **changed: Any) -> dict
         reports: folder of the report.
         changed: parameters of the module ``resumption_verify`` that differ from these.
     """
-    spec: dict[str, dict[str, Any]] = ARGUMENT_SPEC
+    spec: Any = ARGUMENT_SPEC
     params: dict[str, Any] = {
         **{name: option.get("default") for name, option in spec.items()},
         "nodes": [{"name": f"n{number}", "host": "127.0.0.1", "port": port,
