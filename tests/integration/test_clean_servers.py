@@ -4,50 +4,63 @@
 """
 from __future__ import annotations
 
-import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 
-from tests.support.clean_servers import SERVERS, Certificate
-from tests.support.s_server_broker import SServerBroker
+from tests.support.clean_servers import SERVERS, Clean
+from tests.support.evidence import EVIDENCE
+from tests.support.peers import Asked
+from tests.support.playbooks import ROOT
 from tests.support.whole_run import whole_run
 
 RECORDED: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(
     (Path(__file__).parent / "clean_servers.yml").read_text())
+CHECKS = {check.id for check in catalogue()}
 DECLARED = {"precondition", "impact_not_allowed"}
 """Why a check is skipped that could not apply; all other reasons are aftermaths."""
+SAME_LIBRARY = {"gnutls-serv": "GnuTLS library"}
+"""What a server without MQTT must have in common with one that speaks it."""
 
 
-def test_every_server_is_recorded() -> None:
-    assert set(RECORDED) == set(SERVERS)
-    for findings in RECORDED.values():
-        assert all(row["evidence"].startswith(("Genuine: ", "Not genuine: "))
-                   for row in findings.values())
+@dataclass(frozen=True)
+class Running:
+    """One kind of server."""
+
+    name: str
+    clean: Clean
 
 
-@pytest.mark.parametrize("server", SERVERS)
-def test_what_is_said_of_a_clean_server(server: str, certificate: Certificate,
-                                        tmp_path: Path) -> None:
-    with SERVERS[server](certificate, tmp_path) as clean:
-        results = whole_run(clean.ports, clean.ca, tmp_path / "reports", **clean.params)
+@pytest.fixture(scope="module", params=SERVERS)
+def running(request: pytest.FixtureRequest, certificate: tuple[Path, Path],
+            tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with SERVERS[request.param](certificate, tmp_path_factory.mktemp("clean")) as clean:
+        yield Running(request.param, clean)
+
+
+def test_what_is_said_of_a_clean_server(running: Running, tmp_path: Path) -> None:
+    results = whole_run(running.clean.ports, running.clean.ca, tmp_path / "reports",
+                        **running.clean.params)
     said: dict[str, set[tuple[str, str]]] = {}
     for row in results["checks"]:
         if row["status"] not in ("passed", "info", "skipped"):
             said.setdefault(row["id"], set()).add((row["status"], row["reason"]))
-    recorded = {check: {(row["status"], row["reason"])} for check, row in RECORDED[server].items()}
-    always = {check for check, row in RECORDED[server].items() if not row.get("sometimes")}
+    rows = {check: row for check, row in RECORDED[running.name].items() if check in CHECKS}
+    recorded = {check: {(row["status"], row["reason"])} for check, row in rows.items()}
     messages = "\n".join(f"{row['id']} {row['subject']} {row['status']} {row['reason']}: "
                          f"{row['message']}" for row in results["checks"]
                          if row["status"] != "passed")
     assert {check: what for check, what in said.items() if recorded.get(check) != what} == {}, \
         messages
-    assert always <= set(said), messages
+    assert {check for check, row in rows.items() if not row.get("sometimes")} <= set(said), messages
     aftermath = {row["reason"] for row in results["checks"]
                  if row["status"] == "skipped" and row["reason"] not in DECLARED}
-    if server == "gnutls-serv":
+    if running.name in SAME_LIBRARY:
         # Nobody spoke MQTT: everything hangs on that, and nothing is claimed.
         assert aftermath == {"needs_CORE-01", "needs_CORE-02"}
         assert results["counts"]["passed"] == 0
@@ -60,20 +73,18 @@ def test_what_is_said_of_a_clean_server(server: str, certificate: Certificate,
             if cell["issuer"] == cell["redeemer"]} == {"resumed"}
 
 
-def test_openssl_agrees_that_s_server_serves_one_at_a_time(certificate: Certificate) -> None:
-    server = SServerBroker(*certificate)
-    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-tls1_2"]
-    try:
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              stderr=subprocess.DEVNULL, text=True) as first:
-            assert first.stdout is not None
-            while "Cipher is ECDHE" not in (line := first.stdout.readline()):
-                assert line
-            with pytest.raises(subprocess.TimeoutExpired):
-                subprocess.run(command, input=b"", capture_output=True, timeout=1, check=False)
-            first.communicate("")
-        # At the end of its standard input s_client closes, as soon as it has shaken hands.
-        done = subprocess.run(command, input=b"", capture_output=True, timeout=5, check=False)
-        assert b"Cipher is ECDHE" in done.stdout
-    finally:
-        server.stop()
+@pytest.mark.parametrize("check", EVIDENCE)
+def test_others_find_the_same_deviations_and_no_more(running: Running, check: str,
+                                                     tmp_path: Path) -> None:
+    deviates = EVIDENCE[check](Asked(running.clean.ports[0], running.clean.ca), tmp_path)
+    name = SAME_LIBRARY.get(running.name, running.name)
+    assert deviates == (check in RECORDED[name])
+
+
+def test_every_server_is_recorded_and_shown() -> None:
+    assert set(RECORDED) == set(SERVERS)
+    shown = (ROOT / "docs" / "peers.md").read_text()
+    for server, findings in RECORDED.items():
+        for check, row in findings.items():
+            assert row["evidence"].startswith("Genuine"), (server, check)
+            assert f"| {check} | {row['status']}: `{row['reason']}` | {row['evidence']} |" in shown
