@@ -22,7 +22,7 @@ from tests.support.whole_run import whole_run
 RECORDED: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(
     (Path(__file__).parent / "clean_servers.yml").read_text())
 CHECKS = {check.id for check in catalogue()}
-DECLARED = {"precondition", "impact_not_allowed"}
+DECLARED = {"precondition", "impact_not_allowed", "lifetime_undeclared"}
 """Why a check is skipped that could not apply; all other reasons are aftermaths."""
 SAME_LIBRARY = {"gnutls-serv": "GnuTLS library"}
 """What a server without MQTT must have in common with one that speaks it."""
@@ -50,7 +50,7 @@ def test_what_is_said_of_a_clean_server(running: Running, tmp_path: Path) -> Non
     for row in results["checks"]:
         if row["status"] not in ("passed", "info", "skipped"):
             said.setdefault(row["id"], set()).add((row["status"], row["reason"]))
-    rows = {check: row for check, row in RECORDED[running.name].items() if check in CHECKS}
+    rows = RECORDED[running.name]
     recorded = {check: {(row["status"], row["reason"])} for check, row in rows.items()}
     messages = "\n".join(f"{row['id']} {row['subject']} {row['status']} {row['reason']}: "
                          f"{row['message']}" for row in results["checks"]
@@ -83,8 +83,12 @@ def test_others_find_the_same_deviations_and_no_more(running: Running, check: st
 
 def test_every_server_is_recorded_and_shown() -> None:
     assert set(RECORDED) == set(SERVERS)
+    assert {check for findings in RECORDED.values() for check in findings} <= CHECKS
     shown = (ROOT / "docs" / "peers.md").read_text()
+    assert shown.count("\n| ") - shown.partition("## Correctly set up")[0].count("\n| ") == 1 + sum(
+        len(findings) or 1 for findings in RECORDED.values())
     for server, findings in RECORDED.items():
         for check, row in findings.items():
             assert row["evidence"].startswith("Genuine"), (server, check)
-            assert f"| {check} | {row['status']}: `{row['reason']}` | {row['evidence']} |" in shown
+            assert (f"| {server} | {check} | {row['status']}: `{row['reason']}` | "
+                    f"{row['evidence']} |\n") in shown

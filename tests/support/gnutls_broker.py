@@ -67,6 +67,9 @@ class GnuTlsBroker(MqttBroker):
         self.kept: dict[bytes, bytes] = {}
         """What GnuTLS keeps of each session, by its ID."""
         self._keeping = threading.Lock()
+        # GnuTLS keeps a session only after its Finished is on the wire: a client that is back at
+        # once must not come first. gnutls-serv does one thing after the other in any case.
+        self._shaking_hands = threading.Lock()
         # Kept alive as long as GnuTLS may call them.
         self._callbacks = (
             _ffi.callback("int(void *, gnutls_datum_t, gnutls_datum_t)", self._store),
@@ -126,8 +129,9 @@ class GnuTlsBroker(MqttBroker):
         gnutls.gnutls_db_set_remove_function(session, remove)
         gnutls.gnutls_transport_set_int2(session, connection.fileno(), connection.fileno())
         gnutls.gnutls_handshake_set_timeout(session, 5000)
-        while (code := gnutls.gnutls_handshake(session)) in _INTERRUPTED:
-            pass
+        with self._shaking_hands:
+            while (code := gnutls.gnutls_handshake(session)) in _INTERRUPTED:
+                pass
         if code < 0:
             # As gnutls-serv does it.
             gnutls.gnutls_alert_send_appropriate(session, code)
