@@ -34,6 +34,9 @@ ServerKeyExchange or ServerHelloDone before ChangeCipherSpec; and the connection
 same master secret. *Full* likewise. When they disagree the outcome is *inconsistent*, and fails.
 Nothing is tried twice until it works. Tickets are not offered, so none can be mistaken for
 session IDs. Every connection that comes to stand ends in a real CONNECT, CONNACK and DISCONNECT.
+
+What other tools say of the same servers is in [agreement.md](agreement.md); what other test suites
+check, and what is true of correctly set up servers of other TLS libraries, in [peers.md](peers.md).
 """
 
 
