@@ -7,6 +7,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 INVENTORY ?= inventory/local
 EXTRA ?=
+SECONDS ?= 3600
+TARGETS ?=
 VENV := .venv
 PYTHON ?= python3
 
@@ -30,7 +32,7 @@ EMBEDDED = $(shell grep -rqsE '^ *emqx_driver: *embedded' $(INVENTORY) && echo y
 PLAYBOOK = ansible-playbook -i $(INVENTORY)
 comma := ,
 
-.PHONY: help verify deploy check test lint docs image destroy clean
+.PHONY: help verify deploy check test fuzz lint docs image destroy clean
 
 help:
 	@echo "make verify [INVENTORY=inventory/local] [EXTRA='-e name=value']"
@@ -38,8 +40,11 @@ help:
 	@echo "make check   show what verify would do: plan, handshake budget, config diff"
 	@echo "make deploy  deploy only"
 	@echo "make test    every test this machine can run"
+	@echo "make fuzz [SECONDS=3600]"
+	@echo "             hostile bytes by a coverage-guided fuzzer, see docs/fuzzing.md"
 	@echo "make lint    ansible-lint, yamllint, ruff, mypy, shellcheck"
-	@echo "make docs    write docs/conformance.md from the registry of checks"
+	@echo "make docs    write docs/conformance.md from the registry of checks, and the table of"
+	@echo "             docs/known-deviations.md from known_deviations/"
 	@echo "make image [OTP='25 27 29']"
 	@echo "             build Docker images of the embedded OTP node (not EMQX) from Debian packages"
 	@echo "make destroy stop every node of this checkout"
@@ -67,17 +72,22 @@ test: $(VENV)/.installed-dev
 lint: $(VENV)/.installed-dev
 	@pytest -q tests/quality $(EXTRA)
 
+fuzz: $(VENV)-fuzz/.installed
+	@scripts/debian-packages openssl
+	@PYTHONPATH=playbooks/collections:. $(VENV)-fuzz/bin/python -m tests.fuzz.run \
+	  --seconds $(SECONDS) $(if $(TARGETS),--targets "$(TARGETS)")
+
 docs: $(VENV)/.installed
 	@PYTHONPATH=playbooks/collections $(VENV)/bin/python -c \
 	  'from ansible_collections.emqx.conformance.plugins.module_utils.checks import document; \
-	   print(document.render(), end="")' > docs/conformance.md
+	   document.write()'
 
 image: $(VENV)/.installed
 	@VENV=$(VENV) scripts/make-image $(OTP)
 
 clean:
 	@if [ -d $(VENV) ]; then $(MAKE) --no-print-directory destroy; fi
-	rm -rf $(VENV) .ansible .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis embedded_node/ebin
+	rm -rf $(VENV) $(VENV)-fuzz .ansible .cache .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis embedded_node/ebin
 	find certs config -mindepth 1 ! -name README.md -delete
 
 .PHONY: node-packages
@@ -94,3 +104,8 @@ $(VENV)/.installed: requirements.txt | $(VENV)/bin/python
 $(VENV)/.installed-dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 	@scripts/pip-install $(VENV) requirements-dev.txt
 	@touch $(VENV)/.installed $@
+
+$(VENV)-fuzz/.installed: requirements.txt requirements-fuzz.txt
+	@test -x $(VENV)-fuzz/bin/python || scripts/new-venv $(PYTHON) $(VENV)-fuzz
+	@scripts/pip-install $(VENV)-fuzz requirements-fuzz.txt
+	@touch $@

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded import control
 
 from tests.support.playbooks import ROOT, Cluster, free_ports, write_inventory
@@ -32,6 +33,49 @@ def test_verify_passes_with_nine_of_nine(cluster: Cluster) -> None:
     assert "the rightful owner still resumes" in measured["NEG-04"]["message"]
     assert "Verdict PASSED: 9 of 9 pairs as expected" in done.flat
     assert (cluster.reports / "latest" / "junit.xml").exists()
+
+
+def test_strict_fails_on_exactly_what_is_known(cluster: Cluster) -> None:
+    def found(status: str) -> set[tuple[str, str]]:
+        return {(row["id"], row["reason"]) for row in cluster.results()["checks"]
+                if row["status"] == status}
+
+    # Whether the alert gets out in NEG-04 is a race: it may go either way from run to run.
+    race = {("NEG-04", "closed_without_alert")}
+    assert cluster.play("verify.yml").code == 0
+    known = found("known")
+    assert not found("failed")
+    strict = cluster.play("verify.yml", "-e", "resumption_strict=true")
+    failed = found("failed")
+    assert failed - race == known - race
+    assert strict.code == (2 if failed else 0)
+    assert not found("known")
+    assert "Known deviations count as failures, since resumption_strict is true" in strict.flat
+
+
+def test_an_entry_for_something_that_works_is_warned_of(
+        cluster: Cluster, tmp_path: Path) -> None:
+    file = tmp_path / "own.yml"
+    file.write_text(yaml.safe_dump({"stack": "otp", "deviations": [{
+        "check": "NEG-01", "reason": "refused", "otp": {"from": 17, "to": None},
+        "measured": ["17.0"], "evidence": "Invented.", "upstream": "none"}]}))
+    done = cluster.play("verify.yml", "-e",
+                        f"resumption_known_deviations=known_deviations,{file}")
+    assert done.code == 0, done.output
+    rows = [row for row in cluster.results()["checks"] if row["id"] == "NEG-01"]
+    assert {(row["status"], row["reason"]) for row in rows} == {("warned", "unexpected_pass")}
+    assert f"remove this entry from {file}" in done.flat
+
+
+def test_a_file_that_forgives_too_much_is_refused_before_anything_is_touched(
+        cluster: Cluster, tmp_path: Path) -> None:
+    file = tmp_path / "own.yml"
+    file.write_text("stack: otp\ndeviations: [{check: SEC-01}]\n")
+    latest = (cluster.reports / "latest").resolve()
+    done = cluster.play("verify.yml", "-e", f"resumption_known_deviations={file}")
+    assert done.code != 0
+    assert "CORE and SEC checks are never known deviations" in done.flat
+    assert (cluster.reports / "latest").resolve() == latest
 
 
 def test_the_handshakes_announced_are_those_the_nodes_count(cluster: Cluster) -> None:
@@ -66,6 +110,8 @@ def test_check_mode_prints_the_plan_and_opens_no_connection(cluster: Cluster) ->
     done = cluster.play("playbooks/site.yml", "--check", "--diff")
     assert done.code == 0, done.output
     assert "emqx1: 58 handshakes, of which 15 full" in done.flat
+    assert "Known deviations: not strict: " in done.flat
+    assert " of known_deviations/otp.yml" in done.flat
     assert "changed=0" in done.output
 
 

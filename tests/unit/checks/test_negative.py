@@ -1,12 +1,14 @@
 """NEG against right servers of two TLS libraries, and against one defect at a time."""
 from __future__ import annotations
 
+import json
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks import preconditions
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
@@ -34,6 +36,8 @@ from tests.support.mqtt_broker import MqttBroker
 from tests.support.openssl_cli import make_identity
 
 CHECKS = {check.id: check for check in catalogue() if check.family == "NEG"}
+_SCHEMA = json.loads((Path(__file__).parents[3] / "schemas/results.schema.json").read_text())
+HANDSHAKE_SCHEMA = {"$ref": "#/$defs/handshake", "$defs": _SCHEMA["$defs"]}
 TARGET = Target({"n1": Endpoint("n1", "127.0.0.1", 1, "localhost")}, Settings())
 
 
@@ -212,6 +216,19 @@ def test_the_suites_that_a_target_has_are_told(faulty: Try, faults: tuple[str, .
     assert (verdict.reason, says in verdict.message) == (reason, True), verdict.message
 
 
+def test_openssl_that_looks_at_names_resumes_under_another_one(
+        brokers: Callable[..., MqttBroker], certificate: tuple[Path, Path]) -> None:
+    broker = brokers()
+    # As every application does that serves several names; OpenSSL leaves the rest to it.
+    broker.context.sni_callback = lambda _tls, _name, _context: None
+    tried = Tried(broker.port, Trust(str(certificate[0])))
+    verdict = tried.measure("NEG-09")
+    assert (verdict.status, verdict.reason) == (Status.FAILED, "resumed_under_other_name")
+    assert [handshake.sni_acknowledged for handshake in verdict.handshakes] == [
+        True, False, False, False, False]
+    tried.engine.close()
+
+
 def test_where_the_server_name_is_an_address_a_name_is_made_up(faulty: Try) -> None:
     tried = faulty()
     tried.bench.nodes["n1"] = replace(tried.bench.nodes["n1"], server_name="127.0.0.1")
@@ -244,6 +261,10 @@ def test_a_session_id_too_long_is_in_the_evidence_as_it_was_sent(faulty: Try) ->
     assert too_long.offered_id[:32] == control.offered_id
     assert (len(too_long.offered_id), too_long.server_id) == (33, b"")
     assert control.outcome is Outcome.FULL
+    evidence = too_long.as_dict()
+    jsonschema.validate(evidence, HANDSHAKE_SCHEMA)
+    with pytest.raises(jsonschema.ValidationError, match="does not match"):
+        jsonschema.validate({**evidence, "server_id": evidence["offered_id"]}, HANDSHAKE_SCHEMA)
     assert [(alert.raised_by, alert.level, alert.description) for alert in too_long.alerts] == [
         ("target", "fatal", "decode_error")]
 

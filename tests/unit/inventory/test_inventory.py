@@ -59,6 +59,7 @@ def test_defaults_of_an_embedded_cluster() -> None:
         "ca": "/checkout/certs/ca.pem", "client_cert": None, "client_key": None,
         "cache_scope": "node", "tls_versions": ["tlsv1.2"], "max_impact": "noisy",
         "rate_limit": 0.0, "max_wait": 30, "strict": False, "waivers": [],
+        "known_deviations": [], "otp_releases": {},
         "mqtt_username": None, "mqtt_version": "auto", "mqtt_client_id_prefix": "tls-resumption-",
         "mqtt_topic": "tls-resumption"}
     assert result["nodes"] == result["all_nodes"] == [
@@ -220,6 +221,15 @@ def test_no_node_to_work_on(members: tuple[str, ...] | None, sentence: str) -> N
      "resumption_waivers: waiver 1 has no expires."),
     ({"resumption_waivers": [{"id": "CORE-01", "why": "x", "expires": "2030-01-01", "subjct": 1}]},
      'resumption_waivers: waiver 1 has the unknown key "subjct"; did you mean "subject"?'),
+    ({"resumption_waivers": [{"id": "CORE-99", "why": "x", "expires": "2030-01-01"}]},
+     'resumption_waivers: waiver 1: there is no check CORE-99; did you mean "CORE-09"?'),
+    ({"resumption_waivers": [{"id": "CORE-01", "why": "x", "expires": "soon"}]},
+     "resumption_waivers: waiver 1: soon is no date like 2027-01-31."),
+    ({"resumption_known_deviations": "own.yml"},
+     "resumption_known_deviations names /checkout/own.yml, which does not exist."),
+    ({"resumption_known_deviations": [{"stack": "otp"}]},
+     ("resumption_known_deviations (set for emqx1, emqx2) must be a list whose every item is a "
+      "string, not [{'stack': 'otp'}].")),
     ({"emqx_tls_port": 8883},
      ("emqx1 and emqx2 have the same address 127.0.0.1:8883: give each its own emqx_tls_port or "
      "emqx_tls_host.")),
@@ -358,6 +368,54 @@ def test_own_certificates_go_together_and_exist(tmp_path: Path) -> None:
     assert refusal(own, root=tmp_path) == (
         f"emqx_tls_keyfile (set for emqx1, emqx2) names the file {tmp_path}/key.pem, which does "
         f"not exist.")
+
+
+def test_files_of_known_deviations_are_read_and_checked(tmp_path: Path) -> None:
+    text = (ROOT / "known_deviations/otp.yml").read_text()
+    (tmp_path / "known_deviations").mkdir()
+    (tmp_path / "known_deviations/otp.yml").write_text(text)
+    (tmp_path / "none.yml").write_text("stack: otp\ndeviations: []\n")
+    (tmp_path / "bad.yml").write_text("stack: otp\ndeviations: [{check: CORE-01}]\n")
+
+    def read(**variables: Any) -> Any:
+        return checked({"emqx_driver": "external", **variables},
+                       root=tmp_path)["settings"]["known_deviations"]
+
+    assert read() == [{"file": "known_deviations/otp.yml", "content": yaml.safe_load(text)}]
+    assert [document["file"] for document in read(
+        resumption_known_deviations="known_deviations,none.yml")] == [
+        "known_deviations/otp.yml", "none.yml"]
+    assert read(resumption_known_deviations=[]) == read(resumption_known_deviations="[]") == []
+    with pytest.raises(InventoryError) as caught:
+        read(resumption_known_deviations=["bad.yml"])
+    assert ("bad.yml: entry 1 (CORE-01) is a CORE check: CORE and SEC checks are never known "
+            "deviations;") in str(caught.value)
+
+
+def test_the_otp_release_of_a_node_that_cannot_tell_is_declared() -> None:
+    external = {"emqx_driver": "external"}
+    nodes: dict[str, Any] = {"emqx1": {"emqx_otp_release": "27.3.4"},
+                             "emqx2": {"emqx_otp_release": 25}, "emqx3": {}}
+
+    def declared(group: dict[str, Any]) -> Any:
+        return checked(group, hosts=nodes, addresses={})["settings"]["otp_releases"]
+
+    own = {"emqx1": {"release": "27.3.4", "how": "as emqx_otp_release declares"},
+           "emqx2": {"release": "25", "how": "as emqx_otp_release declares"}}
+    assert declared(external) == own
+    assert declared({**external, "emqx_release": "5.8.6"}) == {**own, "emqx3": {
+        "release": "26", "how": "which EMQX 5.8.6 is built with, as emqx_release declares"}}
+    assert declared({**external, "emqx_release": "6.2.0"}) == own
+
+
+def test_the_release_of_deployed_nodes_says_nothing_of_what_they_run_on() -> None:
+    assert checked({"emqx_release": "5.8.6"})["settings"]["otp_releases"] == {}
+
+
+def test_an_otp_release_is_a_number() -> None:
+    assert refusal({"emqx_driver": "external"}, hosts={"a": {"emqx_otp_release": "R16B03"}}) == (
+        "emqx_otp_release of a must be an Erlang/OTP release such as 27 or 27.3.4, not "
+        '"R16B03".')
 
 
 def test_warnings_about_the_release_are_passed_on() -> None:

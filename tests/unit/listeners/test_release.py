@@ -7,6 +7,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.listeners.release
     Release,
     cluster_needs_licence,
     ignores_reuse_sessions,
+    otp_of,
     parse_release,
     release_of_image,
 )
@@ -55,3 +56,11 @@ def test_releases_that_ignore_reuse_sessions(release: str, ignored: bool) -> Non
 ])
 def test_release_of_image(image: str, release: Release | None) -> None:
     assert release_of_image(image) == release
+
+
+@pytest.mark.parametrize(("release", "otp"), [
+    ("5.0.26", 24), ("5.1.0", 25), ("5.3.2", 25), ("5.4.0", 26), ("5.8.9", 26), ("5.9.0", 27),
+    ("6.1.1", 27), ("6.2.0", None), ("6.3.0", 28), ("6.4.0", None)])
+def test_otp_of_a_release_is_said_only_where_it_was_looked_up(
+        release: str, otp: int | None) -> None:
+    assert otp_of(parse_release(release)) == otp

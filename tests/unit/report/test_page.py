@@ -30,7 +30,8 @@ def results(count: int, **changed: Any) -> dict[str, Any]:
                    "how_identified": "it said so"},
         "counts": {"passed": 1, "failed": 0}, "matrix": matrix,
         "nodes": [{"name": name, "host": "127.0.0.1", "port": 1, "product": "thing",
-                   "version": None, "otp_release": None} for name in names],
+                   "version": None, "otp_release": None, "how_identified": "it said so"}
+                  for name in names],
         "checks": [{"id": "CORE-01", "title": "t", "clause": "c", "level": "MUST",
                     "status": "passed", "reason": "", "subject": "n1", "message": "m",
                     "evidence": {}}],

@@ -1,10 +1,19 @@
 """What a node is, and how that was learnt."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .mqtt.client import Connack
+
+
+@dataclass(frozen=True)
+class DeclaredOtp:
+    """The Erlang/OTP release of a node, as the inventory says it."""
+
+    release: str
+    how: str
+    """Which variable says so, in one clause."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,14 @@ class Identity:
     def unknown(cls, why: str) -> Identity:
         """Return the identity of a node that did not tell."""
         return cls("unknown", None, None, why)
+
+    def completed(self, declared: DeclaredOtp | None) -> Identity:
+        """Return this with the declared Erlang/OTP release, if the node told none."""
+        if declared is None or self.otp_release is not None:
+            return self
+        return replace(self, otp_release=declared.release,
+                       how_identified=f"{self.how_identified}; Erlang/OTP {declared.release} "
+                                      f"{declared.how}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import containers, variables
+from . import containers, deviation_files, variables
+from .checks import deviations, waivers
+from .checks.catalogue import catalogue
 from .drivers.docker import emqx_image
 from .listeners import kinds, schema
 from .listeners.complete import Certificates, Node, is_enabled
@@ -22,6 +24,7 @@ from .listeners.release import (
     DEFAULT_RELEASE,
     Release,
     cluster_needs_licence,
+    otp_of,
     parse_release,
     release_of_image,
 )
@@ -33,7 +36,7 @@ CONTRACT = "roles/check_inventory/meta/argument_specs.yml"
 
 HOST_LEVEL = frozenset({"emqx_tls_host", "emqx_tls_port", "emqx_tls_server_name", "emqx_listeners",
                         "emqx_tls_cacertfile", "emqx_tls_certfile", "emqx_tls_keyfile",
-                        "emqx_image", "emqx_dashboard_port"})
+                        "emqx_image", "emqx_dashboard_port", "emqx_otp_release"})
 """Variables that may differ between nodes; all others are settings of the whole cluster."""
 
 _OWN_CERTIFICATES = ("emqx_tls_cacertfile", "emqx_tls_certfile", "emqx_tls_keyfile")
@@ -92,6 +95,16 @@ def check(inventory: Inventory, contract: Mapping[str, Mapping[str, Any]],
     nodes = [_node(values, host, settings["driver"]) for host in members]
     problems = [*_node_problems(nodes), *_setting_problems(settings, values, len(nodes)),
                 *_file_problems(settings, values, inventory.root)]
+    problems += [f"emqx_otp_release of {node['name']} must be an Erlang/OTP release such as 27 or "
+                 f'27.3.4, not "{told}".' for node in nodes
+                 if (told := values.of(node["name"], "emqx_otp_release"))
+                 and deviations.major_of(told) is None]
+    try:
+        settings["known_deviations"] = deviation_files.read(
+            settings["known_deviations"], inventory.root)
+        deviations.load(settings["known_deviations"], catalogue())
+    except deviations.DeviationError as error:
+        problems += error.problems
     if settings["driver"] == "docker":
         problems += _docker_problems(settings, values, nodes)
     if problems:
@@ -240,6 +253,8 @@ def _settings(values: _Values) -> dict[str, Any]:
             str(Path(settings["certs_dir"]) / "ca.pem") if own else "")
         if settings["ca"]:
             settings["ca"] = _absolute(root, settings["ca"])
+    settings["otp_releases"] = {
+        host: declared for host in values.members if (declared := _declared_otp(values, host))}
     if not own:
         # What nobody has set nobody knows: these are no defaults of somebody else's nodes.
         for name in ("session_lifetime", "session_cache_max"):
@@ -247,6 +262,24 @@ def _settings(values: _Values) -> dict[str, Any]:
                 settings[name] = None
     settings["licensed"] = bool(values.shared("emqx_license"))
     return settings
+
+
+def _declared_otp(values: _Values, host: str) -> dict[str, str] | None:
+    """Return a node's Erlang/OTP release as far as the inventory says it, and how it does.
+
+    Of nodes deployed from here emqx_release says how to write their configuration, and no more.
+    """
+    if told := values.of(host, "emqx_otp_release"):
+        return {"release": told, "how": "as emqx_otp_release declares"}
+    release = values.shared("emqx_release")
+    if not release or values.shared("emqx_driver") != "external":
+        return None
+    try:
+        otp = otp_of(parse_release(release))
+    except ValueError:
+        return None  # refused elsewhere, in words
+    return None if otp is None else {
+        "release": str(otp), "how": f"which EMQX {release} is built with, as emqx_release declares"}
 
 
 def _absolute(root: Path, path: str) -> str:
@@ -308,14 +341,23 @@ def _setting_problems(settings: dict[str, Any], values: _Values, count: int) -> 
     return problems
 
 
-def _waiver_problems(waivers: list[dict[str, Any]]) -> list[str]:
+def _waiver_problems(rows: list[dict[str, Any]]) -> list[str]:
     problems = []
-    for number, waiver in enumerate(waivers, 1):
+    ids = {check.id for check in catalogue()}
+    for number, waiver in enumerate(rows, 1):
         problems += [f"resumption_waivers: waiver {number} has no {key}."
                      for key in ("id", "why", "expires") if not waiver.get(key)]
         problems += [f'resumption_waivers: waiver {number} has the unknown key "{key}"'
                      f"{did_you_mean(str(key), _WAIVER_KEYS) or '.'}"
                      for key in waiver if key not in _WAIVER_KEYS]
+        for key, read in (("id", lambda row: waivers.check_of(row, ids)),
+                          ("expires", waivers.day_of)):
+            if waiver.get(key):
+                try:
+                    read(waiver)
+                except ValueError as error:
+                    problems.append(f"resumption_waivers: waiver {number}: {error}"
+                                    f"{'' if str(error).endswith('?') else '.'}")
     return problems
 
 

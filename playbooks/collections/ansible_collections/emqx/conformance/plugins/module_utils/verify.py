@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import datetime
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +9,16 @@ from typing import Any
 
 from .checks.bench import Bench, Settings, Target
 from .checks.catalogue import catalogue
+from .checks.deviations import DeviationError, load
 from .checks.plan import Plan, make_plan
 from .checks.registry import Finding, Impact
-from .checks.runner import Runner, Waiver
+from .checks.runner import Runner
+from .checks.tolerance import Allowances, Tolerance, today_utc
+from .checks.waivers import Waiver, check_of, day_of
 from .drivers.base import Driver, DriverError, NodeSpec
 from .drivers.factory import DRIVERS, open_driver
 from .drivers.ready import Caller
-from .identity import Identity, from_connack
+from .identity import DeclaredOtp, Identity, from_connack
 from .model import Endpoint
 from .mqtt.client import Credentials
 from .progress import ProgressFile
@@ -41,7 +43,9 @@ class Request:
     trust: Trust
     max_impact: Impact
     reports_dir: Path
-    waivers: tuple[Waiver, ...] = ()
+    allowances: Allowances = field(default_factory=Allowances)
+    declared: dict[str, DeclaredOtp] = field(default_factory=dict)
+    """By node: its Erlang/OTP release, where the inventory says it."""
     parallel: int = 4
     progress_file: str | None = None
     page_template: Path | None = None
@@ -56,7 +60,8 @@ def request(params: dict[str, Any]) -> Request:
     """Build a request from the module's parameters.
 
     Raises:
-        RequestError: a waiver is incomplete or has no such check, or there is no node.
+        RequestError: a waiver or a known deviation is incomplete or has no such check, or there
+            is no node.
     """
     if not params["nodes"]:
         raise RequestError("there is no node to verify: the group emqx is empty")
@@ -82,11 +87,24 @@ def request(params: dict[str, Any]) -> Request:
         trust=Trust(params["ca"], params["client_cert"], params["client_key"]),
         max_impact=Impact[params["max_impact"].upper()],
         reports_dir=Path(params["reports_dir"]),
-        waivers=tuple(_waiver(row) for row in params["waivers"]),
+        allowances=_allowances(params),
+        declared={name: DeclaredOtp(str(told["release"]), told["how"])
+                  for name, told in (params.get("otp_releases") or {}).items()},
         parallel=params["parallel"], progress_file=params["progress_file"],
         page_template=Path(params["page_template"]) if params["page_template"] else None,
         cluster=params.get("cluster_name"),
         state_dir=Path(params["state_dir"]) if params.get("state_dir") else None)
+
+
+def _allowances(params: dict[str, Any]) -> Allowances:
+    documents = params.get("known_deviations") or []
+    try:
+        deviations = load(documents, catalogue())
+    except DeviationError as error:
+        raise RequestError(str(error)) from None
+    return Allowances(deviations, tuple(document["file"] for document in documents),
+                      bool(params.get("strict")),
+                      tuple(_waiver(row) for row in params["waivers"]))
 
 
 def _waiver(row: dict[str, Any]) -> Waiver:
@@ -94,14 +112,11 @@ def _waiver(row: dict[str, Any]) -> Waiver:
     if missing:
         raise RequestError(
             f"resumption_waivers: the waiver {row} has no {' and no '.join(missing)}")
-    if row["id"] not in {check.id for check in catalogue()}:
-        raise RequestError(f"resumption_waivers: there is no check {row['id']}")
     try:
-        expires = datetime.date.fromisoformat(str(row["expires"]))
-    except ValueError:
-        raise RequestError(f"resumption_waivers: {row['expires']} is no date like 2027-01-31") \
-            from None
-    return Waiver(row["id"], row.get("subject") or "*", row["why"], expires)
+        check = check_of(row, {check.id for check in catalogue()})
+        return Waiver(check, row.get("subject") or "*", row["why"], day_of(row))
+    except ValueError as error:
+        raise RequestError(f"resumption_waivers: {error}") from None
 
 
 def plan_of(wanted: Request) -> Plan:
@@ -109,18 +124,26 @@ def plan_of(wanted: Request) -> Plan:
     return make_plan(wanted.target, catalogue(), wanted.max_impact)
 
 
+def foretold(wanted: Request) -> list[str]:
+    """Return for people what a run would do, and what it would forgive."""
+    return [*plan_of(wanted).lines(), *wanted.allowances.lines(today_utc())]
+
+
+def learn(record: RunRecord) -> None:
+    """Take from the nodes' CONNACKs what no better witness has said of them."""
+    for name, connack in list(record.bench.connacks.items()):
+        if name not in record.identities:
+            record.identities[name] = from_connack(connack)
+
+
 @dataclass
 class _Progress:
     record: RunRecord
     folder: files.ReportFolder
-    seen: set[str] = field(default_factory=set)
 
     def found(self, finding: Finding) -> None:
         self.record.findings.append(finding)
-        for name, connack in list(self.record.bench.connacks.items()):
-            if name not in self.seen:
-                self.seen.add(name)
-                self.record.identities.setdefault(name, from_connack(connack))
+        learn(self.record)
         self.folder.save_sometimes()
 
 
@@ -178,12 +201,20 @@ def verify(wanted: Request, stop: threading.Event) -> tuple[dict[str, Any], Path
     bench.on_handshake = lambda count: told.update(
         count, total=announced + sum(bench.renewals.values()))
     bench.on_wait = told.wait_for
-    record = RunRecord(bench, plan, wanted.target.driver, utc_now())
+    record = RunRecord(bench, plan, wanted.target.driver, utc_now(), declared=wanted.declared)
+
+    def otp_release(node: str) -> str | None:
+        learn(record)
+        identity = record.identity(node)
+        return identity.otp_release if identity is not None else None
+
+    tolerance = record.tolerance = Tolerance(wanted.allowances, nodes=bench.nodes,
+                                             otp_release=otp_release)
     folder = files.ReportFolder(files.new_folder(wanted.reports_dir), record, page)
     folder.save()
     folder.link_latest()
     progress = _Progress(record, folder)
-    runner = Runner(bench, plan, waivers=wanted.waivers, parallel=wanted.parallel,
+    runner = Runner(bench, plan, tolerance=tolerance, parallel=wanted.parallel,
                     on_finding=progress.found)
     try:
         record.identities.update(_inspected(driver, list(bench.specs.values()), stop))

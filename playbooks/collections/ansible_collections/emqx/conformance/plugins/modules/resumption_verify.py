@@ -104,6 +104,23 @@ options:
     type: list
     elements: dict
     default: []
+  strict:
+    description: Whether known deviations count as failures. Waivers count all the same.
+    type: bool
+    default: false
+  known_deviations:
+    description:
+      - What TLS stacks are known to do wrong, one item a file, with C(file), its name in the
+        report, and C(content), what it holds; docs/known-deviations.md says what that is.
+    type: list
+    elements: dict
+    default: []
+  otp_releases:
+    description:
+      - Erlang/OTP releases of nodes that do not tell theirs, by node, each with C(release), and
+        C(how), which says where that comes from.
+    type: dict
+    default: {}
   reports_dir:
     description: Where the folder of this run's report, named by UTC time, and C(latest) go.
     type: path
@@ -157,7 +174,9 @@ report:
   type: str
   returned: when something was measured
 plan:
-  description: What would be done, with the handshake budget of every node.
+  description:
+    - What would be done, with the handshake budget of every node, which known deviations would be
+      used and until when waivers count.
   type: list
   elements: str
   returned: in check mode
@@ -169,7 +188,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.report.page impor
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import EngineError
 from ansible_collections.emqx.conformance.plugins.module_utils.verify import (
     RequestError,
-    plan_of,
+    foretold,
     request,
     verify,
 )
@@ -202,6 +221,9 @@ ARGUMENT_SPEC = {
     "mqtt_client_id_prefix": {"type": "str", "default": "tls-resumption-"},
     "mqtt_topic": {"type": "str", "default": "tls-resumption"},
     "waivers": {"type": "list", "elements": "dict", "default": []},
+    "strict": {"type": "bool", "default": False},
+    "known_deviations": {"type": "list", "elements": "dict", "default": []},
+    "otp_releases": {"type": "dict", "default": {}},
     "reports_dir": {"type": "path", "required": True},
     "page_template": {"type": "path"},
     "progress_file": {"type": "path"},
@@ -216,7 +238,7 @@ def main() -> None:
     try:
         wanted = request(module.params)
         if module.check_mode:
-            module.exit_json(changed=False, plan=plan_of(wanted).lines())
+            module.exit_json(changed=False, plan=foretold(wanted))
         results, folder = verify(wanted, stop_when_asked())
     except (EngineError, PageError, RequestError) as error:
         module.fail_json(msg=str(error))

@@ -1,8 +1,16 @@
-"""docs/conformance.md, generated from the registry so that code and document cannot drift."""
+"""docs/conformance.md, generated from the registry so that code and document cannot drift.
+
+And the table in docs/known-deviations.md, from the files that are shipped. Runs in a checkout.
+"""
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from .. import deviation_files
 from .bench import Settings, Target
 from .catalogue import catalogue
+from .deviations import Deviation, load
 from .registry import Check, Cost, Need, Per
 
 _HEAD = """\
@@ -30,22 +38,56 @@ session IDs. Every connection that comes to stand ends in a real CONNECT, CONNAC
 _USUAL = Target({}, Settings(tls_versions=("tlsv1.2",)))
 
 
+_ROOT = Path(__file__).parents[8]
+_BEGIN = "<!-- The table is made by `make docs` from known_deviations/. -->\n"
+_END = "\n<!-- End of the table. -->\n"
+
+
+def write() -> None:
+    """Write docs/conformance.md, and the table in docs/known-deviations.md."""
+    (_ROOT / "docs/conformance.md").write_text(render(), encoding="utf-8")
+    page = _ROOT / "docs/known-deviations.md"
+    page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def shipped() -> tuple[Deviation, ...]:
+    """Return the entries of the files in known_deviations/."""
+    return load(deviation_files.read(None, _ROOT), catalogue())
+
+
+def with_table(page: str) -> str:
+    """Return docs/known-deviations.md with the table made anew."""
+    before, _, rest = page.partition(_BEGIN)
+    return f"{before}{_BEGIN}\n{_table(shipped())}{_END}{rest.partition(_END)[2]}"
+
+
+def _table(deviations: Iterable[Deviation]) -> str:
+    titles = {check.id: check.title for check in catalogue()}
+    rows = ["| check | reason | releases | measured on | what is seen | upstream |",
+            "|---|---|---|---|---|---|"]
+    rows += [f"| [{entry.check}](conformance.md#{entry.check.lower()}) {titles[entry.check]} | "
+             f"`{entry.reason}`{' (intermittent)' if entry.intermittent else ''} | "
+             f"{entry.releases} | {', '.join(entry.measured)} | {entry.evidence} | "
+             f"{entry.upstream} |" for entry in deviations]
+    return "\n".join([*rows, ""])
+
+
 def render() -> str:
     """Return the document."""
     rows = ["| id | what must hold | clause | level | impact | one finding per |",
             "|---|---|---|---|---|---|"]
-    checks = list(catalogue())
+    checks, known = list(catalogue()), shipped()
     rows += [f"| [{check.id}](#{check.id.lower()}) | {check.title} | {check.clause} | "
              f"{check.level.value} | {check.impact.label} | {_subject(check)} |"
              for check in checks]
-    return "\n".join([_HEAD, *rows, "", *(_section(check) for check in checks)])
+    return "\n".join([_HEAD, *rows, "", *(_section(check, known) for check in checks)])
 
 
 def _subject(check: Check) -> str:
     return "node" if check.per is Per.NODE else "ordered pair (issuer, redeemer)"
 
 
-def _section(check: Check) -> str:
+def _section(check: Check, known: Sequence[Deviation]) -> str:
     price = check.cost_for(_USUAL)
     cost = "; ".join(_cost(part, check) for part in price.parts)
     needs = ", ".join(_need(need) for need in check.needs)
@@ -58,6 +100,9 @@ def _section(check: Check) -> str:
         lines.append(f"- Skipped unless passed: {needs}")
     if check.alone:
         lines.append("- Runs on one node after the other, with nothing beside it")
+    lines += [f"- [Known deviation](known-deviations.md): `{entry.reason}` of {entry.releases}"
+              f"{', now and then' if entry.intermittent else ''}"
+              for entry in known if entry.check == check.id]
     return "\n".join([*lines, ""])
 
 

@@ -14,6 +14,7 @@ from ..model import Handshake
 
 if TYPE_CHECKING:
     from .bench import Bench, Target
+    from .deviations import Deviation
 
 
 class Level(str, enum.Enum):
@@ -53,7 +54,7 @@ class Status(str, enum.Enum):
     KNOWN = "known"
     """A failure that a known deviation or a waiver covers."""
     WARNED = "warned"
-    """A SHOULD that failed."""
+    """A SHOULD that failed, or a pass where a known deviation says there is none."""
     INFO = "info"
     SKIPPED = "skipped"
     """A declared precondition is absent, or a check it needs failed."""
@@ -199,7 +200,9 @@ class Finding:
     subject: Subject
     verdict: Verdict
     waiver: str | None = None
-    """Why a failure is ``known``."""
+    """Why a failure is ``known``: somebody's decision."""
+    deviations: tuple[Deviation, ...] = ()
+    """Why a failure is ``known``: entries for what its subject's TLS stack does wrong."""
 
     @property
     def subject_name(self) -> str:

@@ -2,34 +2,17 @@
 from __future__ import annotations
 
 import concurrent.futures
-import datetime
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..tls.wire import Interrupted
 from .bench import Bench
 from .plan import Plan, PlannedCheck
 from .registry import Check, Finding, Level, Need, Status, Subject, Verdict
+from .tolerance import Tolerance
 from .verdicts import error, skipped, trouble
-
-
-@dataclass(frozen=True)
-class Waiver:
-    """A user's decision to live with a failure until a day."""
-
-    id: str
-    subject: str
-    """A finding's subject, or ``*``."""
-    why: str
-    expires: datetime.date
-
-    def covers(self, check: Check, subject: str, today: datetime.date) -> bool:
-        """Tell whether this waiver turns a failure of ``check`` on ``subject`` into ``known``."""
-        return (self.id == check.id and self.subject in ("*", subject)
-                and today <= self.expires)
-
 
 _Measured = concurrent.futures.Future[Verdict]
 _LOOK_S = 0.1
@@ -45,10 +28,11 @@ class Runner:
     The subjects of a check that runs alone are measured one after another too.
     """
 
-    def __init__(self, bench: Bench, plan: Plan, *, waivers: tuple[Waiver, ...] = (),
+    def __init__(self, bench: Bench, plan: Plan, *, tolerance: Tolerance | None = None,
                  parallel: int = 4, on_finding: Callable[[Finding], None]) -> None:
         """``on_finding`` is called from this runner's own thread, once for each finding."""
-        self._bench, self._plan, self._waivers = bench, plan, waivers
+        self._bench, self._plan = bench, plan
+        self._tolerance = tolerance or Tolerance()
         self._parallel, self._on_finding = parallel, on_finding
         self._statuses: dict[tuple[str, Subject], Status] = {}
 
@@ -145,18 +129,9 @@ class Runner:
     def _found(self, check: Check, subject: Subject, verdict: Verdict) -> None:
         if verdict.status is Status.FAILED and check.level is Level.SHOULD:
             verdict = replace(verdict, status=Status.WARNED)
-        finding = Finding(check, subject, verdict)
-        if verdict.status is Status.FAILED:
-            today = datetime.datetime.now(datetime.timezone.utc).date()
-            for waiver in self._waivers:
-                if waiver.covers(check, finding.subject_name, today):
-                    known = replace(verdict, status=Status.KNOWN)
-                    finding = Finding(check, subject, known,
-                                      f"waived until {waiver.expires}: {waiver.why}")
-                    break
-        # Prerequisites look at the measured status: a waived failure still failed.
+        # Prerequisites look at the measured status: what is known to fail still failed.
         self._statuses[check.id, subject] = verdict.status
-        self._on_finding(finding)
+        self._on_finding(self._tolerance.judge(check, subject, verdict))
 
 
 def _subject_of(need: Need, subject: Subject) -> Subject:

@@ -69,6 +69,18 @@ CLUSTER_LICENCE_SINCE = Release(5, 9, 0)
 """First release whose clusters of several nodes need a licence key."""
 
 
+_OTP = (
+    (Window(Release(5, 0), Release(5, 1)), 24), (Window(Release(5, 1), Release(5, 4)), 25),
+    (Window(Release(5, 4), Release(5, 9)), 26), (Window(Release(5, 9), Release(6, 2)), 27),
+    (Window(Release(6, 3), Release(6, 4)), 28))
+"""The Erlang/OTP that EMQX's own packages and images are built with (its sources, by tag)."""
+
+
+def otp_of(release: Release) -> int | None:
+    """Return the major Erlang/OTP release of an EMQX release; None where it was not looked up."""
+    return next((otp for window, otp in _OTP if release in window), None)
+
+
 def ignores_reuse_sessions(release: Release) -> bool:
     """Tell whether this release reuses sessions even when told not to."""
     return any(release in window for window in REUSE_SESSIONS_IGNORED)

@@ -167,6 +167,17 @@ def _take_string(body: bytes, at: int) -> tuple[str, int]:
     return body[at + 2:end].decode("utf-8", "replace"), end
 
 
+def _take_variable(body: bytes, at: int) -> tuple[int, int]:
+    """Take a Variable Byte Integer (MQTT 5.0 1.5.5): four bytes at most."""
+    number = 0
+    for shift, byte in zip((0, 7, 14, 21), body[at:at + 4]):
+        number |= (byte & 0x7F) << shift
+        at += 1
+        if not byte & 0x80:
+            return number, at
+    raise MqttError("mqtt_malformed", "the CONNACK's properties have a malformed length")
+
+
 def _properties(body: bytes) -> tuple[tuple[tuple[str, str], ...], str | None]:
     users: list[tuple[str, str]] = []
     reference: str | None = None
@@ -183,6 +194,8 @@ def _properties(body: bytes) -> tuple[tuple[tuple[str, str], ...], str | None]:
             reference = text if kind == _SERVER_REFERENCE else reference
         elif kind in _FIXED_PROPERTIES:
             at += _FIXED_PROPERTIES[kind]
+            if at > len(body):
+                raise MqttError("mqtt_malformed", "the CONNACK's properties are cut off")
         else:
             raise MqttError("mqtt_malformed", f"the CONNACK has an unknown property 0x{kind:02x}")
     return tuple(users), reference
@@ -208,12 +221,9 @@ def parse_connack(version: str, body: bytes) -> Connack:
         return Connack(version, bool(flags & 1))
     if len(body) < 3:
         raise MqttError("mqtt_malformed", "the target sent an MQTT 5 CONNACK without properties")
-    length, shift, at = 0, 0, 2
-    while at < len(body):
-        length |= (body[at] & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if not body[at - 1] & 0x80:
-            break
+    length, at = _take_variable(body, 2)
+    if at + length > len(body):
+        raise MqttError("mqtt_malformed", "the CONNACK's properties are cut off")
     users, reference = _properties(body[at:at + length])
     return Connack(version, bool(flags & 1), users, reference)
 

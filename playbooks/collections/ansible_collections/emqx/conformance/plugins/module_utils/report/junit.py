@@ -5,6 +5,8 @@ import re
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from . import known
+
 # XML 1.0 2.2: what a document must not contain, whatever a target made us quote.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -47,7 +49,7 @@ def _suite(root: ET.Element, family: str, rows: list[dict[str, Any]],
             ET.SubElement(case, "skipped", message=message)
         elif row["status"] == "known":
             ET.SubElement(case, "skipped", message=_clean(
-                f"known: {row['message']} ({row['evidence'].get('waiver', '')})"))
+                f"known: {row['message']}. {known.explanation(row)}"))
         else:
             ET.SubElement(case, "system-out").text = f"{row['status']}: {message}"
 
@@ -59,11 +61,18 @@ def _add_verdict(root: ET.Element, results: dict[str, Any]) -> None:
         root, "testsuite", name="verdict", tests="1", failures=str(int(verdict == "failed")),
         errors=str(int(verdict == "error")), skipped="0", time=str(results["duration_s"]),
         timestamp=results["started_at"].partition(".")[0])
+    notes = known.notes(results)
+    if notes:
+        properties = ET.SubElement(suite, "properties")
+        for note in notes:
+            ET.SubElement(properties, "property", name="note", value=_clean(note))
     case = ET.SubElement(suite, "testcase", classname="verdict", name="verdict",
                          time=str(results["duration_s"]))
     headline = _clean(results["headline"])
-    if verdict == "passed":
-        ET.SubElement(case, "system-out").text = headline
-    else:
+    if verdict != "passed":
         ET.SubElement(case, "failure" if verdict == "failed" else "error", type=verdict,
                       message=headline)
+        headline = ""
+    said = [_clean(text) for text in (headline, *notes) if text]
+    if said:
+        ET.SubElement(case, "system-out").text = "\n".join(said)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from . import known
+
 try:
     import jinja2
 except ImportError:  # pragma: no cover - only on a host without ansible-core
@@ -47,7 +49,8 @@ class Page:
         dense = len(names) > _MOST_IN_WORDS
         text: str = self._template.render(
             results=results, names=names, dense=dense, rows=_rows(results, names, dense=dense),
-            checks=_checks(results), scope_sentence=_scope(results))
+            checks=_checks(results), scope_sentence=_scope(results),
+            counts=known.counted(results), notes=known.notes(results))
         return text.encode()
 
 
@@ -96,16 +99,12 @@ def _checks(results: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _groups(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Say each reason once, with all its subjects, the worst first."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in rows:
-        groups.setdefault((row["status"], row["reason"]), []).append(row)
-    return [{"status": status, "reason": reason, "message": _message(members[0]),
+        groups.setdefault((row["status"], row["reason"], known.explanation(row)), []).append(row)
+    return [{"status": status, "reason": reason, "message": members[0]["message"],
+             "why_known": known.explanation(members[0]),
              "subjects": [row["subject"] for row in members],
              "open": status in ("failed", "error", "known", "warned")}
-            for (status, reason), members in sorted(
+            for (status, reason, _), members in sorted(
                 groups.items(), key=lambda item: _WORST_FIRST.index(item[0][0]))]
-
-
-def _message(row: dict[str, Any]) -> str:
-    waiver = row["evidence"].get("waiver")
-    return f"{row['message']} ({waiver})" if waiver else str(row["message"])

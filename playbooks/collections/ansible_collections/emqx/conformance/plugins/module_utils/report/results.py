@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..checks.bench import Bench
+from ..checks.deviations import major_of
 from ..checks.plan import Plan
 from ..checks.registry import Check, Finding, Status
-from ..identity import Identity
+from ..checks.tolerance import Tolerance
+from ..identity import DeclaredOtp, Identity
 from ..model import Handshake, Outcome
 
 SCHEMA_VERSION = "1.0"
 
 _NOT_MEASURED = "not_measured"
+_NO_CONNECT = "it has accepted no CONNECT"
 
 
 @dataclass
@@ -27,10 +30,20 @@ class RunRecord:
     driver: str
     started_at: str
     identities: dict[str, Identity] = field(default_factory=dict)
-    """By node."""
+    """By node: what it told of itself."""
+    declared: dict[str, DeclaredOtp] = field(default_factory=dict)
+    """By node: what the inventory says of it."""
+    tolerance: Tolerance = field(default_factory=Tolerance)
     findings: list[Finding] = field(default_factory=list)
     duration_s: float = 0.0
     complete: bool = False
+
+    def identity(self, node: str) -> Identity | None:
+        """Return what is known of a node; None when neither it nor the inventory told anything."""
+        told, declared = self.identities.get(node), self.declared.get(node)
+        if told is None and declared is None:
+            return None
+        return (told or Identity.unknown(_NO_CONNECT)).completed(declared)
 
 
 def build(record: RunRecord) -> dict[str, Any]:
@@ -52,7 +65,8 @@ def build(record: RunRecord) -> dict[str, Any]:
         "verdict": verdict,
         "headline": headline,
         "target": described(record.driver, [
-            record.identities[name] for name in record.bench.nodes if name in record.identities]),
+            identity for name in record.bench.nodes
+            if (identity := record.identity(name)) is not None]),
         "nodes": [_node(record, name) for name in record.bench.nodes],
         "matrix": matrix,
         "checks": checks,
@@ -60,6 +74,8 @@ def build(record: RunRecord) -> dict[str, Any]:
             "full": _latency(handshakes, Outcome.FULL),
             "resumed": _latency(handshakes, Outcome.RESUMED),
         },
+        **record.tolerance.as_dict(record.findings),
+        "notes": _notes(record),
         "counts": {status.value: counts.get(status.value, 0) for status in Status},
         "budget": _budget(record, handshakes),
         "handshakes": {numbers[id(handshake)]: handshake.as_dict()
@@ -91,6 +107,8 @@ def _finding(row: tuple[Check, str, Finding | None], numbers: dict[int, str]) ->
                        if id(handshake) in numbers]}
     if finding.waiver:
         evidence["waiver"] = finding.waiver
+    if finding.deviations:
+        evidence["known_deviations"] = [entry.as_dict() for entry in finding.deviations]
     told = {**head, "status": verdict.status.value, "reason": verdict.reason,
             "message": verdict.message, "evidence": evidence}
     return {**told, "data": dict(verdict.data)} if verdict.data else told
@@ -200,10 +218,20 @@ def _each_once(values: Iterable[str | None]) -> str | None:
 
 def _node(record: RunRecord, name: str) -> dict[str, Any]:
     endpoint = record.bench.nodes[name]
-    identity = record.identities.get(name, Identity.unknown("it has accepted no CONNECT"))
+    identity = record.identity(name) or Identity.unknown(_NO_CONNECT)
     return {"name": name, "host": endpoint.host, "port": endpoint.port,
-            "server_name": endpoint.server_name, "product": identity.product,
-            "version": identity.version, "otp_release": identity.otp_release}
+            "server_name": endpoint.server_name, **identity.as_dict()}
+
+
+def _notes(record: RunRecord) -> list[str]:
+    """Return in a sentence each what the user should know and no finding says."""
+    contradicted = [
+        f"{name} itself tells Erlang/OTP {told.otp_release}, which counts, not {declared.release} "
+        f"{declared.how}" for name, declared in record.declared.items()
+        if (told := record.identities.get(name)) is not None and told.otp_release is not None
+        and major_of(told.otp_release) != major_of(declared.release)]
+    return [*contradicted,
+            *record.tolerance.notes(tuple(record.findings), complete=record.complete)]
 
 
 def _latency(handshakes: Iterable[Handshake], outcome: Outcome) -> dict[str, Any]:

@@ -5,6 +5,8 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any
 
+from . import known
+
 _LETTERS = {"resumed": "R", "full": "F", "refused": "X", "failed": "!", "inconsistent": "?",
             "not_measured": "."}
 _COLOURS = {"passed": "green", "failed": "red", "error": "red", "known": "yellow",
@@ -24,10 +26,12 @@ def render(results: dict[str, Any], report: str, width: int = 80) -> list[Line]:
     lines = [*_head(results, width), Line(""), *_matrix(results, width), Line(""),
              *_findings(results, width), Line(""), *_latency(results), Line("")]
     verdict = results["verdict"]
-    counts = ", ".join(f"{number} {status}" for status, number in results["counts"].items()
-                       if number)
+    counts = ", ".join(f"{number} {status}" + (f" ({kinds})" if kinds else "")
+                       for status, number, kinds in known.counted(results))
     lines += [Line(f"Report    {report}"), *_wrapped(_budget(results), width, 10),
-              Line(f"Findings  {counts}")]
+              *_wrapped(f"Findings  {counts}", width, 10)]
+    for note in known.notes(results):
+        lines += _wrapped(f"Note      {_capital(note)}", width, 10, _COLOURS["warned"])
     lines += _wrapped(f"Verdict   {verdict.upper()}: {results['headline']}", width, 10,
                       _COLOURS[verdict])
     return lines
@@ -135,11 +139,12 @@ def _findings(results: dict[str, Any], width: int) -> list[Line]:
         share = f"{statuses.count(worst)}/{len(rows)}"
         lines += _wrapped(f"{check:<7}  {worst:<7} {share:>7}  {rows[0]['title']}", width, 26,
                           _COLOURS[worst])
-        told: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        told: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
         for row in rows:
             if row["status"] not in ("passed", "info"):
-                told.setdefault((row["status"], row["reason"]), []).append(row)
-        for (status, _), members in told.items():
+                told.setdefault((row["status"], row["reason"], known.explanation(row)),
+                                []).append(row)
+        for (status, _, _), members in told.items():
             lines += _details(status, members, width)
     return lines
 
@@ -149,13 +154,12 @@ def _details(status: str, members: list[dict[str, Any]], width: int,
     """Tell one reason once: the first subject's sentence, then whom else it hit."""
     first = members[0]
     text = first["message"]
-    if "waiver" in first["evidence"]:
-        text += f" ({first['evidence']['waiver']})"
     others = [row["subject"] for row in members[1:]]
     if others:
         more = f" and {len(others) - most} more" if len(others) > most else ""
         text += f" (the same: {', '.join(others[:most])}{more})"
-    return _wrapped(f"         {text}", width, 9, _COLOURS[status])
+    return [line for said in (text, known.explanation(first)) if said
+            for line in _wrapped(f"         {said}", width, 9, _COLOURS[status])]
 
 
 def _latency(results: dict[str, Any]) -> list[Line]:

@@ -55,6 +55,7 @@ from tlslite.messages import (
 from tlslite.messagesocket import MessageSocket
 from tlslite.utils.codec import Parser
 from tlslite.utils.keyfactory import parsePEMKey
+from tlslite.utils.rsakey import RSAKey
 from tlslite.x509certchain import X509CertChain
 
 from ..model import Alert, Endpoint, Failure, Handshake, Outcome
@@ -74,7 +75,7 @@ from .transcript import (
     TranscriptError,
     version_name,
 )
-from .wire import Deadline, Interrupted, Wire, WireError
+from .wire import Deadline, Interrupted, Wire, WireError, late
 from .witness import judge, wire_says_abbreviated
 
 SUITES = {
@@ -120,6 +121,8 @@ _SERVER_FLIGHT = frozenset((
     _CERTIFICATE_STATUS))
 _VERIFY_DATA = 12
 """Bytes of Finished (RFC 5246 7.4.9)."""
+_MAX_RSA_BITS, _MAX_RSA_EXPONENT_BITS = 2**14, 64
+"""OpenSSL's limits too. RFC 5246 has none, and encrypting for a larger key would take hours."""
 _PAUSE_S = 0.002
 """Between TCP segments, so that a target reads them one by one."""
 _LAST_WORDS_S = 1.0
@@ -271,6 +274,9 @@ class _Pipe:
                 return
 
     def recv(self, count: int) -> bytes:
+        # Between two records too: what is in the buffer takes seconds to decrypt in Python.
+        if self.deadline.left() <= 0:
+            raise late(self.wire.stage, self.deadline)
         if not self._buffer:
             self.fill()
         taken = bytes(self._buffer[:count])
@@ -632,6 +638,7 @@ class _Talk:
         elif _CERTIFICATE in flight:
             chain = Certificate(CertificateType.x509, version).parse(_parser(flight[_CERTIFICATE]))
             public_key = chain.cert_chain.getEndEntityPublicKey()
+            _hold_to_bounds(public_key)
             keys = RSAKeyExchange(suite, self._client, self._server, None)
         else:
             raise _EndError("unexpected_message", "the target sent no Certificate")
@@ -800,6 +807,15 @@ class _Talk:
             sni_acknowledged=EXT_SERVER_NAME in extensions,
             messages=tuple(transcript.messages), alerts=(*transcript.alerts, *alerts),
             bytes_in=transcript.bytes_in, bytes_out=transcript.bytes_out, failure=failure, **seen)
+
+
+def _hold_to_bounds(public_key: Any) -> None:
+    if not isinstance(public_key, RSAKey):
+        return
+    bits, exponent = len(public_key), int(public_key.e).bit_length()
+    if bits > _MAX_RSA_BITS or exponent > _MAX_RSA_EXPONENT_BITS:
+        raise _EndError("oversized_key", f"the target's RSA key of {bits} bits, with an exponent "
+                                         f"of {exponent}, is too long to encrypt for")
 
 
 def _extension(kind: int, body: bytes) -> Any:

@@ -48,6 +48,12 @@ class Deadline:
         return max(0.0, self._end - time.monotonic())
 
 
+def late(stage: str, deadline: Deadline) -> WireError:
+    """Return the error of a target that goes on beyond the deadline."""
+    return WireError(Failure(stage, "timeout",
+                             f"the target was not done within {deadline.seconds:g} s"))
+
+
 def _os_cause(error: OSError) -> tuple[str, str]:
     if isinstance(error, ConnectionRefusedError):
         return "connection_refused", "connection refused: nothing listens there"
@@ -169,8 +175,7 @@ class Wire:
         while True:
             # The deadline holds even against a peer that always has one more byte ready.
             if deadline.left() <= 0:
-                raise WireError(Failure(self.stage, "timeout",
-                                        f"the target was not done within {deadline.seconds:g} s"))
+                raise late(self.stage, deadline)
             try:
                 return self._socket.recv(65536)
             except BlockingIOError:

@@ -1,0 +1,111 @@
+"""Whole verifications of servers that want to hurt them: a report comes out, and a true one."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.hostile_server import (
+    Afterwards,
+    Damage,
+    HostileServer,
+    Proxy,
+    Talk,
+    TurnsHostile,
+    never_stops,
+    says,
+    silent,
+)
+from tests.support.mqtt_broker import MqttBroker
+from tests.support.openssl_cli import Identity, make_identity
+
+LONGEST_S = 60
+"""Of a run that would otherwise have no end: some dozen deadlines at most, on a busy machine."""
+
+
+def is_true(results: dict[str, Any]) -> None:
+    """Nothing broke, and what was not measured is not passed."""
+    broken = [row for row in results["checks"] if row["reason"] in ("harness_error", "interrupted")]
+    assert not broken, broken
+    assert all(row["reason"] and row["message"] for row in results["checks"]
+               if row["status"] in ("failed", "error", "skipped"))
+
+
+SERVERS: dict[str, Talk] = {
+    "HTTP": says(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+    "nothing": silent,
+    "an end": says(b"", resets=True),
+    "zeros without end": never_stops(bytes(64)),
+    "HelloRequests without end": never_stops(b"\x16\x03\x03\x00\x04" + bytes(4)),
+}
+
+
+@pytest.mark.parametrize("what", SERVERS)
+def test_nothing_of_a_hostile_server_is_passed(run: Callable[..., Any], what: str) -> None:
+    server = HostileServer(SERVERS[what])
+    begun = time.monotonic()
+    try:
+        results = run([server.port], timeout=0.3)
+    finally:
+        server.stop()
+    assert time.monotonic() - begun < LONGEST_S
+    is_true(results)
+    assert results["verdict"] in ("failed", "error")
+    assert results["counts"]["passed"] == 0
+
+
+@pytest.fixture(scope="module")
+def rsa(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    """An RSA certificate."""
+    return make_identity(tmp_path_factory.mktemp("rsa"), "localhost")
+
+
+@pytest.mark.parametrize("afterwards", [
+    Afterwards(23, b"\x26\x00\x01k\x00\x01v" * 20), Afterwards(22, bytes(4)),
+    Afterwards(0, b"", raw=b"\xff" * 99)], ids=["properties", "HelloRequests", "garbage"])
+def test_a_server_that_turns_hostile_after_each_handshake(
+        run: Callable[..., Any], rsa: Identity, afterwards: Afterwards) -> None:
+    server = TurnsHostile(rsa.certificate, rsa.key, afterwards)
+    begun = time.monotonic()
+    try:
+        results = run([server.port], timeout=0.4, ca=str(rsa.certificate))
+    finally:
+        server.stop()
+    assert time.monotonic() - begun < LONGEST_S
+    is_true(results)
+    assert results["verdict"] in ("failed", "error")
+
+
+_DAMAGES = st.builds(
+    Damage, st.one_of(st.integers(0, 200), st.integers(0, 1200)),
+    st.sampled_from(["flip", "insert", "drop", "close", "reset", "stall", "endless"]),
+    st.sampled_from([b"\xff", b"\x01", b"\x16\x03\x03\x00\x04\x00\x00\x00\x00",
+                     b"\x15\x03\x03\x00\x02\x01\x5a", b"\x17\x03\x03\x00\x00"]))
+
+
+@pytest.fixture(scope="module")
+def good(certificate: tuple[Path, Path]) -> Iterator[MqttBroker]:
+    """A good server."""
+    made = MqttBroker(*certificate)
+    yield made
+    made.stop()
+
+
+@settings(deadline=None, max_examples=1 + settings().max_examples // 20,
+          suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(damages=st.dictionaries(st.integers(0, 60), _DAMAGES, min_size=1, max_size=4))
+def test_a_good_server_some_of_whose_connections_are_damaged(
+        run: Callable[..., Any], good: MqttBroker, damages: dict[int, Damage]) -> None:
+    proxy = Proxy(good.port, damages.get)
+    begun = time.monotonic()
+    try:
+        results = run([proxy.port], timeout=0.5)
+    finally:
+        proxy.stop()
+    assert time.monotonic() - begun < LONGEST_S
+    is_true(results)
