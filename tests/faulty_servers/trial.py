@@ -21,7 +21,7 @@ from tests.faulty_servers.start import Started, started
 from tests.faulty_servers.table import ALARMS, Expected, Row
 
 _SPEC: dict[str, Any] = dict(ARGUMENT_SPEC)
-DEADLINE_S = 2.0
+DEADLINE_S = 4.0
 """What one handshake may take: more than any right server needs on a busy machine."""
 FEWER_IDS = 144
 """How many session IDs SEC-03 looks at where they are not what is wrong: enough to find 128 bits,
