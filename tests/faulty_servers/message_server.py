@@ -9,12 +9,12 @@ A fault is a name in FAULTS and one question (``_has``) where it makes a differe
 from __future__ import annotations
 
 import contextlib
-import itertools
 import secrets
 import select
 import socket
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -74,7 +74,8 @@ FAULTS = frozenset((
     # Offers that must be declined.
     "accepts_long_id", "echoes_long_id", "closes_on_long_id", "hangs_on_long_id",
     "forgets_after_long_id", "resumes_with_unoffered_suite", "falls_back_to_unoffered_suite",
-    "closes_without_suite", "breaks_when_not_preferred", "resumes_across_sni",
+    "closes_without_suite", "breaks_when_not_preferred", "resumes_with_preferred_suite",
+    "resumes_across_sni",
     "server_name_when_resumed", "accepts_broken_name",
     # Alerts that must end a session.
     "resumes_after_alert", "stays_after_alert", "resumes_after_wrong_finished",
@@ -92,7 +93,8 @@ FAULTS = frozenset((
     # session IDs and what is spoken
     "repeats_ids", "counts_ids", "short_ids", "half_constant_ids",
     "compresses",
-    "short_lifetime", "never_expires", "resuming_prolongs", "small_cache", "never_evicts"))
+    "short_lifetime", "never_expires", "resuming_prolongs", "small_cache", "never_evicts",
+    "evicts_in_the_middle"))
 VARIANTS = frozenset((
     "alerts_otherwise_on_long_id", "one_suite", "alerts_without_suite", "ignores_sni",
     "refuses_other_name", "resumes_only_named", "demands_a_name", "knows_localhost_alone"))
@@ -143,7 +145,8 @@ class SessionCache(dict[bytes, bytes]):
             self._born[session_id] = time.monotonic()
             while self.most is not None and len(self) > self.most and (
                     "never_evicts" not in self._faults):
-                del self[next(iter(self))]
+                del self[list(self)[
+                    self.most // 2 if "evicts_in_the_middle" in self._faults else 0]]
 
     def find(self, session_id: bytes) -> bytes | None:
         """Return the master secret of a session that is not too old."""
@@ -203,7 +206,7 @@ class MessageServer:
         self.tickets: dict[bytes, bytes] = {}
         """Master secrets by ticket, where there are tickets."""
         self._other_cache = SessionCache(self.faults, lifetime_s, cache_max)
-        self._resumptions = itertools.count(1)
+        self._resumptions: Counter[bytes] = Counter()
         self._resumed_now = 0
         self._counting = threading.Lock()
         self.chain = X509CertChain()
@@ -254,11 +257,12 @@ class MessageServer:
         """Tell whether a session that could be resumed is, and count the resumed connection."""
         if self.faults & {"forgets_at_once", "echoes_id_in_full_handshake"}:
             return False
-        if "refuses_every_fifth" in self.faults and next(self._resumptions) % 5 == 0:
-            return False
         if "forgets_after_resumption" in self.faults:
             del self.cache[session_id]
         with self._counting:
+            self._resumptions[session_id] += 1
+            if "refuses_every_fifth" in self.faults and self._resumptions[session_id] % 5 == 0:
+                return False
             if "resumes_eight_at_once" in self.faults and self._resumed_now >= 8:
                 return False
             self._resumed_now += 1
@@ -480,7 +484,9 @@ class _Connection:
         if self._declines() or not self._same_version(made) or not self._same_ems(made) \
                 or not self._offers_suite(made) or not self._same_name(made):
             return False
-        self._suite = made.suite
+        preferred = self._has("resumes_with_preferred_suite") and (
+            SUITE in self._hello.cipher_suites)
+        self._suite = SUITE if preferred else made.suite
         return True
 
     def _declines(self) -> bool:

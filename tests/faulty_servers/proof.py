@@ -21,14 +21,18 @@ from tests.faulty_servers.trial import Trial
 from tests.faulty_servers.trials import run_all
 
 OTHERWISE_TRIED = {
-    "LIFE-01": "needs a driver: tests/unit/checks/test_life.py",
-    "LIFE-02": "needs a driver: tests/unit/checks/test_life.py",
-    "LIFE-05": "needs a driver: tests/unit/checks/test_life.py",
+    **dict.fromkeys(("SEC-01", "SEC-02", "SEC-05", "SEC-06"),
+                    "needs trust domains: tests/unit/checks/test_trust.py"),
+    **dict.fromkeys(("LIFE-01", "LIFE-02", "LIFE-05"),
+                    "needs a driver: tests/unit/checks/test_life.py"),
 }
 """Checks that no server of the table can make fail, why, and what tries them instead."""
 UNTRIED_REASONS = {
     ("core", "session_id_too_long"): "the reader of messages refuses such an ID before",
     ("core", "other_version"): "never the first flaw: who prefers another version speaks it",
+    ("negative_hello", "not_resumed"): "who declines extended master secret fails CORE-02",
+    ("negative_offers", "not_resumed"): "who declines a session under its own name fails CORE-02",
+    ("life_cache", "no_session_id"): "who issues none fails CORE-01",
 }
 """Assertions, by module and reason, that no server of the table can make fail, and why."""
 _FOR_ALL = ("conversation", "verdicts")

@@ -95,7 +95,7 @@ def _messages(row: Row, identity: tuple[Path, Path], port: int,
               stack: contextlib.ExitStack) -> Iterator[int]:
     servers = []
     for own in _ports(port, row.nodes):
-        server = MessageServer(*identity, *row.how, port=own)
+        server = MessageServer(*identity, *row.how, port=own, **dict(row.cache))
         stack.callback(server.stop)
         _plant(server.clients, row)
         servers.append(server)
@@ -107,12 +107,13 @@ def _openssl(row: Row, identity: tuple[Path, Path], port: int,
              stack: contextlib.ExitStack) -> Iterator[int]:
     options: dict[str, Any] = dict(row.how)
     versions = options.pop("versions", ["tlsv1.2", "tlsv1.2"])
+    ciphers = options.pop("ciphers", "DEFAULT")
     for own in _ports(port, row.nodes):
         broker = MqttBroker(*identity, port=own, **options)
         stack.callback(broker.stop)
         _plant(broker, row)
         # OpenSSL's default security level has no signature algorithms for TLS 1.0 and 1.1.
-        broker.context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        broker.context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
         broker.context.minimum_version, broker.context.maximum_version = (
             _VERSIONS[version] for version in versions)
         yield broker.port

@@ -12,7 +12,8 @@ TABLE = Path(__file__).with_name("servers.yml")
 KINDS = ("messages", "openssl", "otp")
 ALARMS = ("failed", "warned", "error", "known")
 """Statuses that say: something is wrong."""
-_KEYS = frozenset((*KINDS, "what", "nodes", "mqtt", "certificate", "declared", "finds"))
+_KEYS = frozenset((*KINDS, "what", "nodes", "cache", "mqtt", "certificate",
+                   "declared", "finds"))
 
 
 class TableError(Exception):
@@ -44,6 +45,8 @@ class Row:
     """One of KINDS."""
     how: Any
     """What its kind needs to know: a list of faults, or options."""
+    cache: tuple[tuple[str, Any], ...] = ()
+    """How long (``lifetime_s``) and how many (``cache_max``) sessions are kept; only messages."""
     nodes: int = 1
     mqtt: tuple[str, ...] = ()
     """Faults of its MQTT."""
@@ -93,7 +96,8 @@ def _row(name: str, told: dict[str, Any]) -> Row:
         raise TableError(f"{name}: nobody knows {', '.join(sorted(unknown))}")
     if len(kinds) != 1 or not told.get("what"):
         raise TableError(f"{name}: needs a sentence (what) and one of {', '.join(KINDS)}")
-    return Row(name, told["what"], kinds[0], told[kinds[0]], told.get("nodes", 1),
+    return Row(name, told["what"], kinds[0], told[kinds[0]],
+               tuple(told.get("cache", {}).items()), told.get("nodes", 1),
                tuple(told.get("mqtt", ())), told.get("certificate", ""),
                tuple(told.get("declared", {}).items()),
                tuple(_finds(name, told.get("finds", {}))))

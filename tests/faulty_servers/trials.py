@@ -18,10 +18,10 @@ def run_all(rows: Iterable[Row], blind: Iterable[str] = itertools.repeat("")) ->
     ``blind`` names, for each row, the check whose assertion is left out.
 
     There are hardly more processes than processors, so that a right server keeps its deadlines;
-    the one more is for servers that are waited for.
+    the two more are for servers that are waited for.
     """
     pool = concurrent.futures.ProcessPoolExecutor(
-        (os.cpu_count() or 1) + 1, multiprocessing.get_context("spawn"))
+        (os.cpu_count() or 1) + 2, multiprocessing.get_context("spawn"))
     try:
         futures = [pool.submit(trial.run, row, blind=check)
                    for row, check in zip(rows, blind)]
