@@ -1,0 +1,18 @@
+"""What the checks of a run declare to cost, to hold against what nodes count themselves."""
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Settings, Target
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
+
+
+def never_completed(results: dict[str, Any]) -> int:
+    """Return how many handshakes with each node the checks that ran announce to be cut short.
+
+    By a refusal, or by the probe; the target is declared to speak TLS 1.2 alone.
+    """
+    target = Target({}, Settings(tls_versions=("tlsv1.2",)))
+    ran = {row["id"] for row in results["checks"] if row["status"] != "skipped"}
+    costs = [check.cost_for(target) for check in catalogue() if check.id in ran]
+    return sum(cost.refused + cost.unfinished for cost in costs)
