@@ -65,7 +65,7 @@ destroy: $(VENV)/.installed
 	@$(if $(filter command,$(origin INVENTORY)),$(PLAYBOOK) playbooks/destroy.yml,\
 	  ansible-playbook -i localhost$(comma) playbooks/destroy.yml -e emqx_destroy_scope=all) $(EXTRA)
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev $(VENV)-peers/.installed
 	@scripts/debian-packages $(TEST_PACKAGES)
 	@pytest -v $(EXTRA)
 
@@ -87,7 +87,7 @@ image: $(VENV)/.installed
 
 clean:
 	@if [ -d $(VENV) ]; then $(MAKE) --no-print-directory destroy; fi
-	rm -rf $(VENV) $(VENV)-fuzz .ansible .cache .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis embedded_node/ebin
+	rm -rf $(VENV) $(VENV)-fuzz $(VENV)-peers .ansible .cache .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis embedded_node/ebin
 	find certs config -mindepth 1 ! -name README.md -delete
 
 .PHONY: node-packages
@@ -108,4 +108,10 @@ $(VENV)/.installed-dev: requirements.txt requirements-dev.txt | $(VENV)/bin/pyth
 $(VENV)-fuzz/.installed: requirements.txt requirements-fuzz.txt
 	@test -x $(VENV)-fuzz/bin/python || scripts/new-venv $(PYTHON) $(VENV)-fuzz
 	@scripts/pip-install $(VENV)-fuzz requirements-fuzz.txt
+	@touch $@
+
+# Tools that tests ask the same questions; requirements-peers.txt says why they are apart.
+$(VENV)-peers/.installed: requirements-peers.txt
+	@test -x $(VENV)-peers/bin/python || scripts/new-venv $(PYTHON) $(VENV)-peers
+	@scripts/pip-install $(VENV)-peers requirements-peers.txt
 	@touch $@

@@ -5,7 +5,7 @@
 -module(embedded_node).
 -behaviour(application).
 
--export([boot/0, boot/1]).
+-export([boot/0, boot/1, sentence/1]).
 -export([start/2, stop/1]).
 
 -define(NAME_IN_USE_MS, 5_000).
@@ -133,6 +133,8 @@ introduce(#{container := _}) ->
 introduce(_OnThisMachine) ->
     ok.
 
+%% @doc Why something that supervisors start did not start.
+-spec sentence(term()) -> unicode:chardata().
 sentence(Reason) ->
     case find_refusal(Reason) of
         {ok, Sentence} -> Sentence;

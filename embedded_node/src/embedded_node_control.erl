@@ -1,6 +1,8 @@
 %% @doc The control socket: one command a line on ./control.sock, for the driver.
 %%
-%% `status' answers one line of JSON; `stop' stops the node in order.
+%% `status' answers one line of JSON; `stop' stops the node in order; `reopen Port File' closes the
+%% listener at a port and opens it again with the trust anchors of a file, `restore Port' with its
+%% own.
 -module(embedded_node_control).
 
 -export([start_link/1]).
@@ -26,7 +28,24 @@ serve(Socket, Listeners) ->
 
 answer(<<"status">>, Listeners) -> embedded_node_json:encode(status(Listeners));
 answer(<<"stop">>, _Listeners) -> "stopping";
-answer(_Other, _Listeners) -> "unknown command; there are: status, stop".
+answer(<<"reopen ", Words/binary>>, Listeners) ->
+    case binary:split(Words, <<" ">>) of
+        [Port, File] -> reopen(Port, File, Listeners);
+        [_Port] -> "reopen needs a port and a file"
+    end;
+answer(<<"restore ", Port/binary>>, Listeners) -> reopen(Port, own, Listeners);
+answer(_Other, _Listeners) -> "unknown command; there are: status, stop, reopen, restore".
+
+reopen(Port, Anchors, Listeners) ->
+    case [Listener || #{bind := {_Address, Number}} = Listener <- Listeners,
+                      integer_to_binary(Number) =:= Port] of
+        [Listener | _] ->
+            case embedded_node_listener_sup:reopen(Listener, Anchors) of
+                ok -> "reopened";
+                {error, Sentence} -> Sentence
+            end;
+        [] -> ["there is no listener at port ", Port]
+    end.
 
 act(<<"stop">>) -> init:stop();
 act(_Other) -> ok.

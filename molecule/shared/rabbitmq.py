@@ -12,6 +12,9 @@ never come into being. Everything is on loopback, also Erlang's distribution and
     rabbitmq.py enable NODE  start the MQTT plugin
     rabbitmq.py admit NODE   return when the node lets a client in
     rabbitmq.py destroy      end everything and remove all but the package
+
+Another cluster than molecule's is one with a folder of its own in STAGING_FOLDER and two free
+ports for each of its nodes, MQTT's and distribution's, in STAGING_PORTS.
 """
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.processes
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "rabbitmq"
 UNPACKED = CACHE / "package"
-STATE = CACHE / "cluster"
+STATE = Path(os.environ.get("STAGING_FOLDER", CACHE / "cluster"))
 TLS = STATE / "tls"
 USERNAME = "device"
 PASSWORD_FILE = STATE / "password"
@@ -74,7 +77,9 @@ class Node:
 
 
 # Below 32768, where Linux takes the ports of outgoing connections from.
-NODES = tuple(Node(f"rabbit{number}", 18860 + number, 18870 + number) for number in (1, 2, 3))
+_PORTS = os.environ.get("STAGING_PORTS", "18861 18871 18862 18872 18863 18873").split()
+NODES = tuple(Node(f"rabbit{number}", int(port), int(dist_port)) for number, (port, dist_port) in
+              enumerate(zip(_PORTS[::2], _PORTS[1::2]), 1))
 
 
 def _conf(node: Node, password: str) -> str:

@@ -99,6 +99,10 @@ VARIANTS = frozenset((
     "alerts_otherwise_on_long_id", "one_suite", "alerts_without_suite", "ignores_sni",
     "refuses_other_name", "resumes_only_named", "demands_a_name", "knows_localhost_alone"))
 """Other ways to be right."""
+LIFETIME_FAULTS = frozenset(("short_lifetime", "never_expires", "resuming_prolongs"))
+CACHE_FAULTS = frozenset(("small_cache", "never_evicts"))
+LIFETIME_S = 4.0
+CACHE_MAX = 20
 SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
 OTHER_SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
 OLD_SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA
@@ -172,9 +176,16 @@ class MessageServer:
 
     def __init__(self, cert_file: Path, key_file: Path, *faults: str, port: int = 0,
                  lifetime_s: float | None = None, cache_max: int | None = None) -> None:
-        """Sessions live for ``lifetime_s``, and the newest ``cache_max`` are kept."""
+        """Sessions live for ``lifetime_s``, and the newest ``cache_max`` are kept.
+
+        Where that has no end, a fault about it is one of :data:`LIFETIME_S` or :data:`CACHE_MAX`.
+        """
         assert set(faults) <= FAULTS | VARIANTS, set(faults) - FAULTS - VARIANTS
         self.faults = set(faults)
+        if lifetime_s is None and self.faults & LIFETIME_FAULTS:
+            lifetime_s = LIFETIME_S
+        if cache_max is None and self.faults & CACHE_FAULTS:
+            cache_max = CACHE_MAX
         self.cache = SessionCache(self.faults, lifetime_s, cache_max)
         """Master secrets by session ID."""
         self.made: dict[bytes, Made] = {}

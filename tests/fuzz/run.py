@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from tests.fuzz import mutators
 from tests.support.openssl_cli import Identity, make_identity
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,8 @@ READERS = {"transcript": ["tls/transcript.py"], "mqtt": ["mqtt/client.py"],
            "ordinary": ["tls/engine.py", "tls/transcript.py"],
            "crafted": ["tls/crafted.py", "tls/transcript.py", "mqtt/client.py"]}
 """Files whose coverage tells something, by target."""
+MUTATORS = {"transcript": mutators.two_bytes_and_a_stream,
+            "ordinary": mutators.two_bytes_and_a_stream}
 HANG_S = 20
 """Longer for one input, and the fuzzer calls it a hang."""
 MEMORY_MIB = 2048
@@ -82,7 +85,10 @@ def _fuzz(name: str, identity: Identity, corpus: Path, findings: Path, options: 
                 path.write_bytes(data)
                 _say(f"FOUND {name}: {signature}: {problem} ({path.name})")
 
-    atheris.Setup([sys.argv[0], str(corpus), *options], one)
+    mutator = MUTATORS.get(name)
+    how = {} if mutator is None else {
+        "custom_mutator": lambda data, longest, seed: mutator(atheris.Mutate, data, longest, seed)}
+    atheris.Setup([sys.argv[0], str(corpus), *options], one, **how)
     atheris.Fuzz()
 
 

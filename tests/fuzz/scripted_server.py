@@ -28,6 +28,9 @@ CONNACK = b"\x20\x03\x00\x00\x00"
 # An uncompressed length, a NIST curve's and X25519's point, and a signature that nobody verifies.
 _X25519 = b"\x03\x00\x1d\x20" + b"\x09" + bytes(31) + b"\x04\x01\x00\x04sign"
 
+# renegotiation_info, extended_master_secret, server_name: all of them empty.
+_EXTENSIONS = b"\x00\x0d\xff\x01\x00\x01\x00\x00\x17\x00\x00\x00\x00\x00\x00"
+
 HELLO, CERTIFICATE, KEY_EXCHANGE, DONE, CHANGE, FINISHED, ACCEPT = range(3, 10)
 RAW, RECORD, MESSAGE, REPEAT = 0, 1, 2, 10
 _OPS = 11
@@ -62,8 +65,9 @@ class ScriptedServer:
 
     RAW: length (1 byte), bytes for the wire. RECORD: content type, length (1), a fragment.
     MESSAGE: handshake type, length (2), a body. REPEAT: how often the last output comes again.
-    HELLO: bit 0 of the next byte tells whether the session ID is the offered one, bit 1 whether
-    the suite is the ECDHE one. The others take nothing and are right where they are in turn.
+    HELLO: the bits of the next byte tell whether the session ID is the offered one, the suite the
+    ECDHE one, there are extensions, the version TLS 1.1, the compression DEFLATE. The others take
+    nothing and are right where they are in turn.
     """
 
     def __init__(self, script: bytes, certificate: Path) -> None:
@@ -134,8 +138,9 @@ class ScriptedServer:
         how = self._number(1)
         session_id = self._offered if how & 1 else b"\x05" * 32
         suite = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA if how & 2 else SUITE
-        self._message(2, bytes(TLS12) + RANDOM + bytes((len(session_id),)) + session_id
-                      + suite.to_bytes(2, "big") + b"\x00")
+        self._message(2, (b"\x03\x02" if how & 8 else bytes(TLS12)) + RANDOM
+                      + bytes((len(session_id),)) + session_id + suite.to_bytes(2, "big")
+                      + (b"\x01" if how & 16 else b"\x00") + (_EXTENSIONS if how & 4 else b""))
 
     def _change(self) -> None:
         self._record(20, b"\x01")

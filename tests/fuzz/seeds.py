@@ -82,6 +82,11 @@ def session_files(identity: Identity, folder: Path) -> list[bytes]:
     return seeds
 
 
+_STREAMS = [
+    b"\x14\x03\x03\x00\x01\x01" * 300,
+    # A ServerHello without extensions, as no server of today's makes it.
+    b"\x16\x03\x03\x00\x2a\x02\x00\x00\x26\x03\x03" + bytes(32) + b"\x00\x00\x9c\x00",
+]
 _STRING = b"\x00\x03abc"
 CONNACKS = [
     b"\x20\x02\x00\x00", b"\x20\x02\x01\x00", b"\x20\x02\x00\x05", b"\x20\x03\x00\x00\x00",
@@ -102,11 +107,14 @@ _WHOLE_3 = _AFTER[0] + _AFTER[3] + _AFTER[5] + _AFTER[8]
 def _scripts() -> list[bytes]:
     resumes = bytes((HELLO, 1, CHANGE, FINISHED))
     full = bytes((HELLO, 0, CERTIFICATE, DONE, CHANGE, FINISHED))
+    extended = bytes((HELLO, 5, CHANGE, FINISHED, ACCEPT))
+    compressed, older = bytes((HELLO, 17)), bytes((HELLO, 9, CHANGE, FINISHED))
     ecdhe = bytes((HELLO, 2, CERTIFICATE, KEY_EXCHANGE, DONE))
     asks = bytes((HELLO, 0, CERTIFICATE, MESSAGE, 13, 0, 10)) + (
         b"\x01\x01\x00\x04\x04\x01\x08\x04\x00\x00" + bytes((DONE,)))
     return [
-        resumes + bytes((ACCEPT, RECORD, 21, 2, 1, 0)), resumes + bytes((ACCEPT, RAW, 3, 1, 2, 3)),
+        extended, compressed, older, resumes + bytes((ACCEPT, RECORD, 21, 2, 1, 0)),
+        resumes + bytes((ACCEPT, RAW, 3, 1, 2, 3)),
         resumes + bytes((RECORD, 23, 0, RECORD, 22, 4, 0, 0, 0, 0, ACCEPT)), full, ecdhe, asks,
         resumes + bytes((RECORD, 21, 2, 2, 40)), bytes((RECORD, 21, 2, 1, 112)) + full,
         bytes((HELLO, 1, MESSAGE, 4, 0, 6, 0, 0, 0, 9, 0, 0, CHANGE, FINISHED)),
@@ -117,16 +125,18 @@ def _scripts() -> list[bytes]:
 def seeds(identity: Identity, folder: Path) -> dict[str, list[bytes]]:
     """Return what each target is to start from."""
     flights = conversations(identity)
-    hows = bytes((0, 1, 5, 7, 9, 25, 33, 64))
+    hows = bytes((0, 1, 5, 7, 25, 33, 64))
     return {
-        "transcript": [bytes((40, 255 * len(sent) // (len(sent) + len(received) or 1))) + sent
-                       + received for sent, received in flights],
+        "transcript": [bytes((40, flags)) + stream for pair in flights
+                       for flags, stream in ((1, pair[0]), (0, pair[1]), (2, pair[1][:400]))]
+        + [bytes((40, 0)) + stream for stream in _STREAMS],
         "mqtt": [bytes((how,)) + connack for connack in CONNACKS for how in (0, 1, 255)],
         "paho": [bytes((how,)) + connack for connack in CONNACKS for how in (0, 1)]
         + [b"\xff" + packet for packet in (*_AFTER, _WHOLE_5)]
         + [b"\xfe" + packet for packet in (*_AFTER, _WHOLE_3)],
         "session_file": session_files(identity, folder),
-        "ordinary": [bytes((step, 0)) + received for _, received in flights for step in (0, 9)],
-        "crafted": [bytes((how, step)) + script for script in _scripts() for how in hows
-                    for step in (0, 30)],
+        "ordinary": [bytes((step, how)) + received for _, received in flights
+                     for step, how in ((0, 0), (9, 0), (0, 2), (0, 4))],
+        "crafted": [bytes((how, step, more)) + script for script in _scripts() for how in hows
+                    for step, more in ((0, 0), (30, 1), (0, 2), (0, 0xF8))],
     }

@@ -11,16 +11,12 @@ import datetime
 import json
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 from unittest import mock
 
-from ansible_collections.emqx.conformance.plugins.module_utils.model import (
-    Handshake,
-    Message,
-    Outcome,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.model import Handshake, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import client as mqtt
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import paho_session
 from ansible_collections.emqx.conformance.plugins.module_utils.tls import (
@@ -30,6 +26,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls import (
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls import transcript as t
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Deadline, WireError
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.witness import (
+    wire_says_abbreviated,
+)
 
 from tests.fuzz import reference
 from tests.fuzz.memory_wire import ENDPOINT, MemoryWire, Recorded
@@ -43,7 +42,7 @@ ORDINARY_CAUSES = HANDSHAKE_CAUSES | {
     "echoed_but_full"}
 CRAFTED_CAUSES = HANDSHAKE_CAUSES | {
     "unexpected_message", "other_version", "unoffered_suite", "finished_wrong", "resumed_unknown",
-    "oversized_key", "accepted", "broken_off"}
+    "oversized_key", "compressed", "unknown_extension", "accepted", "broken_off"}
 MQTT_CAUSES = frozenset((
     "mqtt_closed", "mqtt_malformed", "mqtt_refused", "mqtt_version", "mqtt_timeout"))
 PAHO_CAUSES = MQTT_CAUSES | {
@@ -77,13 +76,11 @@ def hold(target: Target, data: bytes, *, memory: bool) -> None:
 
 # -- the transcript reader ------------------------------------------------------------------------
 
-Story = tuple[list[Message], tuple[Any, ...]]
-
-
-def _told(transcript: t.Transcript) -> tuple[Any, ...]:
+def told(transcript: t.Transcript) -> tuple[Any, ...]:
     """Return all that a transcript says, without the times."""
     return ([replace(message, at_ms=0.0) for message in transcript.messages], transcript.alerts,
-            transcript.client_hello, transcript.server_hello, transcript.server_flight())
+            transcript.client_hello, transcript.server_hello, transcript.server_flight(),
+            transcript.server_sent("NewSessionTicket"), wire_says_abbreviated(transcript))
 
 
 def read(chunks: list[tuple[str, bytes]]) -> tuple[t.Transcript, str]:
@@ -110,22 +107,13 @@ def check_against_reference(sender: str, stream: bytes) -> None:
     if error:
         return
     named = [(message.name, message.length) for message in transcript.messages]
-    plain = [(_name(kind, handshake, encrypted=(20, None) in [(k, h) for k, h, _ in before]),
-              length) for (kind, handshake, length), before in _with_those_before(
-                  reference.messages(stream))]
-    assert named == plain
+    assert named == plainly(stream)
     assert transcript.bytes_in + transcript.bytes_out == len(stream)
-    before = _told(transcript)
+    before = told(transcript)
     transcript.freeze()
     transcript.feed(sender, stream + b"HTTP/1.1")
-    assert _told(transcript) == before
+    assert told(transcript) == before
     assert transcript.bytes_in + transcript.bytes_out == len(stream)
-
-
-def _with_those_before(
-        seen: list[reference.Seen]) -> Iterator[tuple[reference.Seen, list[reference.Seen]]]:
-    for at, one in enumerate(seen):
-        yield one, seen[:at]
 
 
 _HANDSHAKE_TYPES = {
@@ -134,30 +122,42 @@ _HANDSHAKE_TYPES = {
     15: "CertificateVerify", 16: "ClientKeyExchange", 20: "Finished", 22: "CertificateStatus"}
 
 
-def _name(kind: int, handshake: int | None, *, encrypted: bool) -> str:
-    if kind == reference.HANDSHAKE:
-        return "Finished" if handshake is None else _HANDSHAKE_TYPES.get(
-            handshake, f"handshake type {handshake}")
-    if kind == reference.ALERT:
-        return "Alert (encrypted)" if encrypted else "Alert"
-    return {20: "ChangeCipherSpec", 23: "ApplicationData"}.get(kind, "ApplicationData")
+_CONTENT_TYPES = {20: "ChangeCipherSpec", 23: "ApplicationData", 24: "ApplicationData"}
+
+
+def plainly(stream: bytes) -> list[tuple[str, int]]:
+    """Return the names and lengths of one direction's messages as the plain reader sees them."""
+    named = []
+    encrypted = False
+    for kind, handshake, length in reference.messages(stream):
+        name = _CONTENT_TYPES.get(kind, "Finished")
+        if kind == reference.ALERT:
+            name = "Alert (encrypted)" if encrypted else "Alert"
+        elif handshake is not None:
+            name = _HANDSHAKE_TYPES.get(handshake, f"handshake type {handshake}")
+        named.append((name, length))
+        encrypted = encrypted or kind == reference.CHANGE_CIPHER_SPEC
+    return named
+
+
+_OFFER = bytes.fromhex("160301004d010000490303") + bytes(32) + b"\x20" + SESSION_ID + (
+    b"\x00\x02\x00\x2f\x01\x00")
+"""A ClientHello, for servers that are to echo its session ID."""
 
 
 def transcript(data: bytes) -> None:
-    """Two bytes: chunk size, length of the client's stream (in 1/255); then both streams."""
+    """Two bytes: chunk size; whose stream it is and whether a ClientHello went before. Then it."""
     if len(data) < 2:
         return
-    step, share, streams = 1 + data[0], data[1], data[2:]
-    at = len(streams) * share // 255
-    client, server = streams[:at], streams[at:]
-    whole, error = read([("client", client), ("server", server)])
-    pieces, other = read(cut("client", client, step) + cut("server", server, step))
+    step, sender, stream = 1 + data[0], ("server", "client")[data[1] & 1], data[2:]
+    before = [("client", _OFFER)] if data[1] & 2 else []
+    whole, error = read([*before, (sender, stream)])
+    pieces, other = read([*before, *cut(sender, stream, step)])
     assert other == error
-    assert _told(pieces) == _told(whole)
+    assert told(pieces) == told(whole)
     assert len(whole.messages) <= t.MAX_MESSAGES
     assert len(whole.alerts) <= t.MAX_MESSAGES
-    check_against_reference("client", client)
-    check_against_reference("server", server)
+    check_against_reference(sender, stream)
 
 
 # -- MQTT -----------------------------------------------------------------------------------------
@@ -191,9 +191,11 @@ def _mqtt_outcome(answer: bytes, version: str, step: int) -> str:
                                deadline=Deadline(5))
     except mqtt.MqttError as error:
         assert str(error)
+        assert str(error).isprintable()
         assert error.cause in MQTT_CAUSES
         return str(error)
     assert connack.version == version
+    assert all(text.isprintable() for pair in connack.user_properties for text in pair)
     assert sum(len(key) + len(value) for key, value in connack.user_properties) <= len(answer)
     return repr(connack)
 
@@ -228,7 +230,8 @@ def paho(data: bytes) -> None:
         paho_session.Identity("abc"))
     try:
         assert made.open()
-        made.await_connack()
+        accepted = made.await_connack()
+        assert (accepted.assigned_client_id or "x").isprintable()
         made.subscribe("x/y")
         made.publish("x/y", b"z")
         made.await_message("x/y", b"z", "publish_not_received")
@@ -236,6 +239,7 @@ def paho(data: bytes) -> None:
         made.disconnect()
     except mqtt.MqttError as error:
         assert str(error)
+        assert str(error).isprintable()
         assert error.cause in PAHO_CAUSES
     finally:
         made.close()
@@ -246,6 +250,7 @@ def paho(data: bytes) -> None:
 def _judge(handshake: Handshake, causes: frozenset[str], wire: MemoryWire, *, open_: bool) -> None:
     json.dumps(handshake.as_dict())
     assert handshake.why
+    assert handshake.why.isprintable()
     assert len(handshake.messages) <= t.MAX_MESSAGES
     if handshake.failure is None:
         assert handshake.outcome in (Outcome.RESUMED, Outcome.FULL, Outcome.INCONSISTENT)
@@ -255,6 +260,9 @@ def _judge(handshake: Handshake, causes: frozenset[str], wire: MemoryWire, *, op
     assert wire.closed
     assert handshake.failure.cause in causes, handshake.failure
     assert handshake.outcome in (Outcome.FAILED, Outcome.REFUSED, Outcome.INCONSISTENT)
+
+
+_VERSIONS = {2: ("tlsv1.2", "tlsv1.3"), 4: ("tlsv1", "tlsv1.1")}
 
 
 class Probes:
@@ -268,30 +276,37 @@ class Probes:
             engine.Trust(), engine.Trust(cert_file=certificate, key_file=key))]
 
     def ordinary(self, data: bytes) -> None:
-        """Two bytes: chunk size, how it ends; then what the target sends."""
+        """Two bytes: chunk size, how it ends and begins; then what the target sends."""
         if len(data) < 2:
             return
         wire = MemoryWire(Recorded(data[2:]), step=data[0], resets=bool(data[1] & 1))
         with mock.patch.object(engine, "Wire", return_value=wire):
-            attempt = self._ordinary.connect(ENDPOINT)
+            attempt = self._ordinary.connect(ENDPOINT, versions=_VERSIONS.get(data[1] & 6))
         _judge(attempt.handshake, ORDINARY_CAUSES, wire, open_=attempt.stream is not None)
 
     def crafted(self, data: bytes) -> None:
-        """Two bytes: how the client behaves, chunk size; then the script of a server."""
-        if len(data) < 2:
+        """Three bytes: how the client behaves, chunk size, more; then the script of a server."""
+        if len(data) < 3:
             return
-        how = data[0]
+        how, more = data[0], data[2]
         session = crafted.CraftedSession(SESSION_ID, "AES128-SHA", crafted.MasterSecret(SECRET))
         offers = how & 1 != 0
         conduct = crafted.Conduct(
             stop_after=(None, None, *crafted.StopAfter)[how >> 1 & 3],
             finish_with=crafted.MasterSecret(bytes(48)) if how & 8 else None,
-            then_send=b"\xc0\x00" if how & 16 else b"")
-        wire = MemoryWire(ScriptedServer(data[2:], self._certificate), step=data[1],
+            then_send=b"\xc0\x00" if how & 16 else b"", finish_wrongly=more & 1 != 0,
+            also_speaks=("AES128-SHA",) if more & 2 else ())
+        wire = MemoryWire(ScriptedServer(data[3:], self._certificate), step=data[1],
                           resets=bool(how & 32))
         with mock.patch.object(crafted, "Wire", return_value=wire):
             attempt = self._crafted[how >> 6 & 1].connect(
-                ENDPOINT, crafted.Hello(session_id=SESSION_ID if offers else b""),
+                ENDPOINT, crafted.Hello(
+                    session_id=SESSION_ID if offers else b"",
+                    suites=("ECDHE-RSA-AES128-SHA",) if more & 2 else tuple(crafted.SUITES),
+                    version=(3, 2) if more & 4 else (3, 3), grease=more & 8 != 0,
+                    compression=(1, 0) if more & 16 else (0,),
+                    extended_master_secret=not more & 32, record_size=99 if more & 64 else None,
+                    segment_size=150 if more & 128 else None),
                 offer=session if offers else None, conduct=conduct)
         _judge(attempt.handshake, CRAFTED_CAUSES, wire, open_=attempt.stream is not None)
         if attempt.stream is None:

@@ -145,9 +145,13 @@ class MqttBroker(Clients, Broker):
 class MqttClient:
     """One connection."""
 
-    def __init__(self, broker: Clients, tls: Connection) -> None:
+    def __init__(self, broker: Clients, tls: Connection, unread: bytes = b"") -> None:
+        """``unread`` is what has come already."""
         self._broker, self._tls = broker, tls
-        self._buffer = b""
+        self.unread = unread
+        """What has come and is not yet taken for a packet."""
+        self.at_end = False
+        """Whether nothing more will come."""
         self._level = 4
         self._session = _Session()
         self._next_id = 0
@@ -226,21 +230,25 @@ class MqttClient:
             except TimeoutError:
                 continue
             if not data:
+                self.at_end = True
                 raise HangUpError
-            self._buffer += data
+            self.unread += data
         self._heard.append(found[0] >> 4)
         return found
 
     def _whole(self) -> tuple[int, bytes] | None:
+        if self._heard and self.unread[:1] == b"\x10":
+            # MQTT-3.1.0-2: a second CONNECT is the end; in a stream of many, the next client.
+            raise HangUpError
         length, shift = 0, 0
-        for at, byte in enumerate(self._buffer[1:5], 2):
+        for at, byte in enumerate(self.unread[1:5], 2):
             length |= (byte & 0x7F) << shift
             shift += 7
             if not byte & 0x80:
-                if len(self._buffer) < at + length:
+                if len(self.unread) < at + length:
                     return None
-                packet = self._buffer[0], self._buffer[at:at + length]
-                self._buffer = self._buffer[at + length:]
+                packet = self.unread[0], self.unread[at:at + length]
+                self.unread = self.unread[at + length:]
                 return packet
         return None
 

@@ -16,8 +16,10 @@ from ansible_collections.emqx.conformance.plugins.module_utils.certificates impo
     carry_out,
     check_own,
     make_plan,
+    short_lived_client,
 )
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
@@ -252,3 +254,61 @@ def test_an_own_encrypted_key_is_refused(certs: Path) -> None:
                     "pass:x", "-out", certs / "encrypted.pem"], check=True, capture_output=True)
     with pytest.raises(CertificateError, match="is encrypted"):
         check_own(certs / "ca.pem", certs / "server-cert.pem", certs / "encrypted.pem")
+
+
+def test_trust_domains_get_a_ca_and_a_client_of_their_own(tmp_path: Path) -> None:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    plan = make_plan(tmp_path, NAMES, "ecdsa", now, domains=("d1", "d2"))
+    carry_out(plan)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "ca.pem", "ca-key.pem", "server-cert.pem", "server-key.pem", "client-cert.pem",
+        "client-key.pem", "other-server-cert.pem", "other-server-key.pem",
+        *(f"{domain}-{file}" for domain in ("d1", "d2") for file in (
+            "ca.pem", "ca-key.pem", "client-cert.pem", "client-key.pem"))}
+    for path in tmp_path.glob("*-key.pem"):
+        assert path.stat().st_mode & 0o777 == 0o600
+    for name, issuer in (("d1-client-cert.pem", "d1-ca.pem"), ("d2-client-cert.pem", "d2-ca.pem"),
+                         ("other-server-cert.pem", "ca.pem")):
+        certificate(tmp_path / name).verify_directly_issued_by(certificate(tmp_path / issuer))
+    first, second = (certificate(tmp_path / f"{domain}-ca.pem") for domain in ("d1", "d2"))
+    assert first.subject != second.subject
+    other, server = (certificate(tmp_path / f"{name}-cert.pem") for name in (
+        "other-server", "server"))
+    assert other.fingerprint(hashes.SHA256()) != server.fingerprint(hashes.SHA256())
+    assert len({str(each.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+                for each in (other, server)}) == 1
+    assert make_plan(tmp_path, NAMES, "ecdsa", now, domains=("d1", "d2")).changes == ()
+    # An inventory without domains finds nothing to do either, nor does one with fewer.
+    assert make_plan(tmp_path, NAMES, "ecdsa", now).changes == ()
+
+
+def test_a_lost_ca_of_a_domain_costs_nobody_else_anything(tmp_path: Path) -> None:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    carry_out(make_plan(tmp_path, NAMES, "ecdsa", now, domains=("d1", "d2")))
+    (tmp_path / "d2-ca-key.pem").unlink()
+    plan = make_plan(tmp_path, NAMES, "ecdsa", now, domains=("d1", "d2"))
+    assert plan.changes == ("d2-ca.pem: d2-ca-key.pem does not exist",
+                            "d2-client-cert.pem: d2-ca.pem is made anew")
+    carry_out(plan)
+    assert make_plan(tmp_path, NAMES, "ecdsa", now, domains=("d1", "d2")).changes == ()
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a b", "-x", "x" * 40])
+def test_a_domain_that_cannot_begin_a_file_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CertificateError, match="cannot name a trust domain"):
+        make_plan(tmp_path, NAMES, "rsa", domains=(name,))
+
+
+def test_a_short_lived_client(tmp_path: Path) -> None:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    carry_out(make_plan(tmp_path, NAMES, "ecdsa", now, domains=("d1",)))
+    until = now.replace(microsecond=0) + datetime.timedelta(seconds=5)
+    pem = short_lived_client(tmp_path / "d1-ca.pem", tmp_path / "d1-ca-key.pem", until)
+    made = x509.load_pem_x509_certificate(pem)
+    made.verify_directly_issued_by(certificate(tmp_path / "d1-ca.pem"))
+    assert made.not_valid_after_utc == until
+    assert b"PRIVATE KEY" in pem
+    with pytest.raises(CertificateError, match=r"is not the private key of"):
+        short_lived_client(tmp_path / "d1-ca.pem", tmp_path / "ca-key.pem", until)
+    with pytest.raises(CertificateError, match=r"cannot be read"):
+        short_lived_client(tmp_path / "no-ca.pem", tmp_path / "ca-key.pem", until)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.report import terminal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -94,6 +95,30 @@ def good(certificate: tuple[Path, Path]) -> Iterator[MqttBroker]:
     made = MqttBroker(*certificate)
     yield made
     made.stop()
+
+
+def _string(data: bytes) -> bytes:
+    return len(data).to_bytes(2, "big") + data
+
+
+@pytest.mark.parametrize("name", [
+    b"a\x00b", b"\x1b]0;title\x07\x1b[2J", b"\x9b31m".decode("latin-1").encode(), b"\r\n::error::x",
+    b"<script>alert(1)</script>", b"]]>&<", b"\xff\xfe", "\u202egnp".encode(), b"{{ 7 * 7 }}"])
+def test_a_name_that_a_target_gives_itself_does_nothing_to_who_reads_the_report(
+        run: Callable[..., Any], certificate: tuple[Path, Path], name: bytes) -> None:
+    properties = b"".join(b"\x26" + _string(key) + _string(name)
+                          for key in (b"product", b"version", b"note", b"otp_release"))
+    # Variable Byte Integers of two bytes.
+    body = b"\x00\x00" + bytes((len(properties) % 128 + 128, len(properties) // 128)) + properties
+    broker = MqttBroker(*certificate, connack=b"\x20" + bytes(
+        (len(body) % 128 + 128, len(body) // 128)) + body)
+    try:
+        results = run([broker.port], max_impact="safe")
+    finally:
+        broker.stop()
+    assert results["target"]["product"] not in ("", "unknown")
+    for line in terminal.render(results, "reports/latest"):
+        assert line.text.isprintable()
 
 
 @settings(deadline=None, max_examples=1 + settings().max_examples // 20,

@@ -12,6 +12,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks import lif
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
     Bench,
     Contact,
+    Guest,
     Settings,
     Target,
 )
@@ -157,6 +158,25 @@ def test_a_server_that_goes_away_meanwhile_is_an_error(tried: Callable[..., Trie
     assert (verdict.status, verdict.reason) == (Status.ERROR, "connection_refused")
 
 
+def test_all_nodes_wait_at_the_same_time(tried: Callable[..., Tried]) -> None:
+    labs = [tried() for _ in range(4)]
+    target = Target({f"n{number}": Endpoint(f"n{number}", "127.0.0.1", lab.server.port,
+                                            "localhost") for number, lab in enumerate(labs, 1)},
+                    Settings(session_lifetime=LIFETIME))
+    bench = Bench(labs[0].engine, target, threading.Event())
+    plan = make_plan(target, [CHECKS["CORE-01"], CHECKS["CORE-02"], CHECKS["LIFE-03"]],
+                     Impact.NOISY)
+    found: list[Finding] = []
+    told: list[str] = []
+    bench.on_wait = told.append
+    begun = time.monotonic()
+    assert Runner(bench, plan, parallel=1, on_finding=found.append).run()
+    assert time.monotonic() - begun < 3 * LIFETIME
+    assert {finding.verdict.status for finding in found} == {Status.PASSED}
+    # It is over only when it is over for the last of them.
+    assert [what == "" for what in told] == [*[False] * (len(told) - 1), True]
+
+
 @pytest.mark.parametrize(("settings", "reason"), [
     ({}, "lifetime_undeclared"),
     ({"session_lifetime": 86400}, "longer_than_max_wait"),
@@ -260,7 +280,9 @@ class Simulated(Bench):
 
     def contact(self, node: str, offer: Session | None = None, *, tickets: bool = False,
                 versions: tuple[str, str] | None = None,
-                together: threading.Barrier | None = None, listed: bool = True) -> Contact:
+                together: threading.Barrier | None = None, listed: bool = True,
+                guest: Guest | None = None, keep_session: bool = True) -> Contact:
+        assert guest is None
         number = int.from_bytes(offer.id, "big") if offer else 0
         resumed = number in self.cache
         if resumed and self.renews:
@@ -276,7 +298,8 @@ class Simulated(Bench):
                           SecretFingerprint(b""), b"", b"")
         handshake = Handshake(self.nodes[node], "", Outcome.RESUMED if resumed else Outcome.FULL,
                               "", server_id=session.id, mqtt=MqttResult("5", "", ""))
-        return self.heard(node, Contact(handshake, session), listed=listed)
+        return self.heard(node, Contact(handshake, session if keep_session else None),
+                          listed=listed)
 
 
 @pytest.mark.parametrize("renews", [False, True])

@@ -26,6 +26,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import
     Trust,
 )
 
+from tests.faulty_servers import message_server
 from tests.faulty_servers.message_server import MessageServer
 from tests.support.mqtt_broker import MqttBroker
 from tests.support.openssl_cli import make_identity
@@ -233,6 +234,17 @@ def test_a_defect_fails_its_check(faulty: Try, *, fault: str, check: str, status
     spared = Status.ERROR if fault == "declines_ems_sessions" else Status.PASSED
     for other in set(OURS) - {check}:
         assert faulty(fault).measure(other).status is spared
+
+
+def test_a_suite_that_the_older_version_does_not_have_is_told(
+        faulty: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As OTP 27 resumes, which has no suite at all for a full handshake of TLS 1.1.
+    monkeypatch.setattr(message_server, "OLD_SUITE", message_server.SUITE)
+    verdict = faulty("resumes_at_other_version").measure("NEG-06")
+    assert verdict.reason == "resumed_at_other_version"
+    assert "ECDHE-RSA-AES128-GCM-SHA256, which that version does not have" in verdict.message
+    assert verdict.handshakes[-1].mqtt is not None
+    assert not verdict.handshakes[-1].mqtt.cause
 
 
 def test_a_shape_that_breaks_is_named_and_does_not_spoil_the_others(faulty: Try) -> None:

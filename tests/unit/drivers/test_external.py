@@ -39,6 +39,15 @@ def test_it_never_touches(driver: ExternalDriver, verb: str) -> None:
         getattr(driver, verb)(node(1))
 
 
+def test_it_reopens_no_listener(driver: ExternalDriver) -> None:
+    says = ("the external driver cannot reopen a listener of far with other trust anchors: "
+            "somebody else runs them")
+    with pytest.raises(DriverUnsupported, match=says):
+        driver.reopen(node(1), 2, Path("ca.pem"))
+    with pytest.raises(DriverUnsupported, match=says):
+        driver.restore(node(1), 2)
+
+
 def test_a_node_that_names_itself(driver: ExternalDriver,
                                   brokers: Callable[..., Broker]) -> None:
     body = b"\x00\x00" + bytes((len(NAMED) - 2,)) + NAMED[2:]

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers import faults
@@ -19,7 +20,9 @@ Fault = Callable[[Driver, NodeSpec], AbstractContextManager[None]]
 FAULTS: list[tuple[Fault, str, str, str]] = [
     (faults.stopped, "stop", "start", "stopped"), (faults.killed, "kill", "start", "killed"),
     (faults.paused, "pause", "resume", "paused"),
-    (faults.cut_off, "disconnect", "reconnect", "cut off from its peers")]
+    (faults.cut_off, "disconnect", "reconnect", "cut off from its peers"),
+    (lambda driver, node: faults.reopened(driver, node, 8884, Path("ca.pem")), "reopen", "restore",
+     "with other trust anchors at port 8884")]
 each_fault = pytest.mark.parametrize(("fault", "do", "undo", "state"), FAULTS,
                                      ids=[do for _, do, _, _ in FAULTS])
 
@@ -59,6 +62,14 @@ class Scribe(Driver):
 
     def reconnect(self, node: NodeSpec) -> None:
         self._tell("reconnect", node)
+
+    def reopen(self, node: NodeSpec, port: int, cacertfile: Path) -> None:
+        assert (port, str(cacertfile)) == (8884, "ca.pem")
+        self._tell("reopen", node)
+
+    def restore(self, node: NodeSpec, port: int) -> None:
+        assert port == 8884
+        self._tell("restore", node)
 
     def identify(self, node: NodeSpec) -> Identity:
         return Identity.unknown("a scribe")

@@ -54,6 +54,7 @@ def test_defaults_of_an_embedded_cluster() -> None:
         "release": "5.8.9", "licensed": False, "base_port": None, "node_count": None,
         "destroy_scope": "cluster",
         "session_lifetime": 86400, "session_cache_max": 1000, "certificate_key_type": "rsa",
+        "certificate_domains": [],
         "certs_dir": "/checkout/certs", "config_dir": "/checkout/config",
         "state_dir": "/checkout/.cluster", "reports_dir": "/checkout/reports",
         "ca": "/checkout/certs/ca.pem", "client_cert": None, "client_key": None,

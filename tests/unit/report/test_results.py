@@ -56,6 +56,15 @@ def test_the_headline_names_each_reason_once_with_its_subjects() -> None:
     assert text == ("CORE-01 r_failed on n1, n2, n3, n4, n5 and 3 more: n1 is failed")
 
 
+def test_the_headline_says_what_was_seen_and_leaves_the_rest_to_the_finding() -> None:
+    told = "n1 resumed it (RFC 5246 7.3 etc.), as TLS 1.2 may. What helps: nothing."
+    rows = [{"id": "SEC-01", "reason": "r", "subject": "n1", "message": message}
+            for message in (told, "n1 broke.")]
+    assert summarise(rows[:1]) == (
+        "SEC-01 r on n1: n1 resumed it (RFC 5246 7.3 etc.), as TLS 1.2 may")
+    assert summarise(rows[1:]) == "SEC-01 r on n1: n1 broke"
+
+
 def test_a_mixed_cluster_names_each_of_its_releases_once() -> None:
     nodes = [Identity("EMQX", "5.8.9", otp, "told") for otp in ("26", "27", "26")]
     assert described("docker", nodes) == {

@@ -1,5 +1,8 @@
 """Test certificates: a CA, a server certificate with every node's name, a client certificate.
 
+Trust domains are further CAs, each with a client of its own, and for their listeners there is
+a second server certificate.
+
 Needs ``cryptography``; runs on the controller only. A plan says what is wrong with the files that
 are there, so that check mode and a real run cannot tell different stories.
 """
@@ -21,6 +24,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from .domains import GENERATED_NAME
 
 PrivateKey = Union[rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey]
 
@@ -46,18 +51,58 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Role:
+    """What one certificate of a directory is for."""
+
+    kind: str
+    """``ca``, ``server`` or ``client``."""
+    prefix: str = ""
+    """What its files' names begin with: ``domain1-``, or nothing."""
+    domain: str = ""
+    """The trust domain whose CA it is or was signed by; empty for that of the servers."""
+
+    @property
+    def certificate(self) -> str:
+        """Name of its certificate's file."""
+        return f"{self.prefix}ca.pem" if self.kind == "ca" else f"{self.prefix}{self.kind}-cert.pem"
+
+    @property
+    def key(self) -> str:
+        """Name of its private key's file."""
+        return f"{self.prefix}{self.kind}-key.pem"
+
+    @property
+    def issuer(self) -> Role:
+        """The CA that signs it."""
+        return Role("ca", f"{self.domain}-" if self.domain else "", self.domain)
+
+
+CA, SERVER, CLIENT = Role("ca"), Role("server"), Role("client")
+OTHER_SERVER = Role("server", "other-")
+"""What listeners have that do not share the servers' certificate; made with trust domains only."""
+
+
+def roles(domains: Iterable[str] = ()) -> tuple[Role, ...]:
+    """Return what a directory with these trust domains holds, every CA before what it signs."""
+    made = [CA, SERVER, CLIENT]
+    for domain in dict.fromkeys(domains):
+        made += [Role("ca", f"{domain}-", domain), Role("client", f"{domain}-", domain)]
+    return (*made, OTHER_SERVER) if len(made) > 3 else tuple(made)
+
+
+@dataclass(frozen=True)
 class Paths:
     """The files of one directory of test certificates."""
 
     directory: Path
 
-    def certificate(self, role: str) -> Path:
-        """Return where the certificate of ``ca``, ``server`` or ``client`` is."""
-        return self.directory / ("ca.pem" if role == "ca" else f"{role}-cert.pem")
+    def certificate(self, role: Role) -> Path:
+        """Return where a certificate is."""
+        return self.directory / role.certificate
 
-    def key(self, role: str) -> Path:
+    def key(self, role: Role) -> Path:
         """Return where its private key is."""
-        return self.directory / f"{role}-key.pem"
+        return self.directory / role.key
 
 
 @dataclass
@@ -68,8 +113,9 @@ class Plan:
     key_type: str
     names: tuple[str, ...]
     now: datetime.datetime
-    pairs: dict[str, Pair] = field(default_factory=dict)
-    reasons: dict[str, str] = field(default_factory=dict)
+    roles: tuple[Role, ...] = ()
+    pairs: dict[Role, Pair] = field(default_factory=dict)
+    reasons: dict[Role, str] = field(default_factory=dict)
     """Role -> why its certificate is made anew."""
     loose: tuple[Path, ...] = ()
     """Private keys that others may read, and nothing else is wrong with."""
@@ -83,37 +129,46 @@ class Plan:
 
 
 def make_plan(directory: Path, names: Iterable[str], key_type: str,
-              now: datetime.datetime | None = None) -> Plan:
+              now: datetime.datetime | None = None, domains: Iterable[str] = ()) -> Plan:
     """Look at the directory and say what has to be made, changing nothing.
 
-    ``names`` are the host names and addresses that clients expect the server to have.
+    ``names`` are the host names and addresses that clients expect the server to have, ``domains``
+    the trust domains.
 
     Raises:
-        CertificateError: a name cannot stand in a certificate.
+        CertificateError: a name cannot stand in a certificate, or begin the name of a file.
     """
-    plan = Plan(Paths(directory), key_type, (), now or datetime.datetime.now(datetime.timezone.utc))
-    for role in ("ca", "server", "client"):
+    domains = tuple(domains)
+    for domain in domains:
+        if not GENERATED_NAME.fullmatch(domain):
+            raise CertificateError(f'"{domain}" cannot name a trust domain: use letters, digits, _ '
+                                   "and -")
+    plan = Plan(Paths(directory), key_type, (), now or datetime.datetime.now(datetime.timezone.utc),
+                roles(domains))
+    for role in plan.roles:
         found = _load(plan, role)
         if isinstance(found, Pair):
             plan.pairs[role] = found
         else:
             plan.reasons[role] = found
-    issuer = None if "ca" in plan.reasons else plan.pairs["ca"]
     wanted = {_general_name(name) for name in (*names, *ALWAYS_NAMED)}
     # What another inventory of this checkout asked for stays, or the two would take turns.
-    present = _names_in(plan.paths.certificate("server"))
-    plan.names = tuple(sorted(str(name.value) for name in wanted | present))
-    for role in ("server", "client"):
-        if role in plan.reasons:
+    present = {role: _names_in(plan.paths.certificate(role)) for role in plan.roles
+               if role.kind == "server"}
+    plan.names = tuple(sorted(str(name.value) for name in wanted | present[SERVER]))
+    for role in plan.roles:
+        if role.kind == "ca" or role in plan.reasons:
             continue
-        certificate = plan.pairs[role].certificate
-        if issuer is None or not _signed_by(certificate, issuer.certificate):
-            plan.reasons[role] = "not signed by ca.pem" if issuer else "ca.pem is made anew"
-        elif role == "server" and not wanted <= present:
-            missing = ", ".join(sorted(str(name.value) for name in wanted - present))
+        certificate, authority = plan.pairs[role].certificate, role.issuer
+        if authority in plan.reasons:
+            plan.reasons[role] = f"{authority.certificate} is made anew"
+        elif not _signed_by(certificate, plan.pairs[authority].certificate):
+            plan.reasons[role] = f"not signed by {authority.certificate}"
+        elif role.kind == "server" and not wanted <= present[role]:
+            missing = ", ".join(sorted(str(name.value) for name in wanted - present[role]))
             plan.reasons[role] = f"does not name {missing}"
     plan.loose = tuple(
-        path for role in ("ca", "server", "client") if role not in plan.reasons
+        path for role in plan.roles if role not in plan.reasons
         for path in [plan.paths.key(role)] if path.stat().st_mode & 0o077)
     return plan
 
@@ -131,19 +186,17 @@ def alone_in(directory: Path) -> Iterator[None]:
 
 
 def carry_out(plan: Plan) -> None:
-    """Make what the plan says, the CA first, in a directory that exists.
+    """Make what the plan says, each CA before what it signs, in a directory that exists.
 
     A key is written before its certificate: when the second step does not happen, the next run
     sees two files that do not match and makes both again.
     """
     for path in plan.loose:
         path.chmod(0o600)
-    if "ca" in plan.reasons:
-        plan.pairs["ca"] = _issue_ca(plan)
-    for role in ("server", "client"):
-        if role in plan.reasons:
-            plan.pairs[role] = _issue(plan, role)
-    for role in plan.reasons:
+    wanted = [role for role in plan.roles if role in plan.reasons]
+    for role in wanted:
+        plan.pairs[role] = _issue_ca(plan, role) if role.kind == "ca" else _issue(plan, role)
+    for role in wanted:
         pair = plan.pairs[role]
         _write(plan.paths.key(role), pair.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
@@ -169,7 +222,7 @@ def check_own(cacertfile: Path, certfile: Path, keyfile: Path,
     return certificate
 
 
-def _load(plan: Plan, role: str) -> Pair | str:
+def _load(plan: Plan, role: Role) -> Pair | str:
     """Return a pair that can stay as far as it alone can tell, or why it cannot."""
     certificate_path, key_path = plan.paths.certificate(role), plan.paths.key(role)
     missing = [path.name for path in (certificate_path, key_path) if not path.exists()]
@@ -183,7 +236,7 @@ def _load(plan: Plan, role: str) -> Pair | str:
         return f"{key_path.name} is not its private key"
     if _key_type(key) != plan.key_type:
         return f"the key is {_key_type(key)} and {plan.key_type} is asked for"
-    if role == "ca" and not _is_ca(certificate):
+    if role.kind == "ca" and not _is_ca(certificate):
         return "is no CA"
     return _out_of_date(certificate, plan.now) or Pair(certificate, key)
 
@@ -273,33 +326,59 @@ def _name(common_name: str) -> x509.Name:
                       x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _issue_ca(plan: Plan) -> Pair:
+def _issue_ca(plan: Plan, role: Role) -> Pair:
     key = _new_key(plan.key_type)
     # The key in the name keeps an old ca.pem in somebody's trust store from being taken for this.
     digest = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex()
-    subject = _name(f"Test CA {digest[:16]}")
+    subject = _name(" ".join(("Test CA", *role.domain.split(), digest[:16])))
     builder = _builder(plan.now, CA_LIFETIME, subject, subject, key)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_key_usage(ca=True), critical=True)
     return Pair(builder.sign(key, hashes.SHA256()), key)
 
 
-def _issue(plan: Plan, role: str) -> Pair:
-    key, issuer = _new_key(plan.key_type), plan.pairs["ca"]
+def _issue(plan: Plan, role: Role) -> Pair:
+    key, issuer = _new_key(plan.key_type), plan.pairs[role.issuer]
     lifetime = min(LIFETIME, issuer.certificate.not_valid_after_utc - plan.now)
-    builder = _builder(plan.now, lifetime, _name(f"Test {role}"), issuer.certificate.subject, key)
-    usage = (ExtendedKeyUsageOID.SERVER_AUTH if role == "server"
-             else ExtendedKeyUsageOID.CLIENT_AUTH)
+    subject = _name(" ".join(("Test", role.kind, *role.domain.split())))
+    names = plan.names if role.kind == "server" else ()
+    return _signed(_builder(plan.now, lifetime, subject, issuer.certificate.subject, key), key,
+                   issuer, names)
+
+
+def short_lived_client(ca_file: Path, ca_key_file: Path, until: datetime.datetime) -> bytes:
+    """Return a client certificate of a CA, valid until a moment, and its key, as PEM.
+
+    The key is made for this and is nowhere else.
+
+    Raises:
+        CertificateError: a file of the CA is missing or unusable, or the two are no pair.
+    """
+    authority = Pair(_read_certificates(ca_file)[0], _read_key(ca_key_file))
+    if authority.key.public_key() != authority.certificate.public_key():
+        raise CertificateError(f"{ca_key_file} is not the private key of {ca_file}")
+    key = _new_key(_key_type(authority.key))
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = _signed(_builder(now, until - now, _name("Test client, short-lived"),
+                            authority.certificate.subject, key), key, authority, ())
+    return made.certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def _signed(builder: x509.CertificateBuilder, key: PrivateKey, issuer: Pair,
+            names: Iterable[str]) -> Pair:
+    """Return the certificate of a server with names, or else of a client."""
+    named = [_general_name(name) for name in names]
+    usage = ExtendedKeyUsageOID.SERVER_AUTH if named else ExtendedKeyUsageOID.CLIENT_AUTH
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None),
                                     critical=True)
     builder = builder.add_extension(
-        _key_usage(ca=False, encipherment=plan.key_type == "rsa"), critical=True)
+        _key_usage(ca=False, encipherment=isinstance(key, rsa.RSAPrivateKey)), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(
         issuer.key.public_key()), critical=False)
-    if role == "server":
-        builder = builder.add_extension(x509.SubjectAlternativeName(
-            [_general_name(name) for name in plan.names]), critical=False)
+    if named:
+        builder = builder.add_extension(x509.SubjectAlternativeName(named), critical=False)
     return Pair(builder.sign(issuer.key, hashes.SHA256()), key)
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import containers, deviation_files, variables
+from . import containers, deviation_files, domains, variables
 from .checks import deviations, waivers
 from .checks.catalogue import catalogue
 from .drivers.docker import emqx_image
@@ -36,7 +36,7 @@ CONTRACT = "roles/check_inventory/meta/argument_specs.yml"
 
 HOST_LEVEL = frozenset({"emqx_tls_host", "emqx_tls_port", "emqx_tls_server_name", "emqx_listeners",
                         "emqx_tls_cacertfile", "emqx_tls_certfile", "emqx_tls_keyfile",
-                        "emqx_image", "emqx_dashboard_port", "emqx_otp_release"})
+                        "emqx_image", "emqx_dashboard_port", "emqx_otp_release", domains.VARIABLE})
 """Variables that may differ between nodes; all others are settings of the whole cluster."""
 
 _OWN_CERTIFICATES = ("emqx_tls_cacertfile", "emqx_tls_certfile", "emqx_tls_keyfile")
@@ -45,7 +45,10 @@ _PATH_NAME = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z_.-]{0,61}[0-9A-Za-z])?")
 _MEMORY = re.compile(r"[1-9][0-9]*[bkmgBKMG]?")
 _GENERATED = frozenset(("ca.pem", "server-cert.pem", "server-key.pem", "client-cert.pem",
                         "client-key.pem"))
-"""What roles/test_certificates makes."""
+"""What roles/test_certificates makes in any case."""
+_GENERATED_FOR_DOMAINS = frozenset(("other-server-cert.pem", "other-server-key.pem"))
+_GENERATED_OF_DOMAIN = ("ca.pem", "ca-key.pem", "client-cert.pem", "client-key.pem")
+"""What it makes when there are trust domains, and for each of them."""
 _WAIVER_KEYS = ("id", "subject", "why", "expires")
 
 
@@ -105,11 +108,12 @@ def check(inventory: Inventory, contract: Mapping[str, Mapping[str, Any]],
         deviations.load(settings["known_deviations"], catalogue())
     except deviations.DeviationError as error:
         problems += error.problems
+    trusted = {node["name"]: _domains(values, settings, node, problems) for node in nodes}
     if settings["driver"] == "docker":
         problems += _docker_problems(settings, values, nodes)
     if problems:
         raise InventoryError(problems)
-    return _result(inventory, values, settings, nodes)
+    return _result(inventory, values, settings, nodes, trusted)
 
 
 def _members(inventory: Inventory) -> tuple[str, ...]:
@@ -323,6 +327,11 @@ def _setting_problems(settings: dict[str, Any], values: _Values, count: int) -> 
         f'version "{version}" (known: {", ".join(schema.TLS_VERSIONS)})'
         f"{did_you_mean(version, schema.TLS_VERSIONS) or '.'}"
         for version in settings["tls_versions"] if version not in schema.TLS_VERSIONS]
+    problems += [
+        f'emqx_certificate_domains ({values.where("emqx_certificate_domains")}) has "{domain}": '
+        "use letters, digits, _ and - only."
+        for domain in settings["certificate_domains"]
+        if not domains.GENERATED_NAME.fullmatch(domain)]
     problems += _waiver_problems(settings["waivers"])
     try:
         release = _release(settings, values)
@@ -401,8 +410,12 @@ def _docker_problems(settings: Mapping[str, Any], values: _Values,
 
 def _is_generated(settings: Mapping[str, Any], path: str) -> bool:
     """Tell whether this is a file that the deploy makes when it is not there."""
+    of_domains = settings["certificate_domains"]
+    made = _GENERATED.union(
+        _GENERATED_FOR_DOMAINS if of_domains else (),
+        (f"{domain}-{file}" for domain in of_domains for file in _GENERATED_OF_DOMAIN))
     return (settings["driver"] != "external" and Path(path).parent == Path(settings["certs_dir"])
-            and Path(path).name in _GENERATED)
+            and Path(path).name in made)
 
 
 def _file_problems(settings: Mapping[str, Any], values: _Values, root: Path) -> list[str]:
@@ -432,12 +445,42 @@ def _file_problems(settings: Mapping[str, Any], values: _Values, root: Path) -> 
     return problems
 
 
+def _domains(values: _Values, settings: Mapping[str, Any], node: Mapping[str, Any],
+             problems: list[str]) -> list[dict[str, Any]]:
+    """Return the node's trust domains; what is wrong with them is added to ``problems``."""
+    found, wrong = domains.read(
+        values.of(node["name"], domains.VARIABLE), node["name"], values.inventory.root,
+        lambda path: _is_generated(settings, path))
+    problems += wrong
+    if settings["driver"] == "external":
+        problems += domains.listener_problems(found, node["name"], node["port"], None)
+    return found
+
+
+def _domain_listener_problems(node: Mapping[str, Any], found: list[dict[str, Any]],
+                              ports: Mapping[int, int], whole: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the listeners of a node's trust domains.
+
+    ``ports`` says at which port clients find which port of the node.
+    """
+    options = {ports.get(port, port): listener["ssl_options"]
+               for listener_type, _, listener in listeners_of(whole)
+               if listener_type == "ssl" and is_enabled(listener)
+               for port in [kinds.split_bind(
+                   listener.get("bind", schema.EMQX_DEFAULT_PORT["ssl"]))[1]]}
+    return domains.listener_problems(found, node["name"], node["port"], options)
+
+
 def _result(inventory: Inventory, values: _Values, settings: dict[str, Any],
-            nodes: list[dict[str, Any]]) -> dict[str, Any]:
+            nodes: list[dict[str, Any]],
+            trusted: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
     result = {
         "nodes": [node for node in nodes if node["name"] in inventory.selected],
         "all_nodes": nodes, "settings": settings, "rendering": {}, "listening": [],
-        "containers": {}, "own_certificates": [], "listener_warnings": []}
+        "containers": {}, "own_certificates": [], "listener_warnings": [],
+        "trust_domains": [{"node": node["name"], **domain} for node in nodes
+                          if node["name"] in inventory.selected
+                          for domain in trusted[node["name"]]]}
     if settings["driver"] == "external":
         if any(values.of(host, "emqx_listeners") for host in values.members):
             result["listener_warnings"] = [
@@ -457,6 +500,11 @@ def _result(inventory: Inventory, values: _Values, settings: dict[str, Any],
         problems = [sentence for node in nodes for sentence in (
             containers.unreachable(node["name"], checked.listeners[node["name"]])
             if in_containers else _unreachable(node, checked.listeners[node["name"]]))]
+    if not problems:
+        problems = [sentence for node in nodes for sentence in _domain_listener_problems(
+            node, trusted[node["name"]],
+            containers.published_ports(checked.listeners[node["name"]], node["port"])
+            if in_containers else {}, checked.listeners[node["name"]])]
     if in_containers:
         problems += _mount_problems(mounts, settings)
     if problems:

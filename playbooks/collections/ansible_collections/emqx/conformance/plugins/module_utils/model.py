@@ -158,6 +158,8 @@ class Handshake:
     """OpenSSL's name of the cipher suite."""
     compression: int | None = None
     """Number of the chosen compression method (RFC 3749 2): 0 is none at all."""
+    server_certificate: str = ""
+    """SHA-256 of the certificate that a full handshake showed, in hex; empty in others."""
     peer_address: str | None = None
     client_random: bytes = b""
     server_random: bytes = b""
@@ -194,6 +196,7 @@ class Handshake:
         return {
             "endpoint": self.endpoint.name,
             "address": self.peer_address,
+            "port": self.endpoint.port,
             "started_at": self.started_at,
             "outcome": self.outcome.value,
             "why": self.why,
@@ -202,6 +205,7 @@ class Handshake:
             "version": self.version,
             "cipher": self.cipher,
             "compression": self.compression,
+            "server_certificate": self.server_certificate,
             "witnesses": {
                 "library_reused": self.library_reused,
                 "wire_abbreviated": self.wire_abbreviated,

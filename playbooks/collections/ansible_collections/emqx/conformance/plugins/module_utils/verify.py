@@ -15,6 +15,7 @@ from .checks.registry import Finding, Impact
 from .checks.runner import Runner
 from .checks.tolerance import Allowances, Tolerance, today_utc
 from .checks.waivers import Waiver, check_of, day_of
+from .domains import TrustDomain
 from .drivers.base import Driver, DriverError, NodeSpec
 from .drivers.factory import DRIVERS, open_driver
 from .drivers.ready import Caller
@@ -25,7 +26,7 @@ from .progress import ProgressFile
 from .report import files
 from .report.page import Page
 from .report.results import RunRecord
-from .tls.engine import OrdinaryEngine, Trust, utc_now
+from .tls.engine import EngineError, OrdinaryEngine, Trust, utc_now
 
 _LOOKS_AT_ONCE = 16
 """How many nodes are looked at from within at a time."""
@@ -61,7 +62,7 @@ def request(params: dict[str, Any]) -> Request:
 
     Raises:
         RequestError: a waiver or a known deviation is incomplete or has no such check, or there
-            is no node.
+            is no such node.
     """
     if not params["nodes"]:
         raise RequestError("there is no node to verify: the group emqx is empty")
@@ -83,7 +84,7 @@ def request(params: dict[str, Any]) -> Request:
                 credentials=Credentials(params["mqtt_username"], params["mqtt_password"],
                                         params["mqtt_client_id_prefix"])),
             params["driver"], kind.abilities if kind else frozenset(),
-            kind.limits if kind else ""),
+            kind.limits if kind else "", _trust_domains(params)),
         trust=Trust(params["ca"], params["client_cert"], params["client_key"]),
         max_impact=Impact[params["max_impact"].upper()],
         reports_dir=Path(params["reports_dir"]),
@@ -105,6 +106,15 @@ def _allowances(params: dict[str, Any]) -> Allowances:
     return Allowances(deviations, tuple(document["file"] for document in documents),
                       bool(params.get("strict")),
                       tuple(_waiver(row) for row in params["waivers"]))
+def _trust_domains(params: dict[str, Any]) -> dict[str, tuple[TrustDomain, ...]]:
+    nodes = {node["name"] for node in params["nodes"]}
+    found: dict[str, tuple[TrustDomain, ...]] = {}
+    for row in params.get("trust_domains") or ():
+        if row["node"] not in nodes:
+            raise RequestError(f"trust_domains: there is no node {row['node']}")
+        domain = TrustDomain(**{key: value for key, value in row.items() if key != "node"})
+        found[row["node"]] = (*found.get(row["node"], ()), domain)
+    return found
 
 
 def _waiver(row: dict[str, Any]) -> Waiver:
@@ -145,6 +155,18 @@ class _Progress:
         self.record.findings.append(finding)
         learn(self.record)
         self.folder.save_sometimes()
+
+
+def _load_clients(bench: Bench) -> None:
+    """Read every client's certificate now, so that a wrong file is told before anything starts."""
+    try:
+        for domains in bench.target.trust_domains.values():
+            for domain in domains:
+                bench.engine_of(domain.client_cert, domain.client_key)
+    except EngineError:
+        bench.close()
+        bench.engine.close()
+        raise
 
 
 def _driver(wanted: Request, caller: Caller, stop: threading.Event) -> Driver | DriverError:
@@ -193,6 +215,7 @@ def verify(wanted: Request, stop: threading.Event) -> tuple[dict[str, Any], Path
     page = Page(wanted.page_template) if wanted.page_template else None
     engine = OrdinaryEngine(wanted.trust, stop=stop)
     bench = Bench(engine, wanted.target, stop)
+    _load_clients(bench)
     caller = Caller(wanted.trust, wanted.target.settings.credentials, stop)
     driver = bench.driver = _driver(wanted, caller, stop)
     plan = plan_of(wanted)
@@ -221,6 +244,7 @@ def verify(wanted: Request, stop: threading.Event) -> tuple[dict[str, Any], Path
         record.complete = runner.run()
     finally:
         results = folder.save()
+        bench.close()
         engine.close()
         caller.close()
     return results, folder.folder

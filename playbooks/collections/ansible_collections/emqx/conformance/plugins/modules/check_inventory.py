@@ -51,6 +51,11 @@ all_nodes:
   type: list
   elements: dict
   returned: success
+trust_domains:
+  description: The listeners of C(nodes) that demand client certificates, each with its C(node).
+  type: list
+  elements: dict
+  returned: success
 rendering:
   description: Node -> what its user wrote under C(emqx_listeners), and the paths of certificates.
   type: dict

@@ -29,6 +29,28 @@ options:
       server_name:
         description: Name asked for (SNI) and expected in the certificate. Default is C(host).
         type: str
+  trust_domains:
+    description:
+      - Listeners of the nodes, beside those under O(nodes), which demand client certificates signed
+        by a CA of their own. Without any, the checks of trust between listeners are skipped.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      node: {description: Name of the node., type: str, required: true}
+      name: {description: Name of the domain in messages., type: str, required: true}
+      port: {description: Port of the listener., type: int, required: true}
+      client_cert:
+        description: PEM file of a client certificate that the listener accepts.
+        type: path
+        required: true
+      client_key: {description: PEM file of its private key., type: path, required: true}
+      ca_cert:
+        description: PEM file of the CA that the listener trusts, to put in another one's place.
+        type: path
+      ca_key:
+        description: PEM file of its private key, to issue a certificate that expires at once.
+        type: path
   driver:
     description:
       - How the nodes were deployed. It decides what checks can do to them, with O(max_impact) at
@@ -60,7 +82,9 @@ options:
         not measured.
     type: int
   max_wait:
-    description: Seconds that a check may wait for a session to expire; it is skipped instead.
+    description:
+      - Longest wait for a session or a certificate to expire, in seconds; a check that needs more
+        is skipped.
     type: int
     default: 30
   tls_versions:
@@ -199,6 +223,14 @@ ARGUMENT_SPEC = {
         "host": {"type": "str", "required": True},
         "port": {"type": "int", "default": 8883},
         "server_name": {"type": "str"}}},
+    "trust_domains": {"type": "list", "elements": "dict", "default": [], "options": {
+        "node": {"type": "str", "required": True},
+        "name": {"type": "str", "required": True},
+        "port": {"type": "int", "required": True},
+        "client_cert": {"type": "path", "required": True},
+        "client_key": {"type": "path", "required": True, "no_log": False},
+        "ca_cert": {"type": "path"},
+        "ca_key": {"type": "path", "no_log": False}}},
     "driver": {"type": "str", "default": "external"},
     "cluster_name": {"type": "str"},
     "state_dir": {"type": "path"},

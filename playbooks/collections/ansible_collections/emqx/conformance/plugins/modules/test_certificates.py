@@ -24,6 +24,14 @@ options:
     type: str
     choices: [rsa, ecdsa]
     default: rsa
+  domains:
+    description:
+      - Trust domains. Each gets a CA of its own, V(name-ca.pem) and V(name-ca-key.pem), and a
+        client of that, V(name-client-cert.pem) and V(name-client-key.pem). With any, there is also
+        a second server certificate, V(other-server-cert.pem) and V(other-server-key.pem).
+    type: list
+    elements: str
+    default: []
   cacertfile:
     description: Own trust anchors.
     type: path
@@ -98,6 +106,7 @@ def main() -> None:
             "directory": {"type": "path"},
             "names": {"type": "list", "elements": "str", "default": []},
             "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
+            "domains": {"type": "list", "elements": "str", "default": []},
             "cacertfile": {"type": "path"},
             "certfile": {"type": "path"},
             "keyfile": {"type": "path", "no_log": False},
@@ -132,19 +141,20 @@ def make(module: AnsibleModule) -> None:
     """Make what is missing and exit."""
     directory = Path(module.params["directory"])
     with contextlib.nullcontext() if module.check_mode else certificates.alone_in(directory):
-        plan = certificates.make_plan(directory, module.params["names"], module.params["key_type"])
+        plan = certificates.make_plan(directory, module.params["names"], module.params["key_type"],
+                                      domains=module.params["domains"])
         if not module.check_mode:
             certificates.carry_out(plan)
     result = {
         "changed": bool(plan.changes), "reasons": list(plan.changes),
-        "paths": {"cacertfile": str(plan.paths.certificate("ca")),
-                  "certfile": str(plan.paths.certificate("server")),
-                  "keyfile": str(plan.paths.key("server")),
-                  "client_certfile": str(plan.paths.certificate("client")),
-                  "client_keyfile": str(plan.paths.key("client"))},
+        "paths": {"cacertfile": str(plan.paths.certificate(certificates.CA)),
+                  "certfile": str(plan.paths.certificate(certificates.SERVER)),
+                  "keyfile": str(plan.paths.key(certificates.SERVER)),
+                  "client_certfile": str(plan.paths.certificate(certificates.CLIENT)),
+                  "client_keyfile": str(plan.paths.key(certificates.CLIENT))},
     }
-    if "server" in plan.pairs:
-        not_after = plan.pairs["server"].certificate.not_valid_after_utc
+    if certificates.SERVER in plan.pairs:
+        not_after = plan.pairs[certificates.SERVER].certificate.not_valid_after_utc
         result["not_after"] = f"{not_after:%Y-%m-%dT%H:%M:%SZ}"
     if plan.changes:
         result["diff"] = {"prepared": "".join(f"{change}\n" for change in plan.changes)}

@@ -5,14 +5,15 @@ import contextlib
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from ..domains import TrustDomain
 from ..drivers.base import Driver, DriverError, NodeSpec
 from ..model import Endpoint, Handshake, MqttResult, Outcome, Session
 from ..mqtt import client as mqtt
-from ..tls.engine import Attempt, OrdinaryEngine
+from ..tls.engine import Attempt, OrdinaryEngine, Trust
 from ..tls.wire import Deadline, WireError
 
 
@@ -29,7 +30,7 @@ class Settings:
     session_lifetime: float | None = None
     """Seconds for which a node is declared to remember a session; None: undeclared."""
     max_wait: float = 30
-    """Seconds that a check may wait for a session to expire."""
+    """Seconds that a check may wait for a session or a certificate to expire."""
     rate_limit: float | None = None
     """Handshakes a second and node; None: unlimited."""
     deadline_s: float = 5.0
@@ -60,6 +61,8 @@ class Target:
     """What it can do to a node; see :class:`Driver`."""
     limits: str = ""
     """Why it cannot do the rest, in one clause."""
+    trust_domains: Mapping[str, tuple[TrustDomain, ...]] = field(default_factory=dict)
+    """By node: its listeners that demand client certificates."""
 
     def next_after(self, node: str) -> str:
         """Return the node after this one in the inventory's order; after the last, the first."""
@@ -74,6 +77,16 @@ class Contact:
     handshake: Handshake
     session: Session | None = None
     connack: mqtt.Connack | None = None
+
+
+@dataclass(frozen=True)
+class Guest:
+    """Another client than the run's own, at another listener of a node."""
+
+    engine: OrdinaryEngine
+    """Its sessions can be offered through this engine only, so by this client only."""
+    endpoint: Endpoint
+    """The listener, under the node's name."""
 
 
 class _Pace:
@@ -102,6 +115,9 @@ class _How:
     versions: tuple[str, str] | None = None
     together: threading.Barrier | None = None
     listed: bool = True
+    guest: Guest | None = None
+    keep_session: bool = True
+
 
 
 @dataclass(frozen=True)
@@ -163,6 +179,29 @@ class Bench:
         self._waiting: list[str] = []
         self._paces = {name: _Pace(self.settings.rate_limit) for name in self.nodes}
         self._lock = threading.Lock()
+        self._engines: dict[Trust, OrdinaryEngine] = {}
+
+    def engine_of(self, cert_file: str | None = None,
+                  key_file: str | None = None) -> OrdinaryEngine:
+        """Return the one engine of this client; without a certificate, of an anonymous one.
+
+        Raises:
+            EngineError: a file is missing or is no PEM certificate or key.
+        """
+        trust = Trust(self.engine.trust.ca_file, cert_file, key_file)
+        if trust == self.engine.trust:
+            return self.engine
+        with self._lock:
+            if trust not in self._engines:
+                self._engines[trust] = OrdinaryEngine(trust, stop=self.stop)
+            return self._engines[trust]
+
+    def close(self) -> None:
+        """Release the engines that were made here."""
+        with self._lock:
+            for engine in self._engines.values():
+                engine.close()
+            self._engines.clear()
 
     @property
     def driver(self) -> Driver:
@@ -196,12 +235,14 @@ class Bench:
 
     def contact(self, node: str, offer: Session | None = None, *, tickets: bool = False,
                 versions: tuple[str, str] | None = None,
-                together: threading.Barrier | None = None, listed: bool = True) -> Contact:
+                together: threading.Barrier | None = None, listed: bool = True,
+                guest: Guest | None = None, keep_session: bool = True) -> Contact:
         """Connect to a node, offer a session or none, and speak MQTT.
 
-        ``tickets`` and ``versions`` are those of :meth:`OrdinaryEngine.connect`. With
-        ``together`` the connection stays open until all parties of the barrier have one.
-        ``listed`` is :meth:`heard`'s, as long as nothing goes wrong.
+        ``tickets``, ``versions`` and ``keep_session`` are those of
+        :meth:`OrdinaryEngine.connect`. With ``together`` the connection stays open until all
+        parties of the barrier have one. ``listed`` is :meth:`heard`'s, as long as nothing goes
+        wrong. A ``guest`` comes in the place of the run's own client.
 
         With ``mqtt_version`` auto, the first contact with a node that refuses MQTT 5 costs
         it a second connection.
@@ -209,7 +250,7 @@ class Bench:
         Raises:
             Interrupted: the run was asked to stop.
         """
-        how = _How(tickets, versions, together, listed)
+        how = _How(tickets, versions, together, listed, guest, keep_session)
         try:
             return self._contact(node, offer, self.mqtt_version(node), how)
         except mqtt.UnsupportedVersionError:
@@ -226,9 +267,11 @@ class Bench:
 
     def _contact(self, node: str, offer: Session | None, version: str, how: _How) -> Contact:
         self._paces[node].wait(self.stop)
-        attempt = self.engine.connect(
-            self.nodes[node], offer=offer, deadline_s=self.settings.deadline_s,
-            tickets=how.tickets, versions=how.versions)
+        engine, endpoint = (self.engine, self.nodes[node]) if how.guest is None else (
+            how.guest.engine, how.guest.endpoint)
+        attempt = engine.connect(
+            endpoint, offer=offer, deadline_s=self.settings.deadline_s,
+            tickets=how.tickets, versions=how.versions, keep_session=how.keep_session)
         if attempt.stream is None:
             return self.heard(node, Contact(attempt.handshake))
         seen = replace(attempt.handshake, crowded=how.together is not None)

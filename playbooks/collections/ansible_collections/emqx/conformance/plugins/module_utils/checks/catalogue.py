@@ -10,6 +10,8 @@ from . import (
     negative_hello,
     negative_offers,
     quality,
+    trust,
+    trust_ended,
 )
 from .registry import Registry
 
@@ -23,6 +25,8 @@ def catalogue() -> Registry:
     negative_hello.register(registry)
     negative_offers.register(registry)
     quality.register(registry)
+    trust.register(registry)
+    trust_ended.register(registry)
     life.register(registry)
     life_cache.register(registry)
     return registry

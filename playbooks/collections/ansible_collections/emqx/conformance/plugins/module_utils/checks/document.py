@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .. import deviation_files
+from ..domains import TrustDomain
+from ..model import Endpoint
 from .bench import Settings, Target
 from .catalogue import catalogue
 from .deviations import Deviation, load
@@ -23,8 +25,8 @@ ordinary connections, *noisy* many connections or malformed hellos, *disruptive*
 fills its cache; `resumption_max_impact` says how far a run may go. A check's cost is in
 handshakes for each subject; each full one takes a place in a session cache, and a run keeps
 within its share of it (safe 1 %, noisy 25 %): beyond that, pairs are sampled. Costs below are
-those of a target that declares TLS 1.2 alone and `resumption_cache_scope: node`. What the driver
-sends to nodes to see when they are ready again is not counted.
+those of a target that declares TLS 1.2 alone and `resumption_cache_scope: node`, with three trust
+domains. What the driver sends to nodes to see when they are ready again is not counted.
 
 A handshake counts as *resumed* only if three witnesses agree: the TLS library says the session
 was reused; the wire shows TLS 1.2, the offered session ID echoed and no Certificate,
@@ -32,10 +34,17 @@ ServerKeyExchange or ServerHelloDone before ChangeCipherSpec; and the connection
 same master secret. *Full* likewise. When they disagree the outcome is *inconsistent*, and fails.
 Nothing is tried twice until it works. Tickets are not offered, so none can be mistaken for
 session IDs. Every connection that comes to stand ends in a real CONNECT, CONNACK and DISCONNECT.
+
+What other tools say of the same servers is in [agreement.md](agreement.md); what other test suites
+check, and what is true of correctly set up servers of other TLS libraries, in [peers.md](peers.md).
 """
 
 
-_USUAL = Target({}, Settings(tls_versions=("tlsv1.2",)))
+USUAL = Target(
+    {"emqx1": Endpoint("emqx1", "emqx1", 8883, "emqx1")}, Settings(tls_versions=("tlsv1.2",)),
+    trust_domains={"emqx1": tuple(TrustDomain(f"domain{number}", 8883 + number, "", "")
+                                  for number in (1, 2, 3))})
+"""The target whose costs the document gives."""
 
 
 _ROOT = Path(__file__).parents[8]
@@ -88,7 +97,7 @@ def _subject(check: Check) -> str:
 
 
 def _section(check: Check, known: Sequence[Deviation]) -> str:
-    price = check.cost_for(_USUAL)
+    price = check.cost_for(USUAL)
     cost = "; ".join(_cost(part, check) for part in price.parts)
     needs = ", ".join(_need(need) for need in check.needs)
     lines = [f"## {check.id}", "", check.requirement, "",

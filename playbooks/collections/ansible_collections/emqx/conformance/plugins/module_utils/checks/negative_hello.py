@@ -97,8 +97,10 @@ def _offer_to_older(bench: Bench, node: Conversation, session: CraftedSession, v
     """Offer a TLS 1.2 session at an older version; and, where that is declared, one of it at 1.2.
     """
     declared, label = bool(bench.settings.tls_versions), _LABELS[version]
-    contact, old_session = node.hears(
-        Hello(session_id=session.id, version=_OLDER[version]), knowing=session)
+    # RFC 5246 7.4.1.2 wants the session's suite there, RFC 5288 4 no other one of TLS 1.2.
+    hello = Hello(session_id=session.id, version=_OLDER[version],
+                  suites=tuple(dict.fromkeys((session.cipher, *OLD_SUITES))))
+    contact, old_session = node.hears(hello, knowing=session)
     if verdict := _resumed_across(node, contact, f"TLS 1.2 for a client of {label}"):
         return verdict
     if refusal := _refusal(contact, may_close=not declared):
@@ -148,9 +150,11 @@ def _offer_back(node: Conversation, session: CraftedSession, version: str,
 def _resumed_across(node: Conversation, contact: Contact, what: str) -> Verdict | None:
     handshake = contact.handshake
     if handshake.library_reused:
+        lacking = handshake.version != "tlsv1.2" and handshake.cipher not in OLD_SUITES
         return failed("resumed_at_other_version",
                       f"{node.name} resumed a session of {what}, at {handshake.version} with "
-                      f"{handshake.cipher}", *node.handshakes)
+                      f"{handshake.cipher}" + (", which that version does not have" * lacking),
+                      *node.handshakes)
     if handshake.failure is not None and handshake.failure.cause == "other_version":
         return failed("other_version", f"{node.name} was offered a session of {what}, and "
                                        f"{handshake.failure.detail}", *node.handshakes)
@@ -362,8 +366,8 @@ def register(registry: Registry) -> None:
         "A TLS 1.2 session offered by a client of an older version does not resume, nor does an "
         "older version's session at TLS 1.2; in TLS 1.3 the echo of an offered ID resumes nothing. "
         "A full handshake or a fatal alert is right.",
-        "RFC 5246 7.4.1.2, RFC 8446 4.1.3", Level.MUST, Impact.NOISY, Per.NODE, _versions_cost,
-        other_version_does_not_resume,
+        "RFC 5246 7, 7.4.1.2, RFC 5288 4, RFC 8446 4.1.3", Level.MUST, Impact.NOISY, Per.NODE,
+        _versions_cost, other_version_does_not_resume,
         "What is allowed for each version does not hold for clients that resume: their sessions go "
         "on at an older one, with cipher suites that it does not have or a new session would be "
         "refused; or a client gets a version that it does not speak, and breaks off. Where no old "

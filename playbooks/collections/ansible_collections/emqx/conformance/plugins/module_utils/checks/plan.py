@@ -92,7 +92,8 @@ def make_plan(target: Target, checks: Iterable[Check], max_impact: Impact) -> Pl
     """
     chosen = [(check, _why_not(check, target, max_impact)) for check in checks]
     def fixed_for(*, filling: bool) -> int:
-        return sum(_full_on_each(check.cost_for(target), len(target.nodes))
+        return sum(max((_full_on_each(check.cost_for(target, name), len(target.nodes))
+                        for name in target.nodes), default=0)
                    for check, why in chosen
                    if why is None and check.per is Per.NODE and check.fills_cache is filling)
 
@@ -120,7 +121,7 @@ def make_plan(target: Target, checks: Iterable[Check], max_impact: Impact) -> Pl
             room -= cost.full * (len(subjects) // len(names))
             left_out = len(names) * (len(names) - 1) - len(subjects)
         for subject in subjects:
-            for part in cost.parts:
+            for part in check.cost_for(target, subject[-1]).parts:
                 for payer in _payers(part, subject, target):
                     plan.handshakes[payer] += part.total
                     plan.sessions[payer] += part.full

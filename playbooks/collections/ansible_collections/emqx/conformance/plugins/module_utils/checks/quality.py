@@ -148,7 +148,8 @@ def register(registry: Registry) -> None:
         "Whoever gets hold of the node's key later can decrypt what was recorded today, or lengths "
         "of compressed records give secrets away. Forward secrecy begins only when a session is "
         "forgotten: until then its master secret is in the node's memory, and every resumption "
-        "is keyed by it.", (Need("CORE-01"),), crafted,
+        "is keyed by it. In EMQX: leave suites without ECDHE out of ciphers, or put them last and "
+        "set honor_cipher_order = true.", (Need("CORE-01"),), crafted,
         how="A crafted client puts the static RSA suites first in its ClientHello and offers "
         "DEFLATE before no compression. The handshake is finished and MQTT spoken on it. Whether "
         "the node would refuse a client that offers static RSA alone is not asked, since a "

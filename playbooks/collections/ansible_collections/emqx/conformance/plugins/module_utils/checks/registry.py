@@ -101,6 +101,13 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class CostByNode:
+    """What a check of single nodes costs where they differ."""
+
+    of: Callable[[Target, str], Cost]
+
+
+@dataclass(frozen=True)
 class Need:
     """A check that must have passed before this one means anything."""
 
@@ -138,8 +145,8 @@ class Check:
     level: Level
     impact: Impact
     per: Per
-    cost: Cost | Callable[[Target], Cost]
-    """A constant, or what it comes to for this target."""
+    cost: Cost | Callable[[Target], Cost] | CostByNode
+    """A constant, or what it comes to for this target, or for a node of it."""
     measure: Measure
     meaning: str
     """What a failure means for an operator."""
@@ -157,13 +164,18 @@ class Check:
     fills_cache: bool = False
     """Whether its point is to fill the cache, so that no share of it is kept for the rest."""
 
+    waits: bool = False
+    """Whether it does little but wait, so that all its subjects can do so at the same time."""
+
     @property
     def family(self) -> str:
         """``CORE`` of ``CORE-01``."""
         return self.id.partition("-")[0]
 
-    def cost_for(self, target: Target) -> Cost:
-        """Return what one subject of this target costs."""
+    def cost_for(self, target: Target, node: str | None = None) -> Cost:
+        """Return what one subject of this target costs; of this node, where nodes differ."""
+        if isinstance(self.cost, CostByNode):
+            return self.cost.of(target, node or next(iter(target.nodes), ""))
         return self.cost if isinstance(self.cost, Cost) else self.cost(target)
 
 

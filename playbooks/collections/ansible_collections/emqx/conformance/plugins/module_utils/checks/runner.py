@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,8 @@ from .verdicts import error, skipped, trouble
 _Measured = concurrent.futures.Future[Verdict]
 _LOOK_S = 0.1
 _MOMENTS_S = 1.0
+_MOST_WAITING = 100
+"""Threads for subjects that only wait."""
 _GOOD_ENOUGH = frozenset((Status.PASSED, Status.INFO, Status.WARNED))
 _AFTERMATH = {Status.FAILED: "failed", Status.SKIPPED: "was skipped",
               Status.ERROR: "could not be measured"}
@@ -63,13 +66,15 @@ class Runner:
             else:
                 able.append(subject)
         for beside in [[subject] for subject in able] if check.alone else [able]:
-            futures = {pool.submit(self._measure, check, subject): subject for subject in beside}
-            for future in self._as_they_end(futures):
-                try:
-                    verdict = future.result()
-                except Interrupted:
-                    continue
-                self._found(check, futures[future], verdict)
+            with _pool_for(check, len(beside), pool) as workers:
+                futures = {workers.submit(self._measure, check, subject): subject
+                           for subject in beside}
+                for future in self._as_they_end(futures):
+                    try:
+                        verdict = future.result()
+                    except Interrupted:
+                        continue
+                    self._found(check, futures[future], verdict)
 
     def _as_they_end(self, futures: Iterable[_Measured]) -> Iterator[_Measured]:
         """Yield what has ended; once the run was asked to stop, only what ends within moments.
@@ -132,6 +137,20 @@ class Runner:
         # Prerequisites look at the measured status: what is known to fail still failed.
         self._statuses[check.id, subject] = verdict.status
         self._on_finding(self._tolerance.judge(check, subject, verdict))
+
+
+@contextlib.contextmanager
+def _pool_for(check: Check, count: int, usual: concurrent.futures.Executor,
+              ) -> Iterator[concurrent.futures.Executor]:
+    """Give way to the subjects of a check: the usual one, or one in which nobody queues."""
+    if not check.waits or not count:
+        yield usual
+        return
+    pool = concurrent.futures.ThreadPoolExecutor(min(count, _MOST_WAITING))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False)
 
 
 def _subject_of(need: Need, subject: Subject) -> Subject:

@@ -48,8 +48,8 @@ class Driver(abc.ABC):
 
     name: str
     abilities: ClassVar[frozenset[str]]
-    """What it can do to a node at all, of ``restart``, ``kill``, ``pause`` and ``disconnect``: a
-    plan is made from this, without a driver."""
+    """What it can do to a node at all, of ``restart``, ``kill``, ``pause``, ``disconnect`` and
+    ``reopen``: a plan is made from this, without a driver."""
     limits: ClassVar[str] = ""
     """Why it cannot do the rest, in one clause."""
 
@@ -88,6 +88,22 @@ class Driver(abc.ABC):
     @abc.abstractmethod
     def reconnect(self, node: NodeSpec) -> None:
         """Bring a disconnected node back on its network."""
+
+    def reopen(self, node: NodeSpec, port: int, cacertfile: Path) -> None:  # noqa: ARG002 - as inspect
+        """Close a listener of a running node and open it with the trust anchors of a file.
+
+        Its connections end; the node and its sessions stay. One listener of a node at a time.
+        """
+        raise self._no_anchors(node)
+
+    def restore(self, node: NodeSpec, port: int) -> None:  # noqa: ARG002 - as inspect
+        """Open a listener again with its own trust anchors."""
+        raise self._no_anchors(node)
+
+    def _no_anchors(self, node: NodeSpec) -> DriverUnsupported:
+        why = f": {self.limits}" if self.limits else ""
+        return DriverUnsupported(f"the {self.name} driver cannot reopen a listener of {node.name} "
+                                 f"with other trust anchors{why}")
 
     @abc.abstractmethod
     def identify(self, node: NodeSpec) -> Identity:

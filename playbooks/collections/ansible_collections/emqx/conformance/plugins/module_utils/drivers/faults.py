@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 from .base import Driver, DriverError, DriverUnsupported, NodeSpec
 
@@ -40,6 +41,14 @@ def paused(driver: Driver, node: NodeSpec) -> Iterator[None]:
 def cut_off(driver: Driver, node: NodeSpec) -> Iterator[None]:
     """Cut a node off from its peers, and bring it back. Raises DriverError."""
     with _while(driver.disconnect, node, driver.reconnect, "cut off from its peers"):
+        yield
+
+
+@contextlib.contextmanager
+def reopened(driver: Driver, node: NodeSpec, port: int, cacertfile: Path) -> Iterator[None]:
+    """Reopen a listener with other trust anchors, and with its own again. Raises DriverError."""
+    with _while(lambda it: driver.reopen(it, port, cacertfile), node,
+                lambda it: driver.restore(it, port), f"with other trust anchors at port {port}"):
         yield
 
 

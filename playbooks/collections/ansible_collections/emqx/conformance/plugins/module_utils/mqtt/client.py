@@ -160,11 +160,19 @@ class PacketReader:
         return first, body
 
 
+def printable(text: str) -> str:
+    """Return what a target says of itself without what a terminal would obey.
+
+    MQTT 5.0 1.5.4 only says that control characters should not be there.
+    """
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
 def _take_string(body: bytes, at: int) -> tuple[str, int]:
     end = at + 2 + int.from_bytes(body[at:at + 2], "big")
     if at + 2 > len(body) or end > len(body):
         raise MqttError("mqtt_malformed", "the CONNACK's properties end in the middle of a string")
-    return body[at + 2:end].decode("utf-8", "replace"), end
+    return printable(body[at + 2:end].decode("utf-8", "replace")), end
 
 
 def _take_variable(body: bytes, at: int) -> tuple[int, int]:

@@ -33,6 +33,7 @@ from .client import (
     PacketReader,
     UnsupportedVersionError,
     parse_connack,
+    printable,
 )
 
 _KEEP_ALIVE_S = 60
@@ -317,8 +318,9 @@ class PahoConnection:
         if self._link.version == "5":
             # Absent means: as asked for (MQTT 5.0 3.2.2.3.2).
             expiry = getattr(properties, "SessionExpiryInterval", self._identity.expiry_s)
+        assigned: str | None = getattr(properties, "AssignedClientIdentifier", None)
         return Accepted(flags.session_present, expiry,
-                        getattr(properties, "AssignedClientIdentifier", None), connack_ms)
+                        None if assigned is None else printable(assigned), connack_ms)
 
     def _why_not_connected(self, error: MqttError) -> MqttError:
         """Read the CONNACK ourselves: paho tells some refusals by an error code alone."""

@@ -1,6 +1,7 @@
 """The one result object, from which every report is made (schemas/results.schema.json)."""
 from __future__ import annotations
 
+import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -182,7 +183,10 @@ def judge(checks: list[dict[str, Any]], matrix: list[dict[str, Any]], *,
 
 
 def summarise(rows: list[dict[str, Any]]) -> str:
-    """Name each check and reason once, with the subjects it hit and one of its sentences."""
+    """Name each check and reason once, with the subjects it hit and what was seen on one.
+
+    What that means and what helps, in a message's further sentences, is told with the finding.
+    """
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["id"], row["reason"]), []).append(row)
@@ -191,10 +195,14 @@ def summarise(rows: list[dict[str, Any]]) -> str:
         subjects = ", ".join(row["subject"] for row in members[:5])
         if len(members) > 5:
             subjects += f" and {len(members) - 5} more"
-        parts.append(f"{check} {reason} on {subjects}: {members[0]['message']}")
+        parts.append(f"{check} {reason} on {subjects}: {_first_sentence(members[0]['message'])}")
     if len(groups) > 3:
         parts.append(f"and {len(groups) - 3} more kinds of findings, see the report")
     return "; ".join(parts)
+
+
+def _first_sentence(message: str) -> str:
+    return re.split(r"\.(?:\s+(?=[A-Z])|$)", message, maxsplit=1)[0]
 
 
 def described(driver: str, told: Sequence[Identity]) -> dict[str, Any]:

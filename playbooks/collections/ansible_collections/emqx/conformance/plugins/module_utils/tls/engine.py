@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import ssl
 import threading
 import time
@@ -224,7 +225,8 @@ class OrdinaryEngine:
 
     def connect(self, endpoint: Endpoint, *, offer: Session | None = None,
                 deadline_s: float = 5.0, tickets: bool = False,
-                versions: tuple[str, str] | None = None, heed_stop: bool = True) -> Attempt:
+                versions: tuple[str, str] | None = None, heed_stop: bool = True,
+                keep_session: bool = True) -> Attempt:
         """Make one connection and judge its handshake. Failures are evidence, not exceptions.
 
         Args:
@@ -237,6 +239,8 @@ class OrdinaryEngine:
                 spells them. A session can be offered only when TLS 1.2 is one of them.
             heed_stop: False for what must be put in order even when the run was asked to
                 stop; then ``deadline_s`` should be short.
+            keep_session: False for one of thousands: CPython 3.11 never gives back the 6 KiB
+                that a session takes once it was asked for.
 
         Raises:
             Interrupted: the run was asked to stop.
@@ -254,8 +258,9 @@ class OrdinaryEngine:
         try:
             tls = self._tls(endpoint, offer, tickets=tickets, versions=versions)
             talk = _Conversation(tls, wire, endpoint, offer)
-            return self._handshake(talk, deadline,
-                                   {"started_at": started_at, "connect_ms": connect_ms})
+            return self._handshake(
+                talk, deadline, {"started_at": started_at, "connect_ms": connect_ms},
+                keep_session=keep_session)
         except BaseException:
             wire.close()
             raise
@@ -290,8 +295,8 @@ class OrdinaryEngine:
                 self._other_contexts[versions] = context
             return self._other_contexts[versions]
 
-    def _handshake(self, talk: _Conversation, deadline: Deadline,
-                   seen: dict[str, Any]) -> Attempt:
+    def _handshake(self, talk: _Conversation, deadline: Deadline, seen: dict[str, Any], *,
+                   keep_session: bool) -> Attempt:
         wire = talk.wire
         begun = time.monotonic()
         failure: Failure | None = None
@@ -310,9 +315,11 @@ class OrdinaryEngine:
         if failure is not None:
             wire.close()
             return Attempt(_failed(talk, failure, seen))
-        return self._completed(talk, {**seen, "handshake_ms": handshake_ms})
+        return self._completed(talk, {**seen, "handshake_ms": handshake_ms},
+                               keep_session=keep_session)
 
-    def _completed(self, talk: _Conversation, seen: dict[str, Any]) -> Attempt:
+    def _completed(self, talk: _Conversation, seen: dict[str, Any], *,
+                   keep_session: bool) -> Attempt:
         transcript, offer = talk.transcript, talk.offer
         client, server = transcript.client_hello, transcript.server_hello
         if client is None or server is None:
@@ -337,9 +344,10 @@ class OrdinaryEngine:
             talk.endpoint, outcome=outcome, why=why, offered_id=client.session_id,
             server_id=server.session_id, version=server.version,
             cipher=cipher[0] if cipher else None, compression=server.compression[0],
-            client_random=client.random,
-            server_random=server.random, library_reused=reused, wire_abbreviated=abbreviated,
-            same_master_secret=same, ticket_offered=client.ticket_length,
+            server_certificate="" if reused else _fingerprint(talk.tls),
+            client_random=client.random, server_random=server.random, library_reused=reused,
+            wire_abbreviated=abbreviated, same_master_secret=same,
+            ticket_offered=client.ticket_length,
             ticket_issued=transcript.server_sent("NewSessionTicket"),
             extended_master_secret=EXT_EXTENDED_MASTER_SECRET in server.extensions,
             secure_renegotiation=EXT_RENEGOTIATION_INFO in server.extensions,
@@ -348,7 +356,7 @@ class OrdinaryEngine:
             messages=tuple(transcript.messages), alerts=tuple(transcript.alerts),
             failure=failure, **seen)
         session = None
-        if server.session_id and secret is not None:
+        if server.session_id and secret is not None and keep_session:
             session = _session(handshake, talk.tls, secret)
         talk.wire.stage = "mqtt"
         return Attempt(handshake, Stream(talk), session)
@@ -370,6 +378,10 @@ def _new_context(trust: Trust, keylog: KeyLog) -> ssl.SSLContext:
     _load(context, trust)
     context.keylog_filename = keylog.path
     return context
+
+
+def _fingerprint(tls: ssl.SSLObject) -> str:
+    return hashlib.sha256(tls.getpeercert(binary_form=True) or b"").hexdigest()
 
 
 def utc_now() -> str:

@@ -100,6 +100,7 @@ class DockerDriver(Driver):
 
     name = "docker"
     abilities = frozenset(("restart", "kill", "pause", "disconnect"))
+    limits = "it changes no listener of a container that runs"
 
     def __init__(self, cluster: DockerCluster, caller: Caller, *,
                  members: Sequence[str] | None = None,

@@ -6,6 +6,7 @@ directory, so that every command (and every check) can drive them.
 from __future__ import annotations
 
 import contextlib
+import secrets
 import signal
 import threading
 import time
@@ -22,7 +23,7 @@ from ..base import (
     DriverUnsupported,
     NodeSpec,
 )
-from ..layout import ClusterFolder, NodeRecord, erlang_name
+from ..layout import ClusterFolder, NodeRecord, erlang_name, replace_file
 from ..processes import Process
 from ..ready import Caller, NotReadyError
 from . import control
@@ -32,6 +33,10 @@ from .launch import detached
 _STOP_S = 8.0
 _POLL_S = 0.1
 _SIGNAL_S = 2.0
+_REOPEN_S = 10.0
+_ANCHORS = "anchors-"
+_REOPENED = "reopened "
+"""Begins the fingerprint of a node that does not run as it was deployed."""
 _CONSOLE = "console.log"
 _NODE_LOG = "node.log"
 _REFUSAL = "cannot boot: "
@@ -43,7 +48,7 @@ class EmbeddedDriver(Driver):
     """Drives the embedded nodes of one cluster."""
 
     name = "embedded"
-    abilities = frozenset(("restart", "kill", "pause"))
+    abilities = frozenset(("restart", "kill", "pause", "reopen"))
     limits = "all embedded nodes share this machine's network"
 
     def __init__(self, folder: ClusterFolder, caller: Caller, *,
@@ -115,6 +120,39 @@ class EmbeddedDriver(Driver):
         """Not possible."""
         raise DriverUnsupported(f"the embedded driver cannot bring {node.name} back on a network: "
                                 f"{self.limits}")
+
+    def reopen(self, node: NodeSpec, port: int, cacertfile: Path) -> None:
+        """Let the node open a listener again with a copy of these trust anchors.
+
+        OTP remembers a file by its path, so each copy has a path of its own.
+        """
+        record, run_dir = self._record(node.name), self._folder.run_dir(node.name)
+        name = f"{_ANCHORS}{secrets.token_hex(8)}.pem"
+        try:
+            replace_file(run_dir / name, cacertfile.read_text(encoding="utf-8"), 0o600)
+        except (OSError, ValueError) as error:
+            raise DriverError(f"{node.name}: {cacertfile} cannot be copied: {error}") from None
+        # Should this never be undone, the next deploy starts the node anew.
+        if not record.fingerprint.startswith(_REOPENED):
+            replace(record, fingerprint=_REOPENED + record.fingerprint).save(run_dir)
+        self._reopen(node, f"reopen {port} {name}")
+
+    def restore(self, node: NodeSpec, port: int) -> None:
+        """Let the node open a listener again with its own trust anchors."""
+        self._reopen(node, f"restore {port}")
+        record, run_dir = self._record(node.name), self._folder.run_dir(node.name)
+        replace(record, fingerprint=record.fingerprint.removeprefix(_REOPENED)).save(run_dir)
+        for copy in run_dir.glob(f"{_ANCHORS}*.pem"):
+            copy.unlink(missing_ok=True)
+
+    def _reopen(self, node: NodeSpec, command: str) -> None:
+        try:
+            answer = control.ask(self._folder.run_dir(node.name), command, _REOPEN_S)
+        except control.ControlError as error:
+            raise DriverError(f"{node.name} does not answer on its control socket: {error}") \
+                from None
+        if answer != "reopened":
+            raise DriverError(f"{node.name} did not reopen its listener: {answer}")
 
     def identify(self, node: NodeSpec) -> Identity:
         """Return what the node's MQTT 5 CONNACK says of it."""

@@ -1,0 +1,473 @@
+"""SEC against OpenSSL listeners with trust domains, right ones and ones that share a cache."""
+from __future__ import annotations
+
+import contextlib
+import datetime
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.checks import trust_ended
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
+    Bench,
+    Contact,
+    Guest,
+    Settings,
+    Target,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
+    Impact,
+    Status,
+    Verdict,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.domains import TrustDomain
+from ansible_collections.emqx.conformance.plugins.module_utils.model import (
+    Endpoint,
+    Outcome,
+    Session,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
+    EngineError,
+    OrdinaryEngine,
+    Trust,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Interrupted
+from ansible_collections.emqx.conformance.plugins.module_utils.verify import RequestError
+
+from tests.support.trust_broker import AnchorDriver, TrustingNode
+
+FDS = Path("/proc/self/fd")
+CHECKS = {check.id: check for check in catalogue()
+          if check.id in ("SEC-01", "SEC-02", "SEC-05", "SEC-06")}
+
+
+class Tried:
+    """A node, and a bench on it."""
+
+    def __init__(self, node: TrustingNode, domains: tuple[TrustDomain, ...] | None = None,
+                 **settings: Any) -> None:
+        self.node = node
+        endpoint = Endpoint("n1", "127.0.0.1", node.ordinary.port, "localhost")
+        self.target = Target(
+            {"n1": endpoint}, Settings(deadline_s=2.0, **settings),
+            "anchors", AnchorDriver.abilities,
+            trust_domains={"n1": node.domains if domains is None else domains})
+        self.engine = OrdinaryEngine(Trust(str(node.folder / "ca.pem")))
+        self.bench = Bench(self.engine, self.target, threading.Event())
+        self.bench.driver = self.driver = AnchorDriver(node)
+
+    def measure(self, check: str) -> Verdict:
+        verdict = CHECKS[check].measure(self.bench, ("n1",))
+        # Every connection is counted, and each is evidence of the check that made it.
+        assert self.bench.handshakes == list(verdict.handshakes)
+        assert {handshake.endpoint.name for handshake in verdict.handshakes} <= {"n1"}
+        return verdict
+
+    def close(self) -> None:
+        self.bench.close()
+        self.engine.close()
+        self.node.stop()
+
+
+Try = Callable[..., Tried]
+
+
+@pytest.fixture
+def tried(tmp_path: Path) -> Iterator[Try]:
+    made: list[Tried] = []
+
+    def make(*faults: str, change: Callable[[TrustingNode], None] = lambda _: None,
+             domains: tuple[TrustDomain, ...] | None = None, count: int = 3,
+             **settings: Any) -> Tried:
+        node = TrustingNode(tmp_path, faults, count)
+        change(node)
+        made.append(Tried(node, domains, **settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def assert_passed_at_its_price(tried: Tried, check: str) -> Verdict:
+    verdict = tried.measure(check)
+    assert (verdict.status, verdict.reason) == (Status.PASSED, ""), verdict.message
+    cost = CHECKS[check].cost_for(tried.target, "n1")
+    outcomes = [handshake.outcome.value for handshake in verdict.handshakes]
+    assert (outcomes.count("full"), outcomes.count("resumed"), outcomes.count("refused")) == (
+        cost.full, cost.resumed, cost.refused)
+    assert len(outcomes) == cost.total
+    return verdict
+
+
+def test_listeners_of_their_own_keep_domains_apart(tried: Try) -> None:
+    verdict = assert_passed_at_its_price(tried(), "SEC-01")
+    assert "d1->d2, d2->d1 (same server certificate)" in verdict.message
+    assert "d1->d3, d2->d3, d3->d1, d3->d2 (different server certificates)" in verdict.message
+    # What is refused is refused by the target, and the alert is the target's.
+    alerts = {(alert.raised_by, alert.description) for handshake in verdict.handshakes
+              for alert in handshake.alerts}
+    assert alerts == {("target", "unknown_ca")}
+
+
+def test_a_shared_cache_lets_sessions_cross(tried: Try) -> None:
+    each = tried("one_cache", count=2)
+    verdict = each.measure("SEC-01")
+    assert (verdict.status, verdict.reason) == (Status.FAILED, "resumed_in_other_domain")
+    assert ("n1 resumed sessions across d1->d2, d2->d1 (different server certificates) and "
+            "accepted CONNECT (CONNACK 0)") in verdict.message
+    assert "with the fatal alert unknown_ca" in verdict.message
+    assert "reuse_sessions = false" in verdict.message
+    crossed = verdict.handshakes[-2:]
+    assert all(handshake.same_master_secret and handshake.mqtt is not None
+               and not handshake.mqtt.cause for handshake in crossed)
+    assert {handshake.as_dict()["port"] for handshake in crossed} == {
+        domain.port for domain in each.node.domains}
+
+
+@pytest.mark.parametrize("check", ["SEC-01", "SEC-02"])
+def test_an_alert_at_once_is_a_refusal_too(tried: Try, check: str) -> None:
+    verdict = tried("alerts_on_foreign_session").measure(check)
+    assert verdict.status is Status.PASSED, verdict.message
+    # Every listener was really offered a session of every other client.
+    offered = [handshake for handshake in verdict.handshakes
+               if handshake.offered_id and handshake.outcome is Outcome.REFUSED]
+    assert len(offered) == {"SEC-01": 6, "SEC-02": 3}[check]
+
+
+@pytest.mark.parametrize(("times", "status", "reason"), [
+    (1, Status.PASSED, ""), (99, Status.ERROR, "not_offered")])
+def test_a_session_that_our_library_withholds_proves_nothing(
+        tried: Try, times: int, status: Status, reason: str) -> None:
+    each = tried(count=2)
+    contact = each.bench.contact
+    withheld: list[Session] = []
+
+    def withhold(node: str, offer: Session | None = None, *, guest: Guest) -> Contact:
+        abroad = (guest.endpoint.port == each.node.domains[1].port) != (
+            guest.engine.trust.cert_file == each.node.domains[1].client_cert)
+        if offer is not None and abroad and len(withheld) < times:
+            withheld.append(offer)
+            offer = None
+        return contact(node, offer, guest=guest)
+
+    each.bench.contact = withhold  # type: ignore[assignment, method-assign]
+    verdict = each.measure("SEC-01")
+    assert (verdict.status, verdict.reason) == (status, reason), verdict.message
+    refused = [handshake for handshake in verdict.handshakes
+               if handshake.offered_id and handshake.outcome is Outcome.REFUSED]
+    assert len(refused) == (2 if status is Status.PASSED else 0)
+
+
+def test_what_is_no_boundary_is_named_and_not_judged(tried: Try) -> None:
+    def d2_trusts_both(node: TrustingNode) -> None:
+        node.listeners[1].context.load_verify_locations(node.folder / "d1-ca.pem")
+
+    verdict = tried(change=d2_trusts_both, count=2).measure("SEC-01")
+    assert verdict.status is Status.PASSED
+    assert "d1->d2 is no boundary, since that client is accepted" in verdict.message
+
+    def both_trust_both(node: TrustingNode) -> None:
+        d2_trusts_both(node)
+        node.listeners[0].context.load_verify_locations(node.folder / "d2-ca.pem")
+
+    verdict = tried(change=both_trust_both, count=2).measure("SEC-01")
+    assert (verdict.status, verdict.reason) == (Status.SKIPPED, "no_trust_boundary")
+
+
+def test_where_nothing_resumes_nothing_can_cross(tried: Try) -> None:
+    def forget(node: TrustingNode) -> None:
+        for number, listener in enumerate(node.listeners, 1):
+            ca = node.folder / f"d{number}-ca.pem"
+            enter = listener.enter
+
+            def anew(connection: Any, enter: Any = enter, listener: Any = listener,
+                     ca: Path = ca) -> Any:
+                listener.trusts(ca)
+                return enter(connection)
+
+            listener.enter = anew  # type: ignore[method-assign]
+
+    verdict = tried(change=forget, count=2).measure("SEC-01")
+    assert (verdict.status, verdict.reason) == (Status.SKIPPED, "nothing_resumes")
+
+
+def test_a_client_that_its_own_domain_refuses_is_an_error(tried: Try) -> None:
+    def wrong_ca(node: TrustingNode) -> None:
+        node.listeners[0].trusts(node.folder / "d2-ca.pem")
+
+    verdict = tried(change=wrong_ca).measure("SEC-01")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "client_refused")
+    assert "refused d1's own client with the fatal alert unknown_ca" in verdict.message
+
+
+def test_a_listener_that_nobody_opened_is_an_error(tried: Try) -> None:
+    verdict = tried(change=lambda node: node.listeners[1].stop()).measure("SEC-01")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "connection_refused")
+
+
+def test_who_showed_no_certificate_is_refused(tried: Try) -> None:
+    verdict = assert_passed_at_its_price(tried(), "SEC-02")
+    assert "did not resume on d1, d2 and d3" in verdict.message
+
+
+def test_a_session_without_certificate_resumes(tried: Try) -> None:
+    verdict = tried("resumes_without_certificate").measure("SEC-02")
+    assert (verdict.status, verdict.reason) == (Status.FAILED, "resumed_without_certificate")
+    assert ("n1 resumed on d1 a session that was made without a client certificate, and accepted "
+            "CONNECT") in verdict.message
+
+
+def test_a_listener_that_demands_nothing_is_an_error_of_the_inventory(tried: Try) -> None:
+    def ask_nobody(node: TrustingNode) -> None:
+        node.listeners[2].trusts(None)
+
+    verdict = tried(change=ask_nobody).measure("SEC-02")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "no_certificate_demanded")
+    assert "resumption_trust_domains is for listeners that demand one" in verdict.message
+
+
+def test_without_trust_domains_they_are_skipped_and_say_what_is_needed() -> None:
+    target = Target({"n1": Endpoint("n1", "127.0.0.1", 1, "localhost")}, Settings())
+    plan = make_plan(target, catalogue(), Impact.DISRUPTIVE)
+    said = {planned.check.id: planned.skipped for planned in plan.checks
+            if planned.check.id in CHECKS}
+    assert set(said) == set(CHECKS)
+    for verdict in said.values():
+        assert verdict is not None
+        assert "inventory/trust" in verdict.message
+        assert "resumption_trust_domains" in verdict.message
+        assert "demand" in verdict.message
+
+
+def test_where_nothing_is_expected_to_resume_they_are_skipped(tried: Try) -> None:
+    each = tried(cache_scope="none")
+    plan = make_plan(each.target, CHECKS.values(), Impact.DISRUPTIVE)
+    assert not any(planned.subjects for planned in plan.checks)
+
+
+def test_nodes_may_have_different_domains(tried: Try) -> None:
+    each = tried()
+    nodes = {name: Endpoint(name, "127.0.0.1", 1, "localhost") for name in ("n1", "n2", "n3")}
+    domains = each.node.domains
+    target = replace(each.target, nodes=nodes,
+                     trust_domains={"n1": domains, "n2": domains[:2]})
+    sec01 = replace(CHECKS["SEC-01"], needs=())
+    plan = make_plan(target, [sec01], Impact.SAFE)
+    assert plan.handshakes == {"n1": 18, "n2": 8, "n3": 0}
+    verdict = sec01.measure(each.bench, ("n3",))
+    assert (verdict.status, verdict.reason) == (Status.SKIPPED, "precondition")
+
+
+# -- SEC-05 --------------------------------------------------------------------------------------
+
+
+def test_a_listener_that_is_opened_again_has_forgotten(tried: Try) -> None:
+    each = tried()
+    verdict = assert_passed_at_its_price(each, "SEC-05")
+    assert "refuses that client with the fatal alert unknown_ca" in verdict.message
+    assert each.driver.told == ["reopen", "restore"]
+
+
+def test_a_session_outlives_its_ca(tried: Try) -> None:
+    each = tried("one_cache")
+    verdict = each.measure("SEC-05")
+    assert (verdict.status, verdict.reason) == (Status.FAILED, "resumed_after_trust_change")
+    assert "accepted CONNECT (CONNACK 0)" in verdict.message
+    assert "with the fatal alert unknown_ca" in verdict.message
+    assert each.driver.told == ["reopen", "restore"]
+
+
+def test_an_anchor_that_was_not_replaced_proves_nothing(tried: Try) -> None:
+    each = tried()
+    each.driver.idle = True
+    verdict = each.measure("SEC-05")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "not_replaced")
+    assert each.driver.told == ["reopen", "restore"]
+
+
+@pytest.mark.parametrize("verb", ["reopen", "restore"])
+def test_a_driver_that_fails_is_an_error_and_ends_all_disturbing(tried: Try, verb: str) -> None:
+    each = tried()
+    each.driver.fails[verb] = "not today"
+    verdict = each.measure("SEC-05")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "driver_failed")
+    assert "not today" in verdict.message
+    assert each.driver.told == ["reopen", "restore"]
+    assert "a listener was not reopened" in each.bench.not_whole
+
+
+def test_a_listener_that_stays_with_the_other_ca_is_told(tried: Try) -> None:
+    each = tried()
+
+    def nothing(*_: object) -> None:
+        each.driver.told.append("restore")
+
+    each.driver.restore = nothing  # type: ignore[assignment, method-assign]
+    verdict = each.measure("SEC-05")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "not_restored")
+    assert "does not accept its own clients any more" in each.bench.not_whole
+
+
+def test_a_run_that_is_stopped_restores_the_listener(tried: Try) -> None:
+    each = tried()
+    reopen = each.driver.reopen
+
+    def and_stop(*how: Any) -> None:
+        reopen(*how)
+        each.bench.stop.set()
+
+    each.driver.reopen = and_stop  # type: ignore[assignment, method-assign]
+    with pytest.raises(Interrupted):
+        CHECKS["SEC-05"].measure(each.bench, ("n1",))
+    assert each.driver.told == ["reopen", "restore"]
+
+
+def test_who_cannot_reopen_skips_with_its_reason(tried: Try) -> None:
+    each = tried()
+    target = replace(each.target, driver="far", abilities=frozenset(), limits="it is far away")
+    (planned,) = make_plan(target, [CHECKS["SEC-05"]], Impact.DISRUPTIVE).checks
+    assert planned.skipped is not None
+    assert planned.skipped.message == (
+        "the far driver cannot reopen a listener with another CA: it is far away")
+
+
+# -- SEC-06 --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust_ended, "VALID_S", 2)
+    monkeypatch.setattr(trust_ended, "_MARGIN_S", 1.0)
+
+
+@pytest.mark.usefixtures("hurry")
+def test_a_session_ends_with_its_certificate(tried: Try) -> None:
+    each = tried()
+    said: list[str] = []
+    each.bench.on_wait = said.append
+    before = set(FDS.iterdir())
+    verdict = assert_passed_at_its_price(each, "SEC-06")
+    assert "with the fatal alert certificate_expired" in verdict.message
+    assert "SEC-06 waits" in said[0]
+    assert said[-1] == ""
+    # The client's key was in memory, and is gone.
+    for fd in set(FDS.iterdir()) - before:
+        with contextlib.suppress(OSError):
+            assert "memfd:client" not in str(fd.readlink())
+
+
+@pytest.mark.usefixtures("hurry")
+def test_a_session_outlives_its_certificate(tried: Try) -> None:
+    verdict = tried("outlives_expiry").measure("SEC-06")
+    assert (verdict.status, verdict.reason) == (Status.FAILED, "resumed_after_expiry")
+    assert "resumed on d1 a session whose client certificate had expired" in verdict.message
+    assert "with the fatal alert certificate_expired" in verdict.message
+
+
+@pytest.mark.usefixtures("hurry")
+def test_a_node_that_forgets_everything_proves_nothing(tried: Try) -> None:
+    each = tried()
+
+    def forget(what: str) -> None:
+        if not what:
+            each.node.listeners[0].trusts(each.node.folder / "d1-ca.pem")
+
+    each.bench.on_wait = forget
+    verdict = each.measure("SEC-06")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "forgotten")
+
+
+def test_a_clock_that_is_behind_proves_nothing(tried: Try,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust_ended, "_MARGIN_S", -trust_ended.VALID_S)
+    verdict = tried().measure("SEC-06")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "not_refused")
+    assert "does its clock agree with this machine's?" in verdict.message
+
+
+def test_a_run_that_is_stopped_does_not_wait(tried: Try) -> None:
+    each = tried()
+    each.bench.on_wait = lambda what: each.bench.stop.set() if what else None
+    begun = datetime.datetime.now(datetime.timezone.utc)
+    with pytest.raises(Interrupted):
+        CHECKS["SEC-06"].measure(each.bench, ("n1",))
+    assert (datetime.datetime.now(datetime.timezone.utc) - begun).total_seconds() < 3
+
+
+def test_a_ca_that_cannot_issue_is_an_error(tried: Try) -> None:
+    each = tried()
+    Path(each.node.domains[0].ca_key or "").write_text("rubbish")
+    verdict = each.measure("SEC-06")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "ca_unusable")
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ({"domains": ()}, "with ca_cert and ca_key to issue one that expires"),
+    ({"max_wait": 3.0}, ("it waits 7 s for a client certificate to expire, and "
+                           "resumption_max_wait is 3")),
+])
+def test_what_cannot_be_waited_for_is_skipped(tried: Try, change: dict[str, Any],
+                                              says: str) -> None:
+    each = tried(**change)
+    (planned,) = make_plan(each.target, [CHECKS["SEC-06"]], Impact.NOISY).checks
+    assert planned.skipped is not None
+    assert says in planned.skipped.message
+
+
+def test_without_cryptography_no_certificate_can_be_issued(
+        tried: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust_ended, "CERTIFICATES", False)
+    (planned,) = make_plan(tried().target, [CHECKS["SEC-06"]], Impact.NOISY).checks
+    assert planned.skipped is not None
+    assert planned.skipped.reason == "cryptography_missing"
+
+
+# -- a whole run ---------------------------------------------------------------------------------
+
+
+def rows(node: TrustingNode, /, **changed: Any) -> list[dict[str, Any]]:
+    return [{"node": "n1", **asdict(domain), **changed} for domain in node.domains]
+
+
+@pytest.mark.usefixtures("hurry")
+def test_a_whole_run_counts_and_reports_them(run: Callable[..., Any], tried: Try) -> None:
+    node = tried("one_cache", count=2).node
+    ca = str(node.folder / "ca.pem")
+    results = run([node.ordinary.port], ca=ca, trust_domains=rows(node))
+    assert results["verdict"] == "failed"
+    found = {row["id"]: row for row in results["checks"] if row["id"] in CHECKS}
+    assert {check: row["reason"] for check, row in found.items()} == {
+        "SEC-01": "resumed_in_other_domain", "SEC-02": "", "SEC-05": "impact_not_allowed",
+        "SEC-06": "resumed_after_expiry"}
+    budget = results["budget"]["nodes"]["n1"]
+    assert budget["handshakes_announced"] == budget["handshakes_done"]
+    crossed = [results["handshakes"][key] for key in found["SEC-01"]["evidence"]["handshakes"][-2:]]
+    assert {handshake["port"] for handshake in crossed} == {
+        domain.port for domain in node.domains}
+    # Secrets are nowhere in the report, the client's key as little as the paths of keys.
+    assert "PRIVATE KEY" not in str(results)
+    assert "-key.pem" not in str(results)
+    waiver = {"id": "SEC-01", "subject": "n1", "why": "in March", "expires": "2999-01-01"}
+    results = run([node.ordinary.port], ca=ca, trust_domains=rows(node), max_impact="safe",
+                  waivers=[waiver])
+    (known,) = [row for row in results["checks"] if row["id"] == "SEC-01"]
+    assert (results["verdict"], known["status"]) == ("passed", "known")
+    assert "in March" in known["evidence"]["waiver"]
+
+
+def test_a_client_that_cannot_be_used_is_told_before_anything_starts(
+        run: Callable[..., Any], tried: Try) -> None:
+    node = tried().node
+    ca = str(node.folder / "ca.pem")
+    with pytest.raises(EngineError, match=r"the client certificate .* cannot be used"):
+        run([node.ordinary.port], ca=ca, trust_domains=rows(
+            node, client_key=str(node.folder / "ca-key.pem")))
+    with pytest.raises(RequestError, match="there is no node n9"):
+        run([node.ordinary.port], ca=ca, trust_domains=rows(node, node="n9"))
+    assert node.ordinary.handshakes == 0
