@@ -138,6 +138,8 @@ class Afterwards:
     """Said instead, as it is."""
     after_connect: bool = True
     """Whether CONNECT is waited for."""
+    pause_s: float = 0.0
+    """After each record."""
 
 
 class TurnsHostile(message_server.MessageServer):
@@ -167,6 +169,7 @@ class _Hostile(message_server._Connection):
         while True:
             for _ in self._layer.sendRecord(Message(told.kind, bytearray(told.fragment))):
                 pass
+            time.sleep(told.pause_s)
             if not told.forever:
                 return
 

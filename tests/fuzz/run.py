@@ -235,7 +235,11 @@ def main() -> int:
     if unknown := set(names) - set(SHARES):
         parser.error(f"there is no target {', '.join(sorted(unknown))}; there are "
                      f"{', '.join(SHARES)}")
-    return run(asked.seconds, names)
+    try:
+        return run(asked.seconds, names)
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 130
 
 
 if __name__ == "__main__":

@@ -193,16 +193,16 @@ def seconds(work: Callable[[], None]) -> float:
 
 
 def is_linear(work: Callable[[int], None], size: int) -> None:
-    """Eight times the work may take at most three times eight times the time."""
-    small, large = seconds(lambda: work(size)), seconds(lambda: work(8 * size))
-    assert large < 3 * 8 * max(small, 0.001), (small, large)
+    """Sixteen times the work may take at most three times sixteen times the time."""
+    small, large = seconds(lambda: work(size)), seconds(lambda: work(16 * size))
+    assert large < 3 * 16 * max(small, 0.001), (small, large)
 
 
 @pytest.mark.parametrize("step", [1, 2**16])
 @pytest.mark.parametrize("what", UNITS)
 def test_the_transcripts_time_is_linear(what: str, step: int) -> None:
     unit = UNITS[what]
-    is_linear(lambda size: _read_endless(unit, size // len(unit) + 1, step), 2**14)
+    is_linear(lambda size: _read_endless(unit, size // len(unit) + 1, step), 2**12)
 
 
 def test_one_large_chunk_is_read_in_linear_time() -> None:
@@ -276,7 +276,7 @@ def test_a_session_files_time_is_linear(file: Callable[[int], bytes]) -> None:
         with contextlib.suppress(session_file.SessionFileError):
             session_file.parse(file(size))
 
-    is_linear(work, 2**14)
+    is_linear(work, 2**13)
 
 
 def test_the_plain_reader_reads_what_is_known() -> None:

@@ -4,6 +4,7 @@
 """
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,7 @@ def test_every_server_is_recorded_and_shown() -> None:
     assert set(RECORDED) == set(SERVERS)
     assert {check for findings in RECORDED.values() for check in findings} <= CHECKS
     shown = (ROOT / "docs" / "peers.md").read_text()
+    assert set(re.findall(r"\b(?:CORE|NEG|SEC)-\d\d", shown)) <= CHECKS
     assert shown.count("\n| ") - shown.partition("## Correctly set up")[0].count("\n| ") == 1 + sum(
         len(findings) or 1 for findings in RECORDED.values())
     for server, findings in RECORDED.items():

@@ -223,6 +223,14 @@ def test_a_session_without_certificate_resumes(tried: Try) -> None:
             "CONNECT") in verdict.message
 
 
+def test_where_everybody_shows_a_certificate_nobody_comes_without(tried: Try) -> None:
+    def demand(node: TrustingNode) -> None:
+        node.ordinary.trusts(node.folder / "d1-ca.pem")
+
+    verdict = tried(change=demand).measure("SEC-02")
+    assert (verdict.status, verdict.reason) == (Status.SKIPPED, "certificate_demanded")
+
+
 def test_a_listener_that_demands_nothing_is_an_error_of_the_inventory(tried: Try) -> None:
     def ask_nobody(node: TrustingNode) -> None:
         node.listeners[2].trusts(None)

@@ -11,7 +11,7 @@ from itertools import permutations
 from ..domains import VARIABLE, TrustDomain
 from ..model import Outcome
 from .bench import Bench, Target
-from .clients import NO_TLS_1_2, WHERE, Home, Node, all_of
+from .clients import NO_TLS_1_2, WHERE, EndError, Home, Node, all_of
 from .preconditions import resuming
 from .registry import (
     Check,
@@ -136,10 +136,20 @@ def demands_what_was_not_shown(bench: Bench, subject: Subject) -> Verdict:
 
 def _come_without(node: Node) -> Verdict:
     anonymous = node.guest(None, None)
-    home = node.established(anonymous, "a client without certificate")
+    try:
+        home = node.established(anonymous, "a client without certificate")
+    except EndError as end:
+        if end.verdict.reason == "client_refused":
+            return skipped("certificate_demanded", f"{anonymous.endpoint} demands a client "
+                           "certificate itself, so nobody gets a session without one")
+        raise
     if home is None or not home.resumes:
         return error("not_resumed", f"{anonymous.endpoint} did not resume the session of a client "
                                     "without certificate")
+    return _offer_where_demanded(node, home)
+
+
+def _offer_where_demanded(node: Node, home: Home) -> Verdict:
     refusals: dict[str, str] = {}
     for domain in node.domains:
         at = node.guest(None, domain)
