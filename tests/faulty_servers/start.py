@@ -17,8 +17,10 @@ from cryptography.x509.oid import NameOID
 
 from tests.faulty_servers.message_server import MessageServer
 from tests.faulty_servers.table import Row
+from tests.support.embedded_cluster import TestCluster
 from tests.support.mqtt_broker import FAULTS as MQTT_FAULTS
 from tests.support.mqtt_broker import Clients, MqttBroker
+from tests.support.playbooks import free_ports
 
 _VERSIONS = {"tlsv1": ssl.TLSVersion.TLSv1, "tlsv1.1": ssl.TLSVersion.TLSv1_1,
              "tlsv1.2": ssl.TLSVersion.TLSv1_2, "tlsv1.3": ssl.TLSVersion.TLSv1_3}
@@ -119,4 +121,20 @@ def _openssl(row: Row, identity: tuple[Path, Path], port: int,
         yield broker.port
 
 
-_STARTERS = {"messages": _messages, "openssl": _openssl}
+def _otp(row: Row, identity: tuple[Path, Path], port: int,
+         stack: contextlib.ExitStack) -> Iterator[int]:
+    options: dict[str, Any] = dict(row.how)
+    ports = [own or free for own, free in zip(_ports(port, row.nodes), free_ports(row.nodes))]
+    cluster = TestCluster(identity[0].parent / "otp", identity, {
+        f"n{number}": own for number, own in enumerate(ports, 1)},
+        session_lifetime=options.get("session_lifetime"),
+        session_cache_max=options.get("session_cache_max"))
+    for name, own in cluster.ports.items():
+        cluster.render(name, cluster.listener(
+            own, reuse=str(options.get("reuse_sessions", True)).lower()))
+    stack.callback(cluster.destroy)
+    cluster.deploy()  # tidied up also when it fails
+    return iter(ports)
+
+
+_STARTERS = {"messages": _messages, "openssl": _openssl, "otp": _otp}
