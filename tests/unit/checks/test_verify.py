@@ -42,7 +42,8 @@ def test_three_healthy_nodes(run: Callable[..., Any], brokers: Brokers) -> None:
     assert {row["id"] for row in skipped} >= {
         "NEG-06", "LIFE-01", "LIFE-02", "LIFE-03", "LIFE-04", "LIFE-05"}
     assert not {row["id"] for row in skipped} & MEASURED
-    assert found == {key: {"passed": 3} for key in MEASURED - {"NEG-09", "CORE-03", "CORE-04"}}
+    assert found == {check: {"passed": 3}
+                     for check in MEASURED - {"NEG-09", "CORE-03", "CORE-04"}}
     assert [cell["outcome"] for cell in results["matrix"]] == [
         "resumed", "full", "full", "full", "resumed", "full", "full", "full", "resumed"]
     assert all(cell["passed"] for cell in results["matrix"])
