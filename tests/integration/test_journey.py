@@ -24,13 +24,19 @@ def test_verify_passes_with_nine_of_nine(cluster: Cluster) -> None:
     assert [cell["passed"] for cell in results["matrix"]] == [True] * 9
     assert results["target"]["product"] == "embedded OTP node (not EMQX)"
     assert results["target"]["otp_release"].isdigit()
+    status = {row["id"]: row["status"] for row in results["checks"]}
     # In NEG-04 it is a race on OTP 25 whether the alert gets out before the connection is closed.
-    assert {(row["status"], row["reason"]) for row in results["checks"]
-            if row["reason"] != "closed_without_alert"} == {
-        ("passed", ""), ("skipped", "impact_not_allowed")}
-    measured = {row["id"]: row for row in results["checks"] if row["id"].startswith("NEG-")}
-    assert sorted(measured) == ["NEG-01", "NEG-02", "NEG-04", "NEG-07", "NEG-11"]
-    assert "the rightful owner still resumes" in measured["NEG-04"]["message"]
+    assert status.pop("NEG-04") in ("passed", "known")
+    assert {check for check, found in status.items() if found == "known"} == {
+        "NEG-03", "NEG-05", "NEG-08"}
+    assert {check for check, found in status.items() if found == "warned"} == {"NEG-10", "NEG-12"}
+    assert {check for check, found in status.items() if found == "info"} == {"NEG-09"}
+    assert {check for check, found in status.items() if found == "passed"} == {
+        *(f"CORE-{number:02d}" for number in range(1, 10)),
+        "NEG-01", "NEG-02", "NEG-07", "NEG-11", "SEC-03", "SEC-04"}
+    assert set(status.values()) == {"passed", "known", "warned", "info", "skipped"}
+    assert "the rightful owner still resumes" in next(
+        row["message"] for row in results["checks"] if row["id"] == "NEG-04")
     assert "Verdict PASSED: 9 of 9 pairs as expected" in done.flat
     assert (cluster.reports / "latest" / "junit.xml").exists()
 
@@ -87,12 +93,14 @@ def test_the_handshakes_announced_are_those_the_nodes_count(cluster: Cluster) ->
     for name, was, now in zip(("emqx1", "emqx2", "emqx3"), before, after):
         counted = {kind: now["handshakes"][kind] - was["handshakes"][kind]
                    for kind in ("accepted", "completed", "failed")}
-        # TLS 1.0, 1.1 and 1.3 alone, in CORE-08; a wrong secret in NEG-04; two handshakes broken
-        # off in NEG-07.
-        refused = 3 + 1 + 2
-        assert counted["accepted"] == announced[name]["handshakes_announced"]
-        assert counted["failed"] == refused
-        assert counted["completed"] == counted["accepted"] - refused
+        ended = [row["outcome"] for row in cluster.results()["handshakes"].values()
+                 if row["endpoint"] == name]
+        # On OTP, NEG-10 ends after the first of 5, and NEG-12 needs 2 more.
+        done = announced[name]["handshakes_done"]
+        assert done == announced[name]["handshakes_announced"] - 4 + 2
+        assert counted["accepted"] == done
+        assert counted["completed"] == ended.count("full") + ended.count("resumed")
+        assert counted["failed"] == done - counted["completed"]
         assert now["mqtt_connects"] - was["mqtt_connects"] == counted["completed"]
 
 
@@ -109,7 +117,7 @@ def test_a_second_deploy_changes_nothing(cluster: Cluster) -> None:
 def test_check_mode_prints_the_plan_and_opens_no_connection(cluster: Cluster) -> None:
     done = cluster.play("playbooks/site.yml", "--check", "--diff")
     assert done.code == 0, done.output
-    assert "emqx1: 58 handshakes, of which 15 full" in done.flat
+    assert "emqx1: 351 handshakes, of which 37 full" in done.flat
     assert "Known deviations: not strict: " in done.flat
     assert " of known_deviations/otp.yml" in done.flat
     assert "changed=0" in done.output
