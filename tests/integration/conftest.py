@@ -12,11 +12,15 @@ from tests.support.playbooks import Cluster, free_ports, write_inventory
 @pytest.fixture(scope="module")
 def cluster(request: pytest.FixtureRequest,
             tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three embedded nodes, deployed for one module of tests and destroyed after it."""
+    """Three embedded nodes, deployed for one module of tests and destroyed after it.
+
+    A module's VARIABLES, where it has any, are in their inventory.
+    """
     name = f"test-{request.module.__name__.rpartition('.')[2].replace('_', '-')}"
     folder = tmp_path_factory.mktemp(name)
     ports = free_ports(3)
-    made = Cluster(name, ports, write_inventory(folder, name, ports), folder / "reports")
+    made = Cluster(name, ports, write_inventory(
+        folder, name, ports, getattr(request.module, "VARIABLES", None)), folder / "reports")
     done = made.play("playbooks/deploy.yml")
     try:
         assert done.code == 0, done.output

@@ -13,6 +13,8 @@ from tests.support.playbooks import ROOT, Cluster
 
 DISRUPTIVE = ("-e", "resumption_max_impact=disruptive")
 NODES = ["emqx1", "emqx2", "emqx3"]
+VARIABLES = {"emqx_session_cache_max": 60}
+"""So that LIFE-04 has little to fill."""
 
 
 def rows(results: dict[str, Any], check: str) -> list[dict[str, Any]]:
@@ -44,7 +46,7 @@ def test_check_mode_announces_and_disturbs_nobody(cluster: Cluster) -> None:
     done = cluster.play("verify.yml", "--check", *DISRUPTIVE)
     assert done.code == 0, done.output
     assert "nothing else breaks: 3 nodes, one after the other" in done.flat
-    assert "emqx1: 71 handshakes, of which 20 full" in done.flat
+    assert "emqx1: 455 handshakes, of which 133 full" in done.flat
     assert cluster.pids() == before
 
 
@@ -55,17 +57,18 @@ def test_every_node_is_restarted_and_killed_and_the_cluster_is_whole_again(
     assert done.code == 0, done.output
     results = cluster.results()
     assert results["verdict"] == "passed"
-    for check in ("LIFE-01", "LIFE-02"):
+    for check in ("LIFE-01", "LIFE-02", "LIFE-04"):
         assert statuses(results, check) == [(node, "passed") for node in NODES]
     assert "the 2 other nodes still resume theirs" in rows(results, "LIFE-01")[0]["message"]
     [skipped] = rows(results, "LIFE-05")
     assert (skipped["status"], skipped["reason"]) == ("skipped", "precondition")
     assert "all embedded nodes share this machine's network" in skipped["message"]
     for budget in results["budget"]["nodes"].values():
-        assert budget["handshakes_announced"] == budget["handshakes_done"] == 71
-        # The rightful owner of a session still resumes after NEG-04, or makes a new one.
-        assert budget["sessions_announced"] - budget["sessions_made"] in (0, 1)
-        assert budget["sessions_announced"] == 20
+        assert budget["handshakes_announced"] == 455
+        # On OTP, NEG-10 ends after the first of 5, and NEG-12 needs 2 more.
+        assert budget["handshakes_done"] == 455 - 4 + 2
+        # What OTP resumes and should not, and what is still there in LIFE-04, makes no session.
+        assert 100 <= budget["sessions_made"] <= budget["sessions_announced"] == 133
     # They really are other processes now, and what a deploy would want.
     after = cluster.pids()
     assert len(after) == 3
@@ -128,10 +131,9 @@ def test_ctrl_c_while_a_node_is_down_leaves_a_report_and_brings_it_back(
     assert results["verdict"] == "error"
     assert rows(results, "CORE-02")[0]["status"] == "passed"
     assert "interrupted" in {row["reason"] for row in rows(results, "LIFE-02")}
-    # Whether OTP's alert gets out before its socket is closed is a race: NEG-04 passes or is known.
-    assert {row["status"] for row in results["checks"] if row["id"] != "NEG-04"} <= {
-        "passed", "error", "skipped"}
-    assert {row["status"] for row in rows(results, "NEG-04")} <= {"passed", "known"}
+    assert {row["status"] for row in results["checks"]
+            if row["id"].startswith(("CORE", "SEC", "LIFE"))} == {"passed", "error", "skipped"}
+    assert "failed" not in {row["status"] for row in results["checks"]}
     # Nobody deployed: the node was started by the run that was interrupted.
     await_refused(cluster, 0, within_s=30)
     done = cluster.play("playbooks/site.yml")
