@@ -17,9 +17,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench impo
     Target,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.finding import Finding
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
-    Finding,
     Impact,
     Status,
     Verdict,

@@ -12,11 +12,11 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench impo
     Settings,
     Target,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.finding import Finding
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
     Check,
     Cost,
-    Finding,
     Impact,
     Level,
     Measure,

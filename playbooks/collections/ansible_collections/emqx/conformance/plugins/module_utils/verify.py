@@ -10,8 +10,9 @@ from typing import Any
 from .checks.bench import Bench, Settings, Target
 from .checks.catalogue import catalogue
 from .checks.deviations import DeviationError, load
+from .checks.finding import Finding
 from .checks.plan import Plan, make_plan
-from .checks.registry import Finding, Impact
+from .checks.registry import Impact
 from .checks.runner import Runner
 from .checks.tolerance import Allowances, Tolerance, today_utc
 from .checks.waivers import Waiver, check_of, day_of

@@ -14,7 +14,6 @@ from ..model import Handshake
 
 if TYPE_CHECKING:
     from .bench import Bench, Target
-    from .deviations import Deviation
 
 
 class Level(str, enum.Enum):
@@ -202,21 +201,3 @@ class Registry:
             if need.check not in self._checks:
                 raise ValueError(f"{check.id} needs {need.check}, which does not run before it")
         self._checks[check.id] = check
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One verdict of one check on one subject."""
-
-    check: Check
-    subject: Subject
-    verdict: Verdict
-    waiver: str | None = None
-    """Why a failure is ``known``: somebody's decision."""
-    deviations: tuple[Deviation, ...] = ()
-    """Why a failure is ``known``: entries for what its subject's TLS stack does wrong."""
-
-    @property
-    def subject_name(self) -> str:
-        """``emqx1``, ``emqx1->emqx2``, or ``cluster`` for a check without subjects."""
-        return "->".join(self.subject) or "cluster"

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from ..tls.wire import Interrupted
 from .bench import Bench
+from .finding import Finding
 from .plan import Plan, PlannedCheck
-from .registry import Check, Finding, Level, Need, Status, Subject, Verdict
+from .registry import Check, Level, Need, Status, Subject, Verdict
 from .tolerance import Tolerance
 from .verdicts import error, skipped, trouble
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .deviations import STACKS, Deviation
-from .registry import Check, Finding, Status, Subject, Verdict
+from .finding import Finding
+from .registry import Check, Status, Subject, Verdict
 from .waivers import Waiver
 
 UNEXPECTED = "unexpected_pass"

@@ -10,8 +10,9 @@ from typing import Any
 
 from ..checks.bench import Bench
 from ..checks.deviations import major_of
+from ..checks.finding import Finding
 from ..checks.plan import Plan
-from ..checks.registry import Check, Finding, Status
+from ..checks.registry import Check, Status
 from ..checks.tolerance import Tolerance
 from ..identity import DeclaredOtp, Identity
 from ..model import Handshake, Outcome
