@@ -23,6 +23,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import
     Trust,
 )
 
+from tests.support.costs import OTP_25_DIFFERS
 from tests.support.embedded_cluster import ROOT, TestCluster
 from tests.support.playbooks import free_ports
 
@@ -80,7 +81,8 @@ def test_short_lived_sessions_and_a_small_cache_are_measured_and_disturb_no_othe
     for row in capacity:
         assert (row["data"]["remembered"], row["data"]["forgotten"]) == (PLACES, PLACES + 1)
     for budget in results["budget"]["nodes"].values():
-        assert budget["handshakes_done"] == budget["handshakes_announced"] + budget["renewals"]
+        assert budget["handshakes_done"] == (
+            budget["handshakes_announced"] + budget["renewals"] + OTP_25_DIFFERS)
         # LIFE-04 alone made more than that.
         assert budget["sessions_made"] > PLACES
     # Of SEC-03 one handshake is listed; of LIFE-04 none of those that fill the cache.

@@ -31,6 +31,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import
     Trust,
 )
 
+from tests.support.costs import OTP_25_DIFFERS
 from tests.support.playbooks import ROOT, Cluster, Done
 
 NAME = "test-trust"
@@ -119,7 +120,7 @@ def test_the_bypass_is_found_with_its_evidence_and_the_node_is_left_as_it_was(
     assert {alert["raised_by"] for handshake in handshakes
             for alert in handshake["alerts"]} <= {"target"}
     (budget,) = results["budget"]["nodes"].values()
-    assert budget["handshakes_announced"] == budget["handshakes_done"]
+    assert budget["handshakes_done"] == budget["handshakes_announced"] + OTP_25_DIFFERS
     # LIFE-01 restarts it; nothing of SEC-05 is left.
     assert len(trust.pids()) == len(before) == 1
     assert list(run_dir().glob("anchors-*")) == []
