@@ -71,7 +71,9 @@ class TrustCluster(Cluster):
         return super().command(playbook, "-e", f"emqx_base_port={self.ports[0]}",
                                "-e", f"emqx_cluster_name={self.name}",
                                "-e", f"emqx_certs_dir={self.certs}",
-                               "-e", "emqx_certificate_key_type=ecdsa", *extra)
+                               "-e", "emqx_certificate_key_type=ecdsa",
+                               # Little to fill for LIFE-04.
+                               "-e", "emqx_session_cache_max=100", *extra)
 
     def found(self, done: Done, code: int) -> dict[str, dict[str, Any]]:
         """Return the SEC findings of a finished run by check."""
@@ -144,7 +146,8 @@ def test_waivers_let_it_pass_and_stay_visible_and_end(trust: TrustCluster) -> No
     done = trust.play("verify.yml", *DISRUPTIVE, *waivers(today))
     found = trust.found(done, 0)
     results = trust.results()
-    assert (results["verdict"], results["counts"]["known"]) == ("passed", 3)
+    assert results["verdict"] == "passed"
+    assert {row["id"] for row in results["checks"] if "waiver" in row["evidence"]} == set(FAILING)
     cases = {case.classname: case for suite in junitparser.JUnitXml.fromfile(
         str(trust.reports / "latest/junit.xml")) for case in suite}
     for check in FAILING:

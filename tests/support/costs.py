@@ -9,8 +9,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue 
 OTP_25_DIFFERS = -4 + 2
 """Handshakes that a noisy run makes more than announced with a node of Erlang/OTP 25.
 
-NEG-10 ends after the first of 5, since the node negotiates no extended master secret; NEG-12 needs 2
-more, since the node refuses records of 3 bytes in two of its shapes.
+NEG-10 ends after the first of 5, since the node negotiates no extended master secret; NEG-12 needs
+2 more, since the node refuses records of 3 bytes, which are in two of its shapes.
 """
 
 
