@@ -158,9 +158,13 @@ def test_openssl_agrees(healthy: outside.Verification, tmp_path: Path,
 
 def test_noisy_checks_are_right_too() -> None:
     verification = outside.run_verify("-e", "resumption_max_impact=noisy",
-                                      "-e", '{"resumption_tls_versions": ["tlsv1.2"]}')
+                                      "-e", '{"resumption_tls_versions": ["tlsv1.2"]}',
+                                      "-e", "emqx_otp_release=25")
     assert verification.exit_code == 0, verification.output
-    assert reasons(verification) == {}
+    found = reasons(verification)
+    assert {status for status, _ in found.values()} == {"known"}
+    # In NEG-04 it is a race whether OTP's alert gets out.
+    assert {check for check, _ in found} | {"NEG-04"} == {"NEG-03", "NEG-04", "NEG-05", "NEG-08"}
     assert_complete(verification)
 
 
