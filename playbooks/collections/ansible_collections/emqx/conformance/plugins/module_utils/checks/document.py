@@ -42,8 +42,9 @@ check, and what is true of correctly set up servers of other TLS libraries, in [
 
 USUAL = Target(
     {"emqx1": Endpoint("emqx1", "emqx1", 8883, "emqx1")}, Settings(tls_versions=("tlsv1.2",)),
-    trust_domains={"emqx1": tuple(TrustDomain(f"domain{number}", 8883 + number, "", "", "ca.pem", "key")
-                                  for number in (1, 2, 3))})
+    trust_domains={"emqx1": tuple(
+        TrustDomain(f"domain{number}", 8883 + number, "", "", "ca.pem", "ca-key.pem")
+        for number in (1, 2, 3))})
 """The target whose costs the document gives."""
 
 
