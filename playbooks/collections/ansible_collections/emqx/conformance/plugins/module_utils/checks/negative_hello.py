@@ -21,12 +21,6 @@ _RECORD, _TINY_RECORD, _SEGMENT = 16, 3, 5
 """Bytes. A tiny record does not even hold a handshake message's header, of 4 bytes."""
 
 
-def _of(node: Conversation, verdict: Verdict, when: str = "") -> Verdict:
-    """Return a verdict on one connection as that of the whole conversation."""
-    return Verdict(verdict.status, verdict.reason, verdict.message + (f" ({when})" if when else ""),
-                   tuple(node.handshakes))
-
-
 def _no_session(node: Conversation) -> Verdict:
     return error("no_session_id", f"{node.name} issued no session ID this time, so there was "
                                   "nothing to offer", *node.handshakes)
@@ -36,7 +30,7 @@ def _new_session(node: Conversation, hello: Hello) -> CraftedSession | Verdict:
     """Make a full handshake and return its session, or why there is none."""
     contact, session = node.hears(hello)
     if verdict := trouble(contact):
-        return _of(node, verdict)
+        return node.with_all(verdict)
     if session is None:
         return _no_session(node)
     return session
@@ -49,7 +43,7 @@ def _proven_session(node: Conversation, hello: Hello) -> CraftedSession | Verdic
         return session
     contact, _ = node.hears(replace(hello, session_id=session.id), knowing=session)
     if verdict := trouble(contact):
-        return _of(node, verdict, "when it was to resume with the ClientHello it was made with")
+        return node.with_all(verdict, "when it was to resume with the ClientHello it was made with")
     if contact.handshake.outcome is not Outcome.RESUMED:
         return error("not_resumed", f"{node.name} did not resume a session it had just issued, so "
                                     "there was nothing to offer otherwise", *node.handshakes)
@@ -107,7 +101,7 @@ def _offer_to_older(bench: Bench, node: Conversation, session: CraftedSession, v
         seen.append(f"answers a client of {label} {refusal}")
         return None
     if verdict := trouble(contact):
-        return _of(node, verdict, f"when a client of {label} offered a session of TLS 1.2")
+        return node.with_all(verdict, f"when a client of {label} offered a session of TLS 1.2")
     seen.append(f"makes a full handshake with a client of {label}")
     if not declared or old_session is None:
         return None
@@ -142,7 +136,7 @@ def _offer_back(node: Conversation, session: CraftedSession, version: str,
         seen.append(f"answers a client of TLS 1.2 that offers a session of {label} {refusal}")
         return None
     if verdict := trouble(contact):
-        return _of(node, verdict, f"when a client of TLS 1.2 offered a session of {label}")
+        return node.with_all(verdict, f"when a client of TLS 1.2 offered a session of {label}")
     seen.append(f"makes one with a client of TLS 1.2 that offers a session of {label}")
     return None
 
@@ -167,14 +161,14 @@ def _offer_to_newer(bench: Bench, node: Conversation, seen: list[str]) -> Verdic
     first = bench.contact(node.name)
     node.handshakes.append(first.handshake)
     if verdict := trouble(first):
-        return _of(node, verdict)
+        return node.with_all(verdict)
     if first.session is None:
         return _no_session(node)
     both = bench.contact(node.name, first.session, versions=("tlsv1.2", "tlsv1.3"))
     node.handshakes.append(both.handshake)
     if verdict := trouble(both):
-        return _of(node, verdict, "when a client that also speaks TLS 1.3 offered a session of "
-                                  "TLS 1.2")
+        return node.with_all(verdict, "when a client that also speaks TLS 1.3 offered a session of "
+                                            "TLS 1.2")
     if both.handshake.version == "tlsv1.3":
         # RFC 8446 4.1.3: any ID is echoed.
         seen.append("makes a full TLS 1.3 handshake with a client that speaks both, where the "
@@ -224,7 +218,7 @@ def extended_master_secret_is_kept(bench: Bench, subject: Subject) -> Verdict:
 def _extended_to_extended(node: Conversation, session: CraftedSession) -> Verdict | None:
     contact, _ = node.hears(Hello(session_id=session.id), knowing=session)
     if verdict := trouble(contact):
-        return _of(node, verdict, "when a session with extended master secret was offered")
+        return node.with_all(verdict, "when a session with extended master secret was offered")
     if contact.handshake.outcome is not Outcome.RESUMED:
         return failed("not_resumed", f"{node.name} did not resume a session with extended master "
                                      "secret for a client that offers it again", *node.handshakes)
@@ -245,7 +239,7 @@ def _legacy_to_extended(node: Conversation) -> str | Verdict:
         # RFC 7627 5.2 leaves that to the server.
         return f"refuses clients without it ({contact.handshake.alerts[-1].description})"
     if verdict := trouble(contact):
-        return _of(node, verdict, "without the extended_master_secret extension")
+        return node.with_all(verdict, "without the extended_master_secret extension")
     if session is None:
         return _no_session(node)
     if verdict := _upgraded(node, session):
@@ -259,7 +253,7 @@ def _upgraded(node: Conversation, session: CraftedSession) -> Verdict | None:
     if contact.handshake.library_reused:
         return failed("resumed_into_ems", f"{node.name} resumed {what}", *node.handshakes)
     if verdict := trouble(contact):
-        return _of(node, verdict, what)
+        return node.with_all(verdict, what)
     if not contact.handshake.extended_master_secret:
         return failed("ems_dropped", f"{node.name} answered {what}, with a full handshake that "
                                      "leaves it out", *node.handshakes)
@@ -282,7 +276,7 @@ def _extended_to_legacy(node: Conversation, session: CraftedSession, seen: str) 
                        f"{node.name} answered {what}, by closing the connection, without the "
                        "fatal alert that says why", tuple(node.handshakes))
     if verdict := trouble(contact):
-        return _of(node, verdict, what)
+        return node.with_all(verdict, what)
     # RFC 7627 5.3 wants the abbreviated handshake aborted, and 5.2 calls a fatal alert that. As
     # nothing was resumed, nobody is in danger.
     return Verdict(Status.WARNED, "ems_session_not_aborted",
@@ -348,7 +342,7 @@ def _flaw(node: Conversation, shape: _Shape, session: CraftedSession,
     contact, _ = node.hears(replace(shape.hello, session_id=session.id), knowing=session)
     verdict = trouble(contact)
     if verdict is not None and verdict.status is Status.ERROR:
-        return _of(node, verdict, f"a ClientHello {shape.what}")
+        return node.with_all(verdict, f"a ClientHello {shape.what}")
     if verdict is not None:
         return (f"broken_{shape.token}",
                 f"a ClientHello {shape.what} does not get through: {contact.handshake.why}")
