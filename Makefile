@@ -1,14 +1,17 @@
 # make verify   deploy a cluster, verify it, write the report
 # make test     every test this machine can run
 # make image    local Docker images of the embedded node
+# make bench    this project's speed against other clients', on the same nodes
 # make destroy  stop every node of this checkout
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 INVENTORY ?= inventory/local
 EXTRA ?=
+COMPARE ?=
 SECONDS ?= 3600
 TARGETS ?=
+WORKERS ?= 3
 VENV := .venv
 PYTHON ?= python3
 
@@ -16,45 +19,66 @@ PYTHON ?= python3
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # What Ansible and its tools keep for themselves stays in the checkout.
 export ANSIBLE_HOME := $(CURDIR)/.ansible
+# Ansible refuses LC_ALL=C and takes LANG=C, with which it is told in ASCII all the same.
+ifneq ($(filter C POSIX,$(LC_ALL)),)
+unexport LC_ALL
+export LANG := C
+endif
 # Tools that the playbooks and molecule start by name.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 # What the embedded node runs on; what its tests and cross-checks need on top.
-NODE_PACKAGES := erlang-base erlang-asn1 erlang-crypto erlang-public-key erlang-ssl
+NODE_PACKAGES := erlang-base erlang-asn1 erlang-crypto erlang-inets \
+  erlang-public-key erlang-ssl
 # RabbitMQ itself, in molecule/staging, is unpacked and not installed; this is what it runs on.
-RABBITMQ_NEEDS := erlang-eldap erlang-inets erlang-mnesia erlang-os-mon erlang-syntax-tools \
+RABBITMQ_NEEDS := erlang-eldap erlang-mnesia erlang-os-mon erlang-syntax-tools \
   erlang-tools erlang-xmerl
-TEST_PACKAGES := $(NODE_PACKAGES) $(RABBITMQ_NEEDS) erlang-eunit git gnutls-bin iproute2 openssl \
-  procps ruby-hocon
+TEST_PACKAGES := $(NODE_PACKAGES) $(RABBITMQ_NEEDS) chromium erlang-eunit fonts-dejavu-core git \
+  gnutls-bin iproute2 openssl openssh-client openssh-server procps ruby-hocon
 
 # Only an inventory of embedded nodes needs Erlang here.
 EMBEDDED = $(shell grep -rqsE '^ *emqx_driver: *embedded' $(INVENTORY) && echo yes)
+# Load balancers run here where the nodes do.
+BALANCER_PACKAGES := haproxy
+TEST_PACKAGES += $(BALANCER_PACKAGES)
+# What `make bench` measures beside this project, and what it runs on.
+BENCH_PACKAGES := $(NODE_PACKAGES) gnutls-bin libnss3-tools openssl
+ROUNDS ?= 5
+BALANCED = $(shell grep -rqsE '^ *emqx_driver: *(embedded|docker)' $(INVENTORY) && \
+  grep -rqsE '^ *\[?load_balancer(:|\])' $(INVENTORY) && echo yes)
 PLAYBOOK = ansible-playbook -i $(INVENTORY)
+# In JSON, since a path may hold blanks.
+COMPARED = $(if $(COMPARE),-e '{"resumption_compare": "$(COMPARE)"}')
 comma := ,
 
-.PHONY: help verify deploy check test fuzz lint docs image destroy clean
+.PHONY: help verify deploy check test bench bench-publish fuzz lint docs image destroy clean
 
 help:
-	@echo "make verify [INVENTORY=inventory/local] [EXTRA='-e name=value']"
-	@echo "             deploy the inventory's cluster, verify it, write the report"
+	@echo "make verify [INVENTORY=inventory/local] [COMPARE=reports/latest] [EXTRA='-e name=value']"
+	@echo "             deploy the inventory's cluster, verify it, write the report; with COMPARE"
+	@echo "             tell what changed since an earlier run"
 	@echo "make check   show what verify would do: plan, handshake budget, config diff"
 	@echo "make deploy  deploy only"
-	@echo "make test    every test this machine can run"
+	@echo "make test [WORKERS=3]"
+	@echo "             every test this machine can run, so many of them side by side"
+	@echo "make bench [ROUNDS=5]"
+	@echo "             this project's speed against openssl's, NSS's, GnuTLS's and sslyze's,"
+	@echo "             see docs/benchmark.md; 'make bench-publish' puts the last run's into README.md"
 	@echo "make fuzz [SECONDS=3600]"
 	@echo "             hostile bytes by a coverage-guided fuzzer, see docs/fuzzing.md"
 	@echo "make lint    ansible-lint, yamllint, ruff, mypy, shellcheck"
-	@echo "make docs    write docs/conformance.md from the registry of checks, and the table of"
-	@echo "             docs/known-deviations.md from known_deviations/"
+	@echo "make docs    write docs/conformance.md and the table of docs/staging.md from the registry of"
+	@echo "             checks, and the table of docs/known-deviations.md from known_deviations/"
 	@echo "make image [OTP='25 27 29']"
 	@echo "             build Docker images of the embedded OTP node (not EMQX) from Debian packages"
 	@echo "make destroy stop every node of this checkout"
 	@echo "make clean   destroy, and remove everything generated but the reports"
 
 verify: $(VENV)/.installed node-packages
-	@$(PLAYBOOK) playbooks/site.yml $(EXTRA)
+	@$(PLAYBOOK) playbooks/site.yml $(COMPARED) $(EXTRA)
 
 check: $(VENV)/.installed
-	@$(PLAYBOOK) playbooks/site.yml --check --diff $(EXTRA)
+	@$(PLAYBOOK) playbooks/site.yml --check --diff $(COMPARED) $(EXTRA)
 
 deploy: $(VENV)/.installed node-packages
 	@$(PLAYBOOK) playbooks/deploy.yml $(EXTRA)
@@ -66,8 +90,16 @@ destroy: $(VENV)/.installed
 	  ansible-playbook -i localhost$(comma) playbooks/destroy.yml -e emqx_destroy_scope=all) $(EXTRA)
 
 test: $(VENV)/.installed-dev $(VENV)-peers/.installed
-	@scripts/debian-packages $(TEST_PACKAGES)
-	@pytest -v $(EXTRA)
+	@scripts/debian-packages $(TEST_PACKAGES) $(if $(shell command -v docker),mmdebstrap)
+	@pytest -v -n $(WORKERS) --durations=25 $(EXTRA)
+
+# It reuses what the tests have to run playbooks with.
+bench: $(VENV)/.installed-dev $(VENV)-peers/.installed
+	@scripts/debian-packages $(BENCH_PACKAGES)
+	@PYTHONPATH=playbooks/collections:. $(VENV)/bin/python -m bench --rounds $(ROUNDS) $(EXTRA)
+
+bench-publish: $(VENV)/.installed
+	@$(VENV)/bin/python -m bench.readme
 
 lint: $(VENV)/.installed-dev
 	@pytest -q tests/quality $(EXTRA)
@@ -79,8 +111,8 @@ fuzz: $(VENV)-fuzz/.installed
 
 docs: $(VENV)/.installed
 	@PYTHONPATH=playbooks/collections $(VENV)/bin/python -c \
-	  'from ansible_collections.emqx.conformance.plugins.module_utils.checks import document; \
-	   document.write()'
+	  'from ansible_collections.emqx.conformance.plugins.module_utils.checks import \
+	     document, staging_cost; document.write(); staging_cost.write()'
 
 image: $(VENV)/.installed
 	@VENV=$(VENV) scripts/make-image $(OTP)
@@ -92,7 +124,8 @@ clean:
 
 .PHONY: node-packages
 node-packages:
-	@$(if $(EMBEDDED),scripts/debian-packages $(NODE_PACKAGES),true)
+	@$(if $(EMBEDDED)$(BALANCED),scripts/debian-packages $(if $(EMBEDDED),$(NODE_PACKAGES)) \
+	  $(if $(BALANCED),$(BALANCER_PACKAGES)),true)
 
 $(VENV)/bin/python:
 	@scripts/new-venv $(PYTHON) $(VENV)

@@ -1,15 +1,87 @@
-"""Fixtures of all tests."""
+"""Fixtures of all tests, and how tests are spread where several run side by side (pytest -n).
+
+A file's tests share what its fixtures have started, so they stay together; every molecule scenario
+is by itself. The longest begin first. Tests marked ``alone`` come last, when nothing else runs.
+"""
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.openssl_broker import make_certificate
 
+# How long an example takes tells of the machine, and of what else it does, not of what is tested.
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
 # Twenty times as many examples: pytest --hypothesis-profile=long
 settings.register_profile("long", max_examples=2000, deadline=None)
+
+LONGEST = (
+    "test_molecule.py::test_scenario[docker]", "integration/test_trust.py",
+    "integration/test_docker_cluster.py", "test_molecule.py::test_scenario[staging]",
+    "integration/test_journey.py", "integration/test_clean_servers.py", "test_molecule.py",
+    "integration/")
+"""Beginnings of what takes longest, in that order: begun last, it would be waited for alone."""
+SCENARIO = "test_molecule.py::"
+
+
+class _Together(LoadScopeScheduling):  # type: ignore[misc]
+    """Hands a worker whole files, in the order in which they are collected."""
+
+    def __init__(self, config: pytest.Config, log: Producer) -> None:
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if SCENARIO in nodeid else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Together:
+    """Tell pytest-xdist how tests are spread."""
+    return _Together(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", "alone: it measures what others would disturb")
+
+
+def _rank(item: pytest.Item) -> tuple[bool, int]:
+    return item.get_closest_marker("alone") is not None, next(
+        (place for place, part in enumerate(LONGEST) if part in item.nodeid), len(LONGEST))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order them for several workers; one alone has no use for it."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_rank)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Keep tests that are to be alone from running beside others, their fixtures included."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    # The folder of all workers is above each one's own.
+    base: Path = item.config._tmp_path_factory.getbasetemp().parent  # type: ignore[attr-defined]
+    with (base / "alone.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+        return (yield)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests have recorded; a worker's own output is shown to nobody."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties:
+            if name == "figures":
+                terminalreporter.write_line(str(value))
 
 
 @pytest.fixture(scope="session")

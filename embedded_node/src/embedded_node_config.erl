@@ -10,6 +10,8 @@
     bind := {binary(), inet:port_number()},
     acceptors := pos_integer(),
     max_connections := pos_integer() | infinity,
+    proxy_protocol := boolean(),
+    proxy_protocol_timeout := non_neg_integer(),
     ssl_options := #{atom() => term()}
 }.
 %% What a node has on top in a container; its presence opens ctl.sock.

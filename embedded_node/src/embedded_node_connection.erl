@@ -3,7 +3,7 @@
 -module(embedded_node_connection).
 -behaviour(gen_server).
 
--export([start_link/2, socket_is_yours/1, socket_is_gone/1]).
+-export([start_link/2, socket_is_yours/1, socket_is_gone/1, peer/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2,
          format_status/1]).
 
@@ -31,6 +31,15 @@ socket_is_yours(Connection) ->
 socket_is_gone(Connection) ->
     gen_server:cast(Connection, gone).
 
+%% @doc The client's address, as the list of it or none. Nothing is asked of the process: it may be in
+%% the middle of a handshake.
+-spec peer(pid()) -> [binary()].
+peer(Connection) ->
+    case process_info(Connection, dictionary) of
+        {dictionary, Known} -> [Peer || {peer, Peer} <- Known];
+        undefined -> []
+    end.
+
 init({#{max_packet_size := Max} = Settings, Socket}) ->
     State = #state{settings = Settings, socket = Socket, parser = embedded_node_frame:new(Max)},
     {ok, State, ?HAND_OVER_MS}.
@@ -38,7 +47,27 @@ init({#{max_packet_size := Max} = Settings, Socket}) ->
 handle_call(_Request, _From, State) ->
     {reply, {error, unknown}, State}.
 
-handle_cast(upgrade, #state{settings = Settings, socket = Tcp} = State) ->
+handle_cast(upgrade, #state{settings = #{proxy := none}, socket = Tcp} = State) ->
+    know_peer(inet:peername(Tcp)),
+    upgrade(State);
+handle_cast(upgrade, #state{settings = #{proxy := TimeoutMs, listener := Listener}, socket = Tcp} = State) ->
+    case embedded_node_proxy:read(Tcp, TimeoutMs) of
+        {ok, local} ->
+            know_peer(inet:peername(Tcp)),
+            upgrade(State);
+        {ok, Source} ->
+            know_peer({ok, Source}),
+            upgrade(State);
+        {error, Sentence} ->
+            embedded_node_stats:count(failed),
+            logger:error("the listener ~ts has proxy_protocol = true and ~ts",
+                         [Listener, Sentence]),
+            {stop, normal, State}
+    end;
+handle_cast(gone, State) ->
+    {stop, normal, State}.
+
+upgrade(#state{settings = Settings, socket = Tcp} = State) ->
     #{tls_options := Options, handshake_timeout := Timeout} = Settings,
     case ssl:handshake(Tcp, Options, Timeout) of
         {ok, Tls} ->
@@ -51,9 +80,13 @@ handle_cast(upgrade, #state{settings = Settings, socket = Tcp} = State) ->
             %% After a refused handshake ssl has closed the socket, after wrong options not.
             gen_tcp:close(Tcp),
             {stop, normal, State}
-    end;
-handle_cast(gone, State) ->
-    {stop, normal, State}.
+    end.
+
+know_peer({ok, {Address, Port}}) ->
+    put(peer, iolist_to_binary(embedded_node_config:bind_text(
+        {list_to_binary(inet:ntoa(Address)), Port})));
+know_peer({error, _Gone}) ->
+    ok.
 
 handle_info({ssl, _Socket, Bytes}, #state{parser = Parser} = State) ->
     packets(State#state{parser = embedded_node_frame:feed(Bytes, Parser),

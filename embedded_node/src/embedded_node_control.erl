@@ -2,7 +2,7 @@
 %%
 %% `status' answers one line of JSON; `stop' stops the node in order; `reopen Port File' closes the
 %% listener at a port and opens it again with the trust anchors of a file, `restore Port' with its
-%% own.
+%% own; `peers' answers one line of JSON with the addresses of the clients of each listener.
 -module(embedded_node_control).
 
 -export([start_link/1]).
@@ -27,6 +27,10 @@ serve(Socket, Listeners) ->
     end.
 
 answer(<<"status">>, Listeners) -> embedded_node_json:encode(status(Listeners));
+answer(<<"peers">>, Listeners) ->
+    embedded_node_json:encode(maps:from_list(
+        [{iolist_to_binary(embedded_node_listener:label(Listener)),
+          embedded_node_connection_sup:peers(Listener)} || Listener <- Listeners]));
 answer(<<"stop">>, _Listeners) -> "stopping";
 answer(<<"reopen ", Words/binary>>, Listeners) ->
     case binary:split(Words, <<" ">>) of
@@ -34,7 +38,8 @@ answer(<<"reopen ", Words/binary>>, Listeners) ->
         [_Port] -> "reopen needs a port and a file"
     end;
 answer(<<"restore ", Port/binary>>, Listeners) -> reopen(Port, own, Listeners);
-answer(_Other, _Listeners) -> "unknown command; there are: status, stop, reopen, restore".
+answer(_Other, _Listeners) -> "unknown command; there are: status, stop, peers, reopen, "
+                           "restore".
 
 reopen(Port, Anchors, Listeners) ->
     case [Listener || #{bind := {_Address, Number}} = Listener <- Listeners,
@@ -64,8 +69,9 @@ status(Listeners) ->
           <<"sessions">> => embedded_node_client_sup:count(),
           <<"uptime_s">> => UptimeMs div 1000}).
 
-listener(#{name := Name, type := Type, bind := Bind} = Listener) ->
+listener(#{name := Name, type := Type, bind := Bind, proxy_protocol := Proxied} = Listener) ->
     #{<<"name">> => Name,
       <<"type">> => atom_to_binary(Type),
       <<"bind">> => iolist_to_binary(embedded_node_config:bind_text(Bind)),
+      <<"proxy_protocol">> => Proxied,
       <<"current_connections">> => embedded_node_connection_sup:count(Listener)}.

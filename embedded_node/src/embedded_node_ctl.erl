@@ -86,11 +86,11 @@ members(#{seeds := Seeds}) ->
 
 %% EMQX has shutdown counts by reason here, which this node does not keep.
 listener(#{name := Name, type := Type, bind := Bind, acceptors := Acceptors,
-           max_connections := Max} = Listener) ->
+           max_connections := Max, proxy_protocol := Proxied} = Listener) ->
     Running = embedded_node_listener:is_running(Listener),
     Lines = [{"listen_on", embedded_node_config:bind_text(Bind)},
              {"acceptors", integer_to_list(Acceptors)},
-             {"proxy_protocol", "false"},
+             {"proxy_protocol", atom_to_list(Proxied)},
              {"running", atom_to_list(Running)}]
         ++ [{"current_conn", integer_to_list(embedded_node_connection_sup:count(Listener))}
             || Running]

@@ -4,7 +4,7 @@
 %% keeps the subscriptions, what is unacknowledged, and messages of QoS 1 that arrive.
 -module(embedded_node_session).
 
--export([admit/2, open/2, resume/3, packet/2, deliver/2, leave/1, refusal/2]).
+-export([outlasts/1, admit/2, open/2, resume/3, packet/2, deliver/2, leave/1, refusal/2]).
 -export([expiry/1, version/1, since/1, subscriptions/1, pending_will/1,
          will_delay/1, will_published/1]).
 -export_type([session/0]).
@@ -106,6 +106,11 @@ connected(#{version := Version, will := Will, properties := Properties} = Connec
         will = Will, connected = true, lost = 0,
         receive_maximum = min(maps:get(receive_maximum, Properties, 16#FFFF), ?MAX_UNACKNOWLEDGED),
         maximum_packet_size = maps:get(maximum_packet_size, Properties, infinity)}.
+
+%% @doc Whether the session that a client asks for is to outlast its connection.
+-spec outlasts(map()) -> boolean().
+outlasts(Connect) ->
+    asked_expiry(Connect) > 0.
 
 %% A session of 3.1.1 ends with its connection or never (3.1.2.4).
 asked_expiry(#{version := 4, clean_start := true}) -> 0;

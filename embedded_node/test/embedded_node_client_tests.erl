@@ -6,7 +6,7 @@
          will_of_a_deleted_session/0, no_session_after_expiry_0/0, fetched_with_what_waits/0,
          newest_of_several_wins/0, silent_other_is_given_up/0, one_of_two_rivals_goes/0,
          rival_that_was_seen/0,
-         no_connection_no_session/0, refused_bytes/0]).
+         no_connection_no_session/0, refused_bytes/0, told_after_a_moment/0]).
 
 -define(MAX_PACKET, 1000).
 
@@ -61,6 +61,21 @@ kept_and_delivered() ->
     ?assertEqual(1, connect(Other, expiring(60))),
     ?assertMatch([{publish, #{dup := true, id := 1}}, {publish, #{dup := false, id := 2}}],
                  received(Other)).
+
+%% The other nodes hear at once of a session that stays, and of another only if it lasts a moment.
+told_after_a_moment() ->
+    Told = fun() -> length(pg:get_members(embedded_node, {client, <<"c">>})) end,
+    One = connection(),
+    connect(One, expiring(0)),
+    ?assertEqual(0, Told()),
+    await(fun() -> Told() =:= 1 end),
+    gone(One),
+    await(fun() -> Told() =:= 0 end),
+    connect(connection(), expiring(0)),
+    connect(connection(), expiring(60)),
+    ?assertEqual(1, Told()),
+    timer:sleep(400),
+    ?assertEqual(1, Told()).
 
 taken_over_by_a_new_connection() ->
     One = connection(),

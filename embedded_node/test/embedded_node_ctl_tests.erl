@@ -2,7 +2,8 @@
 -include("check.hrl").
 
 -define(SSL, #{name => <<"default">>, type => ssl, bind => {<<"0.0.0.0">>, 8883}, acceptors => 16,
-               max_connections => infinity, ssl_options => #{}}).
+               max_connections => infinity, proxy_protocol => false,
+               proxy_protocol_timeout => 3_000, ssl_options => #{}}).
 
 %% Formats are EMQX 5.8's, word for word and column for column.
 answers_test_() ->
@@ -48,7 +49,10 @@ listeners() ->
                  "  acceptors       : 16\n"
                  "  proxy_protocol  : false\n"
                  "  running         : false\n"
-                 "  max_conns       : infinity\n", lists:flatten(Text)).
+                 "  max_conns       : infinity\n", lists:flatten(Text)),
+    {ok, Proxied} = embedded_node_ctl:run(
+        ["ctl", "listeners"], #{listeners => [?SSL#{proxy_protocol := true}], seeds => []}),
+    ?assertNotEqual(nomatch, string:find(Proxied, "  proxy_protocol  : true\n")).
 
 evaluate() ->
     ?assertEqual("3\n", said(["eval", "1 + 2"])),

@@ -7,7 +7,7 @@
 
 listener(Port) ->
     #{name => <<"reopened">>, type => ssl, bind => {<<"127.0.0.1">>, Port}, acceptors => 1,
-      max_connections => infinity,
+      max_connections => infinity, proxy_protocol => false, proxy_protocol_timeout => 1_000,
       ssl_options => #{versions => ['tlsv1.2'], cacertfile => <<"own.pem">>,
                        handshake_timeout => 1_000}}.
 

@@ -3,7 +3,8 @@
 
 -define(LISTENER(Port),
         #{name => <<"default">>, type => ssl, bind => {<<"127.0.0.1">>, Port}, acceptors => 1,
-          max_connections => infinity, ssl_options => #{versions => ['tlsv1.2']}}).
+          max_connections => infinity, proxy_protocol => false, proxy_protocol_timeout => 1_000,
+          ssl_options => #{versions => ['tlsv1.2']}}).
 
 %% A supervisor starts the next one as soon as the last has ended.
 the_port_is_free_at_once_test() ->

@@ -31,3 +31,12 @@ unknown_cipher_test() ->
     {error, Sentence} = embedded_node_tls:options((given())#{ciphers := [<<"ROT13">>]}),
     ?assertEqual(<<"ciphers: OTP does not know the cipher suite ROT13">>,
                  iolist_to_binary(Sentence)).
+
+revocation_test() ->
+    {ok, Options} = embedded_node_tls:options((given())#{enable_crl_check => true}),
+    ?assertEqual(peer, proplists:get_value(crl_check, Options)),
+    ?assertMatch({ssl_crl_cache, _}, proplists:get_value(crl_cache, Options)),
+    ?assertNot(proplists:is_defined(enable_crl_check, Options)),
+    {ok, Unchecked} = embedded_node_tls:options((given())#{enable_crl_check => false}),
+    ?assertEqual([], [Key || {Key, _} <- Unchecked, lists:member(Key, [crl_check, crl_cache,
+                                                                      enable_crl_check])]).

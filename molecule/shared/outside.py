@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -9,7 +10,9 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,13 +42,32 @@ def run_verify(*extra: str) -> Verification:
     done = subprocess.run(
         ["ansible-playbook", "-i", str(INVENTORY), "verify.yml",
          "-e", f"resumption_reports_dir={REPORTS}", *extra],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "NO_COLOR": "1"})
     output = done.stdout + done.stderr
     report = LATEST.resolve()
     assert report != before, f"no report was written\n{output}"
     results = json.loads((report / "results.json").read_text())
     return Verification(done.returncode, output, results, report)
+
+
+def assert_complete(verification: Verification, nodes: Iterable[str]) -> None:
+    """Every cell and every planned check is in every report, whatever happened."""
+    results = verification.results
+    assert results["complete"] is True
+    assert {(cell["issuer"], cell["redeemer"]) for cell in results["matrix"]} == set(
+        itertools.product(nodes, repeat=2))
+    assert all(cell["passed"] or cell["reason"] for cell in results["matrix"])
+    assert all(row["status"] and row["message"] for row in results["checks"])
+    assert sum(results["counts"].values()) == len(results["checks"])
+    cases = ET.parse(verification.report / "junit.xml").getroot().iter("testcase")
+    assert Counter(case.get("classname") for case in cases) == Counter(
+        ["verdict", *(row["id"] for row in results["checks"])])
+
+
+def flat(text: str) -> str:
+    """Return a text without its line breaks and indentation."""
+    return " ".join(text.split())
 
 
 def matrix(results: dict[str, Any]) -> dict[tuple[str, str], str]:
@@ -76,23 +98,28 @@ def _s_client(port: int, ca: Path, *arguments: str) -> str:
     return "resumed" if found == ["Reused"] else "full"
 
 
-def openssl_pair(issuer: int, redeemer: int, ca: Path, folder: Path) -> str:
+def openssl_pair(issuer: int, redeemer: int, ca: Path, folder: Path,
+                 client: tuple[Path, Path] | None = None) -> str:
     """Return ``resumed`` or ``full``: a session of one port, offered to another by s_client."""
     session = str(folder / "session.pem")
-    assert _s_client(issuer, ca, "-sess_out", session) == "full"
-    return _s_client(redeemer, ca, "-sess_in", session)
+    shown = ["-cert", str(client[0]), "-key", str(client[1])] if client else []
+    assert _s_client(issuer, ca, "-sess_out", session, *shown) == "full"
+    return _s_client(redeemer, ca, "-sess_in", session, *shown)
 
 
-def tls12_context(ca: Path) -> ssl.SSLContext:
-    """Return an ordinary client context: TLS 1.2, no tickets."""
+def tls12_context(ca: Path, client: tuple[Path, Path] | None = None) -> ssl.SSLContext:
+    """Return an ordinary client context: TLS 1.2, no tickets, perhaps a certificate and its key."""
     context = ssl.create_default_context(cafile=ca)
+    if client is not None:
+        context.load_cert_chain(*client)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_TICKET
     return context
 
 
-def _python_handshake(context: ssl.SSLContext, port: int,
-                      offered: ssl.SSLSession | None = None) -> tuple[str, ssl.SSLSession]:
+def python_handshake(context: ssl.SSLContext, port: int,
+                     offered: ssl.SSLSession | None = None) -> tuple[str, ssl.SSLSession]:
+    """Return ``resumed`` or ``full``, and the session. Raises OSError where nothing comes of it."""
     plain = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
     tls = context.wrap_socket(plain, server_hostname="127.0.0.1", session=offered)
     assert tls.version() == "TLSv1.2"
@@ -103,12 +130,13 @@ def _python_handshake(context: ssl.SSLContext, port: int,
     return found, session
 
 
-def python_pair(issuer: int, redeemer: int, ca: Path) -> str:
+def python_pair(issuer: int, redeemer: int, ca: Path,
+                client: tuple[Path, Path] | None = None) -> str:
     """Return ``resumed`` or ``full``: a session of one port, offered to another by Python."""
-    context = tls12_context(ca)
-    found, session = _python_handshake(context, issuer)
+    context = tls12_context(ca, client)
+    found, session = python_handshake(context, issuer)
     assert found == "full"
-    found, _ = _python_handshake(context, redeemer, session)
+    found, _ = python_handshake(context, redeemer, session)
     return found
 
 

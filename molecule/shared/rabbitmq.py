@@ -11,6 +11,8 @@ never come into being. Everything is on loopback, also Erlang's distribution and
     rabbitmq.py join         return when all nodes are one cluster
     rabbitmq.py enable NODE  start the MQTT plugin
     rabbitmq.py admit NODE   return when the node lets a client in
+    rabbitmq.py demand       have every node demand client certificates, and know users by them
+    rabbitmq.py forgo        have every node ask for no certificate, and know users by password
     rabbitmq.py destroy      end everything and remove all but the package
 
 Another cluster than molecule's is one with a folder of its own in STAGING_FOLDER and two free
@@ -18,6 +20,7 @@ ports for each of its nodes, MQTT's and distribution's, in STAGING_PORTS.
 """
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -54,6 +57,25 @@ PASSWORD_FILE = STATE / "password"
 START_S = 120
 CONNECT_S = 30.0
 STOP_S = 20.0
+_OPENED_AGAIN = """
+[begin
+   Call = fun(Module, Name, Arguments) -> rpc:call(Node, Module, Name, Arguments) end,
+   Change = fun(Options) ->
+                lists:foldl(fun({Key, _} = Option, All) -> lists:keystore(Key, 1, All, Option) end,
+                            Options, [{verify, VERIFY}, {fail_if_no_peer_cert, DEMAND}])
+            end,
+   {ok, Tls} = Call(application, get_env, [rabbit, ssl_options]),
+   ok = Call(application, set_env, [rabbit, ssl_options, Change(Tls)]),
+   ok = Call(application, set_env, [rabbit, ssl_cert_login_from, common_name]),
+   ok = Call(application, set_env, [rabbitmq_mqtt, ssl_cert_login, DEMAND]),
+   [{Name, #{transport_options := #{socket_opts := Socket} = Transport}}] =
+       maps:to_list(Call(ranch, info, [])),
+   ok = Call(ranch, suspend_listener, [Name]),
+   ok = Call(ranch, set_transport_options, [Name, Transport#{socket_opts := Change(Socket)}]),
+   ok = Call(ranch, resume_listener, [Name])
+ end || Node <- [NODES]], halt()."""
+"""What ssl_options.verify, ssl_options.fail_if_no_peer_cert and mqtt.ssl_cert_login do in
+rabbitmq.conf, in a second; starting the nodes anew takes most of a minute."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +99,7 @@ class Node:
 
 
 # Below 32768, where Linux takes the ports of outgoing connections from.
-_PORTS = os.environ.get("STAGING_PORTS", "18861 18871 18862 18872 18863 18873").split()
+_PORTS = os.environ.get("STAGING_PORTS", "18861 18864 18862 18865 18863 18866").split()
 NODES = tuple(Node(f"rabbit{number}", int(port), int(dist_port)) for number, (port, dist_port) in
               enumerate(zip(_PORTS[::2], _PORTS[1::2]), 1))
 
@@ -129,11 +151,14 @@ def make_ca(certificate: Path, key: Path) -> None:
 def _make_certificates() -> None:
     TLS.mkdir(exist_ok=True)
     make_ca(TLS / "ca.pem", TLS / "ca-key.pem")
-    _openssl("req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "7",
-             "-CA", str(TLS / "ca.pem"), "-CAkey", str(TLS / "ca-key.pem"),
-             "-subj", "/CN=Staging broker", "-addext", "subjectAltName=IP:127.0.0.1",
-             "-addext", "basicConstraints=critical,CA:false",
-             "-keyout", str(TLS / "server-key.pem"), "-out", str(TLS / "server.pem"))
+    for name, common_name, extension in (
+            ("server", "Staging broker", "subjectAltName=IP:127.0.0.1"),
+            ("client", USERNAME, "extendedKeyUsage=clientAuth")):
+        _openssl("req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "7",
+                 "-CA", str(TLS / "ca.pem"), "-CAkey", str(TLS / "ca-key.pem"),
+                 "-subj", f"/CN={common_name}", "-addext", extension,
+                 "-addext", "basicConstraints=critical,CA:false",
+                 "-keyout", str(TLS / f"{name}-key.pem"), "-out", str(TLS / f"{name}.pem"))
 
 
 def _run_here(*command: str) -> None:
@@ -146,9 +171,19 @@ def _run_here(*command: str) -> None:
 
 def fetch() -> None:
     """Download and unpack the package, unless that is done; each step is whole or not at all."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # Another cluster of this checkout may be about to do the same.
+    lock = os.open(CACHE, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _fetch()
+    finally:
+        os.close(lock)
+
+
+def _fetch() -> None:
     if UNPACKED.exists():
         return
-    CACHE.mkdir(parents=True, exist_ok=True)
     if not list(CACHE.glob("rabbitmq-server_*.deb")):
         _run_here("apt-get", "download", "rabbitmq-server")
     (package,) = CACHE.glob("rabbitmq-server_*.deb")
@@ -242,18 +277,21 @@ def _end_of_log(node: Node) -> str:
     return "it wrote no log"
 
 
-def _tool(name: str, node: Node, *arguments: str) -> None:
-    """Run one of RabbitMQ's tools on a node; its output is shown when it fails."""
+def _tool_environment(node: Node) -> Mapping[str, str]:
     epmd = ClusterEpmd(STATE).recorded()
     if epmd is None:
         sys.exit("The RabbitMQ cluster has no epmd: it was not started.")
-    environment: Mapping[str, str] = {
-        "PATH": os.environ["PATH"], "LANG": "C.UTF-8", **_environment(node, epmd.port)}
-    done = subprocess.run([_program(name), *arguments], env=environment, check=False,
+    return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **_environment(node, epmd.port)}
+
+
+def _tool(name: str, node: Node, *arguments: str) -> str:
+    """Run one of RabbitMQ's tools on a node and return what it says; all of it when it fails."""
+    done = subprocess.run([_program(name), *arguments], env=_tool_environment(node), check=False,
                           capture_output=True, text=True, timeout=START_S + 10)
     if done.returncode:
         sys.exit(f"{node.name}: {name} {' '.join(arguments)} failed:\n"
                  f"{done.stdout}{done.stderr}{_end_of_log(node)}")
+    return done.stdout
 
 
 def await_node(node: Node) -> None:
@@ -295,6 +333,32 @@ def await_clients(node: Node) -> None:
         time.sleep(0.5)
 
 
+def demand_certificates(*, demand: bool) -> None:
+    """Open every node's listener again, with client certificates demanded or not asked for.
+
+    Where they are, their common name is that of the user, who has to give no password.
+    """
+    code = _OPENED_AGAIN.replace("DEMAND", str(demand).lower()).replace(
+        "VERIFY", "verify_peer" if demand else "verify_none").replace(
+        "NODES", ", ".join(node.erlang_name for node in NODES))
+    # Of RabbitMQ's own tools each call takes seconds.
+    done = subprocess.run(
+        ["erl", "-noinput", "-hidden", "-sname", f"staging-{os.getpid()}@localhost",
+         "-start_epmd", "false", "-kernel", "inet_dist_use_interface", "{127,0,0,1}",
+         "-eval", code],
+        env=_tool_environment(NODES[0]), cwd=STATE, check=False, capture_output=True, text=True,
+        timeout=CONNECT_S)
+    if done.returncode:
+        sys.exit(f"The listeners could not be opened again:\n{done.stdout}{done.stderr}")
+
+
+def accepted(node: Node) -> int:
+    """Return how many connections a node has accepted at its only listener, by its own count."""
+    return int(_tool("rabbitmqctl", node, "eval",
+                     "lists:sum([N || #{metrics := M} <- maps:values(ranch:info()), "
+                     "{{conns_sup, _, accept}, N} <- maps:to_list(M)])."))
+
+
 def stop(node: Node) -> None:
     """End one node, gracefully if it can."""
     process = process_of(node)
@@ -326,7 +390,8 @@ def main(verb: str, *arguments: str) -> None:
     nodes = {node.name: node for node in NODES}
     cluster: dict[str, Callable[[], None]] = {
         "fetch": fetch, "configure": configure, "start": lambda: start(*NODES), "join": join,
-        "destroy": destroy}
+        "demand": lambda: demand_certificates(demand=True),
+        "forgo": lambda: demand_certificates(demand=False), "destroy": destroy}
     one: dict[str, Callable[[Node], None]] = {
         "await": await_node, "enable": enable, "admit": await_clients}
     if verb in cluster and not arguments:

@@ -51,6 +51,7 @@ from tlslite.utils.codec import DecodeError, Parser
 from tlslite.utils.keyfactory import parsePEMKey
 from tlslite.x509certchain import X509CertChain
 
+from tests.support.held_ports import close_and_hold
 from tests.support.mqtt_broker import Clients, HangUpError, MqttClient
 
 FAULTS = frozenset((
@@ -92,7 +93,7 @@ FAULTS = frozenset((
     "declines_records", "declines_segments", "declines_grease", "answers_grease",
     # session IDs and what is spoken
     "repeats_ids", "counts_ids", "short_ids", "half_constant_ids",
-    "compresses",
+    "compresses", "slow_to_resume",
     "short_lifetime", "never_expires", "resuming_prolongs", "small_cache", "never_evicts",
     "evicts_in_the_middle"))
 VARIANTS = frozenset((
@@ -101,6 +102,8 @@ VARIANTS = frozenset((
 """Other ways to be right."""
 LIFETIME_FAULTS = frozenset(("short_lifetime", "never_expires", "resuming_prolongs"))
 CACHE_FAULTS = frozenset(("small_cache", "never_evicts"))
+SLOW_S = 0.1
+"""Longer than a full handshake takes, most of which is keys and certificates."""
 LIFETIME_S = 4.0
 CACHE_MAX = 20
 SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
@@ -257,6 +260,8 @@ class MessageServer:
         """Tell whether a session that could be resumed is, and count the resumed connection."""
         if self.faults & {"forgets_at_once", "echoes_id_in_full_handshake"}:
             return False
+        if "slow_to_resume" in self.faults:
+            time.sleep(SLOW_S)
         if "forgets_after_resumption" in self.faults:
             del self.cache[session_id]
         with self._counting:
@@ -295,9 +300,7 @@ class MessageServer:
     def stop(self) -> None:
         """Stop listening."""
         self.stopped.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        close_and_hold(self._listener, self)
         self._thread.join(5)
 
 

@@ -21,6 +21,7 @@ from tests.support.embedded_cluster import TestCluster
 from tests.support.mqtt_broker import FAULTS as MQTT_FAULTS
 from tests.support.mqtt_broker import Clients, MqttBroker
 from tests.support.playbooks import free_ports
+from tests.support.tcp_balancer import TcpBalancer
 
 _VERSIONS = {"tlsv1": ssl.TLSVersion.TLSv1, "tlsv1.1": ssl.TLSVersion.TLSv1_1,
              "tlsv1.2": ssl.TLSVersion.TLSv1_2, "tlsv1.3": ssl.TLSVersion.TLSv1_3}
@@ -33,6 +34,8 @@ class Started:
     ports: tuple[int, ...]
     ca_file: Path
     """What vouches for their certificates."""
+    balancer_port: int | None = None
+    """Of the balancer before them; None: there is none."""
 
 
 def make_identity(folder: Path, wrong: str = "") -> tuple[Path, Path, Path]:
@@ -81,7 +84,13 @@ def started(row: Row, folder: Path, *, port: int = 0) -> Iterator[Started]:
     cert, key, ca_file = make_identity(folder, row.certificate)
     with contextlib.ExitStack() as stack:
         ports = tuple(_STARTERS[row.kind](row, (cert, key), port, stack))
-        yield Started(ports, ca_file)
+        options = dict(row.balancer)
+        if not options:
+            yield Started(ports, ca_file)
+            return
+        balancer = TcpBalancer(ports, options["mode"])
+        stack.callback(balancer.stop)
+        yield Started(ports[:len(ports) - options.get("hidden", 0)], ca_file, balancer.port)
 
 
 def _ports(first: int, count: int) -> list[int]:

@@ -12,7 +12,7 @@ TABLE = Path(__file__).with_name("servers.yml")
 KINDS = ("messages", "openssl", "otp")
 ALARMS = ("failed", "warned", "error", "known")
 """Statuses that say: something is wrong."""
-_KEYS = frozenset((*KINDS, "what", "nodes", "cache", "mqtt", "certificate",
+_KEYS = frozenset((*KINDS, "what", "nodes", "balancer", "cache", "mqtt", "certificate",
                    "declared", "finds"))
 
 
@@ -48,6 +48,9 @@ class Row:
     cache: tuple[tuple[str, Any], ...] = ()
     """How long (``lifetime_s``) and how many (``cache_max``) sessions are kept; only messages."""
     nodes: int = 1
+    balancer: tuple[tuple[str, Any], ...] = ()
+    """What is before them: its ``mode`` (tests/support/tcp_balancer.py), the ``affinity`` that is
+    declared of it, and how many of the nodes are ``hidden`` behind it, not in the inventory."""
     mqtt: tuple[str, ...] = ()
     """Faults of its MQTT."""
     certificate: str = ""
@@ -80,7 +83,7 @@ def _finds(name: str, told: dict[str, list[Any]]) -> Iterator[Expected]:
     seen = set()
     for verdict, where in told.items():
         status, _, reason = verdict.partition(" ")
-        if status not in (*ALARMS, "skipped") or not reason:
+        if status not in (*ALARMS, "info", "skipped") or not reason:
             raise TableError(f"{name}: {verdict!r} is no status and reason to look for")
         for one in _flat(where):
             check, _, subject = one.partition(" ")
@@ -98,6 +101,7 @@ def _row(name: str, told: dict[str, Any]) -> Row:
         raise TableError(f"{name}: needs a sentence (what) and one of {', '.join(KINDS)}")
     return Row(name, told["what"], kinds[0], told[kinds[0]],
                tuple(told.get("cache", {}).items()), told.get("nodes", 1),
+               tuple(told.get("balancer", {}).items()),
                tuple(told.get("mqtt", ())), told.get("certificate", ""),
                tuple(told.get("declared", {}).items()),
                tuple(_finds(name, told.get("finds", {}))))

@@ -12,7 +12,6 @@ import json
 import time
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, cast
 from unittest import mock
 
@@ -78,7 +77,7 @@ def hold(target: Target, data: bytes, *, memory: bool) -> None:
 
 def told(transcript: t.Transcript) -> tuple[Any, ...]:
     """Return all that a transcript says, without the times."""
-    return ([replace(message, at_ms=0.0) for message in transcript.messages], transcript.alerts,
+    return ([message._replace(at_ms=0.0) for message in transcript.messages], transcript.alerts,
             transcript.client_hello, transcript.server_hello, transcript.server_flight(),
             transcript.server_sent("NewSessionTicket"), wire_says_abbreviated(transcript))
 

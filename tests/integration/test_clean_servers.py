@@ -47,6 +47,11 @@ def running(request: pytest.FixtureRequest, certificate: tuple[Path, Path],
 def test_what_is_said_of_a_clean_server(running: Running, tmp_path: Path) -> None:
     results = whole_run(running.clean.ports, running.clean.ca, tmp_path / "reports",
                         **running.clean.params)
+    # What was announced, and what the report says of the rest, is all that was made.
+    for node, budget in results["budget"]["nodes"].items():
+        assert budget["handshakes_done"] == budget["handshakes_announced"] + sum(
+            row["made"] - row["announced"] for row in results["budget"]["differences"]
+            if row["node"] == node)
     said: dict[str, set[tuple[str, str]]] = {}
     for row in results["checks"]:
         if row["status"] not in ("passed", "info", "skipped"):

@@ -42,7 +42,7 @@ def cluster(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
     # Somebody else's, of which nothing may change.
     docker("network", "create", "test-docker-bystander")
     docker("run", "--detach", "--name", "test-docker-bystander", "--entrypoint", "sleep", image,
-           "600")
+           "3600")
     made = Cluster(NAME, ports, write_inventory(folder, NAME, ports[:3], {
         "emqx_driver": "docker", "emqx_image": image}), folder / "reports")
     done = made.play("playbooks/deploy.yml")

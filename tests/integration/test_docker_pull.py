@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,11 @@ from tests.support.image_registry import ImageRegistry
 from tests.support.playbooks import ROOT, Cluster, free_ports, write_inventory
 
 MIB = 1024 * 1024
+
+
+def content(mebibytes: int) -> bytes:
+    """Return what no engine has: a layer that it knows from an earlier run would not be fetched."""
+    return uuid.uuid4().bytes + bytes(mebibytes * MIB - 16)
 
 
 @pytest.fixture
@@ -44,7 +50,7 @@ def test_a_pull_brings_the_image_and_says_how_far_it_is(engine: Engine, tmp_path
                 seen.append(json.loads(told.read_text()))
 
     watcher = threading.Thread(target=watch)
-    with ImageRegistry("emqx/emqx", "5.8.9", bytes(8 * MIB), 4 * MIB) as registry:
+    with ImageRegistry("emqx/emqx", "5.8.9", content(8), 4 * MIB) as registry:
         watcher.start()
         try:
             found = engine.pull(registry.image, str(told), threading.Event())
@@ -70,19 +76,20 @@ def test_a_tag_that_the_registry_has_not(engine: Engine) -> None:
 def test_a_pull_ends_when_asked_to(engine: Engine) -> None:
     stop = threading.Event()
     begun = time.monotonic()
-    with ImageRegistry("emqx/emqx", "5.8.9", bytes(64 * MIB), 2 * MIB) as registry:
+    with ImageRegistry("emqx/emqx", "5.8.9", content(64), 2 * MIB) as registry:
         threading.Timer(1.0, stop.set).start()
         with pytest.raises(DriverInterrupted):
             engine.pull(registry.image, None, stop)
         # The whole would take half a minute.
         assert time.monotonic() - begun < 20
+        assert registry.abandoned.wait(10), "the engine goes on fetching"
         assert engine.image_id(registry.image) is None
 
 
 def test_a_deploy_shows_the_pull_and_ctrl_c_leaves_nothing(engine: Engine, tmp_path: Path) -> None:
     ports = free_ports(1)
     cluster = Cluster("test-pull", ports, tmp_path / "hosts.yml", tmp_path / "reports")
-    with ImageRegistry("emqx/emqx", "5.8.9", bytes(64 * MIB), 2 * MIB) as registry:
+    with ImageRegistry("emqx/emqx", "5.8.9", content(64), 2 * MIB) as registry:
         write_inventory(tmp_path, "test-pull", ports, {
             "emqx_driver": "docker", "emqx_image": registry.image,
             "emqx_state_dir": str(tmp_path / "state")})
@@ -98,5 +105,6 @@ def test_a_deploy_shows_the_pull_and_ctrl_c_leaves_nothing(engine: Engine, tmp_p
         running.send_signal(signal.SIGINT)
         output += running.stdout.read()
         assert running.wait(30) == 99, output
+        assert registry.abandoned.wait(10), "the engine goes on fetching"
     assert f"MiB of {registry.image} pulled" in output
     assert docker_engine.of_cluster("test-pull") == {"containers": set(), "networks": set()}

@@ -27,13 +27,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory,
             certificate: tuple[Path, Path]) -> Iterator[TestCluster]:
     made = TestCluster(tmp_path_factory.mktemp("auth"), certificate,
                        dict(zip(("emqx1", "emqx2"), free_ports(2))), credentials=CREDENTIALS)
-    for node in made.ports:
-        made.render(node)
-    try:
-        made.deploy()
+    with made.running():
         yield made
-    finally:
-        made.destroy()
 
 
 @pytest.mark.parametrize("version", [4, 5])

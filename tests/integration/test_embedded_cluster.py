@@ -22,6 +22,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base impo
     NodeSpec,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded import control
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded import (
+    driver as embedded_driver,
+)
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded.driver import (
     EmbeddedDriver,
 )
@@ -192,6 +195,29 @@ def test_a_dead_epmd_is_replaced(deployed: TestCluster) -> None:
     assert epmd.process.wait_gone(2.0)
     assert deployed.deploy().restart == ["emqx1", "emqx2", "emqx3"]
     assert not deployed.deploy().changed
+
+
+def test_a_few_nodes_boot_at_a_time(cluster: TestCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_driver, "_BOOTING", 2)
+    counts: list[int] = []
+    booting: list[int] = []
+    start = EmbeddedDriver.start
+
+    def watched(self: EmbeddedDriver, node: NodeSpec) -> None:
+        start(self, node)
+        started = [folder for folder in cluster.cluster_folder.path.iterdir()
+                   if (folder / "console.log").exists()]
+        booting.append(sum(not (folder / "control.sock").exists() for folder in started))
+
+    monkeypatch.setattr(EmbeddedDriver, "start", watched)
+    deployment = cluster.prepared()
+    deployment.driver.on_booted = counts.append
+    deployment.apply(deployment.plan())
+    assert len(booting) == 3
+    assert max(booting) <= 2
+    assert counts == sorted(counts)
+    assert counts[-1] == 3
+    assert len(cluster.status("emqx1")["members"]) == 3
 
 
 def test_limit_leaves_the_others_alone(cluster: TestCluster) -> None:

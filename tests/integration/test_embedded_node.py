@@ -33,12 +33,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory,
                        {"emqx1": ports[0], "emqx2": ports[1]}, session_lifetime=300)
     made.render("emqx1", made.listener(ports[0]), made.listener(ports[2], name="second"),
                 made.listener(ports[3], name="small", extra="max_connections = 1", reuse="false"))
-    made.render("emqx2")
-    try:
-        made.deploy()
+    with made.running():
         yield made
-    finally:
-        made.destroy()
 
 
 @pytest.fixture

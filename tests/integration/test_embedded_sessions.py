@@ -22,13 +22,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory,
             certificate: tuple[Path, Path]) -> Iterator[TestCluster]:
     made = TestCluster(tmp_path_factory.mktemp("sessions"), certificate,
                        dict(zip(("emqx1", "emqx2"), free_ports(2))))
-    for node in made.ports:
-        made.render(node)
-    try:
-        made.deploy()
+    with made.running():
         yield made
-    finally:
-        made.destroy()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Callable
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
@@ -11,6 +12,8 @@ from tests.faulty_servers import proof, table
 from tests.faulty_servers.trial import Trial
 from tests.faulty_servers.trials import run_all, summary
 
+# A right server keeps its deadlines only where processors have little else to do.
+pytestmark = pytest.mark.alone
 ROWS = table.read()
 LIMIT_S = 300.0
 """Of processor time, by processor, for all trials together: how busy others are is not ours."""
@@ -38,9 +41,9 @@ def test_server(trials: dict[str, Trial], name: str) -> None:
     assert not trial.differences, trial.report()
 
 
-def test_figures(trials: dict[str, Trial], capsys: pytest.CaptureFixture[str]) -> None:
-    with capsys.disabled():
-        print(f"\n{summary(trials.values())}")  # noqa: T201
+def test_figures(trials: dict[str, Trial],
+                 record_property: Callable[[str, object], None]) -> None:
+    record_property("figures", summary(trials.values()))
     assert not any(trial.false_alarms for trial in trials.values())
     assert all(trial.detected for trial in trials.values())
 
@@ -55,15 +58,17 @@ def test_no_assertion_is_left_untried() -> None:
     assert proof.untried_reasons(ROWS.values()) == set(proof.UNTRIED_REASONS)
 
 
-def test_without_any_one_check_the_table_is_red(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_any_one_check_the_table_is_red(
+        record_property: Callable[[str, object], None]) -> None:
     red = {check: bool(trial.differences) for check, trial in proof.blinded(ROWS.values())}
-    with capsys.disabled():
-        print(f"\n{sum(red.values())} of {len(red)} checks turn the table red when they "  # noqa: T201
-              "assert nothing")
+    record_property("figures", f"{sum(red.values())} of {len(red)} checks turn the table red when "
+                               "they assert nothing")
     assert all(red.values()), red
 
 
 def test_what_is_right_is_measured_and_passes(trials: dict[str, Trial]) -> None:
     right = [trial for trial in trials.values() if not trial.row.finds]
-    passed = {one.check for trial in right for one in trial.found if one.status == "passed"}
+    # PERF-01 judges nothing: what it has measured is for information.
+    passed = {one.check for trial in right for one in trial.found if one.status == "passed"
+              or (one.check, one.status, one.reason) == ("PERF-01", "info", "measured")}
     assert passed == {check.id for check in catalogue()} - set(proof.OTHERWISE_TRIED)

@@ -99,6 +99,28 @@ def test_a_second_run_changes_nothing(rendered: Rendering) -> None:
     assert rendered.files() == before
 
 
+def test_what_somebody_changed_is_mended(rendered: Rendering) -> None:
+    before = rendered.files()
+    node = rendered.folder / "config/rendered/emqx1"
+    node.chmod(0o700)
+    (node / "emqx.conf").chmod(0o600)
+    with (node / "listeners.hocon").open("a") as file:
+        file.write("# mine\n")
+    recap = rendered.render("--diff").partition("PLAY RECAP")
+    assert "-# mine" in recap[0]
+    assert recap[2].count("changed=1") == 1
+    assert rendered.files() == before
+    assert [path.stat().st_mode & 0o777 for path in (
+        node, node / "emqx.conf", node / "listeners.hocon")] == [0o755, 0o644, 0o644]
+
+
+def test_a_directory_that_cannot_be_made_is_told(rendered: Rendering, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("")
+    done = rendering(tmp_path).play(str(tmp_path / "render.yml"))
+    assert done.code == 2
+    assert f"{tmp_path}/config/rendered: Not a directory" in done.flat
+
+
 def test_check_and_diff_show_the_change_and_make_none(rendered: Rendering) -> None:
     before = rendered.files()
     deeper = {"emqx_listeners": {"ssl": {"default": {"ssl_options": {"depth": 7}}}}}

@@ -15,14 +15,16 @@ SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.y
 
 
 def test_there_are_scenarios() -> None:
-    assert {"cluster", "default", "docker", "docker-single", "negative", "staging"} <= set(
-        SCENARIOS)
+    assert {"cluster", "default", "docker", "docker-single", "load_balancer", "mtls", "negative",
+            "staging"} <= set(SCENARIOS)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(scenario: str) -> None:
-    if scenario.startswith("docker") and (why := docker_engine.why_not()):
-        pytest.skip(why)
+    if scenario.startswith("docker"):
+        if why := docker_engine.why_not():
+            pytest.skip(why)
+        docker_engine.local_image()
     tests = list((ROOT / "molecule" / scenario / "tests").glob("test_*.py"))
     assert tests, f"molecule/{scenario} has no tests: molecule would call that a success"
     done = subprocess.run(

@@ -6,13 +6,6 @@ from typing import Any
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 
-OTP_25_DIFFERS = -4 + 2
-"""Handshakes that a noisy run makes more than announced with a node of Erlang/OTP 25.
-
-NEG-10 ends after the first of 5, since the node negotiates no extended master secret; NEG-12 needs
-2 more, since the node refuses records of 3 bytes, which are in two of its shapes.
-"""
-
 
 def never_completed(results: dict[str, Any]) -> int:
     """Return how many handshakes with each node the checks that ran announce to be cut short.

@@ -1,6 +1,7 @@
 """The Docker Engine of this machine, for tests that need one."""
 from __future__ import annotations
 
+import fcntl
 import functools
 import json
 import shutil
@@ -23,9 +24,14 @@ def why_not() -> str:
 
 @functools.cache
 def local_image(otp: int = 25) -> str:
-    """Return the name of the local image with this Erlang/OTP, built if need be."""
-    done = subprocess.run(["make", "--no-print-directory", "image", f"OTP={otp}"], cwd=ROOT,
-                          capture_output=True, text=True, check=False, timeout=900)
+    """Return the name of the local image with this Erlang/OTP, built if need be.
+
+    By one test at a time: those beside it find it built.
+    """
+    with (ROOT / "scripts" / "make-image").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run(["make", "--no-print-directory", "image", f"OTP={otp}"], cwd=ROOT,
+                              capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()[-1].strip()
 

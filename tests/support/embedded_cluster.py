@@ -1,9 +1,11 @@
 """A cluster of embedded nodes, deployed by the library itself, and a bare MQTT client."""
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,13 +108,29 @@ class TestCluster:
         """Return what finds out whether a node is ready."""
         return Caller(Trust(ca_file=str(self.certificate[0])), self.credentials)
 
+    def prepared(self, *, only: tuple[str, ...] | None = None) -> Deployment:
+        """Return a deployment that has a folder to write to."""
+        self.cluster_folder.path.mkdir(parents=True, exist_ok=True)
+        return self.deployment(only=only)
+
     def deploy(self, *, only: tuple[str, ...] | None = None) -> Plan:
         """Plan, apply, and return the plan."""
-        self.cluster_folder.path.mkdir(parents=True, exist_ok=True)
-        deployment = self.deployment(only=only)
+        deployment = self.prepared(only=only)
         plan = deployment.plan()
         deployment.apply(plan)
         return plan
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[TestCluster]:
+        """Deploy it, for as long as this lasts. What has not been rendered is, by default."""
+        for node in self.ports:
+            if not self.config(node).exists():
+                self.render(node)
+        try:
+            self.deploy()
+            yield self
+        finally:
+            self.destroy()
 
     def destroy(self) -> list[str]:
         """End everything and return the nodes that ran."""

@@ -46,6 +46,8 @@ class ImageRegistry:
                         "size": len(packed), "digest": _digest(packed)}]}).encode()
         self.blobs = {_digest(blob): blob for blob in (config, packed)}
         self.bytes_per_second = bytes_per_second
+        #: Set once somebody hung up while a blob was sent.
+        self.abandoned = threading.Event()
         registry = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -83,10 +85,14 @@ class ImageRegistry:
 
             def _send(self, body: bytes) -> None:
                 step = max(1, registry.bytes_per_second // 10)
-                for start in range(0, len(body), step):
-                    self.wfile.write(body[start:start + step])
-                    if len(body) > step:
-                        time.sleep(0.1)
+                try:
+                    for start in range(0, len(body), step):
+                        self.wfile.write(body[start:start + step])
+                        if len(body) > step:
+                            time.sleep(0.1)
+                except (BrokenPipeError, ConnectionResetError):
+                    registry.abandoned.set()
+                    self.close_connection = True
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.support.held_ports import close_and_hold
+
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
     """Write and return a self-signed certificate for localhost and its key."""
@@ -45,7 +47,7 @@ class Broker:
 
     def __init__(self, cert_file: Path, key_file: Path, *, cache: bool = True,
                  connack: bytes = b"\x20\x03\x00\x00\x00", speaks_v5: bool = True,
-                 port: int = 0) -> None:
+                 host: str = "127.0.0.1", port: int = 0) -> None:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(cert_file, key_file)
         self.context.options |= ssl.OP_NO_TICKET
@@ -55,7 +57,9 @@ class Broker:
         self._speaks_v5 = speaks_v5
         self._cache = cache
         self._cert = (cert_file, key_file)
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
+        self._listener = socket.create_server(
+            (host, port), backlog=64,
+            family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
@@ -96,7 +100,5 @@ class Broker:
 
     def stop(self) -> None:
         """Stop listening; a later connection is refused."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        close_and_hold(self._listener, self)
         self._thread.join(5)

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,17 @@ import yaml
 ROOT = Path(__file__).parents[2]
 
 
+def _candidates() -> Iterator[int]:
+    """Yield the ports of this process, among those that its worker of pytest has to itself."""
+    own = 19000 + 1250 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4)
+    begin = os.getpid() % 1250
+    yield from (own + (begin + number) % 1250 for number in range(1250))
+
+
 def free_ports(count: int) -> list[int]:
     """Return ports below the ephemeral range that nobody listens on now."""
     found: list[int] = []
-    for port in range(21000 + os.getpid() % 5000, 30000):
+    for port in _candidates():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -29,7 +36,7 @@ def free_ports(count: int) -> list[int]:
         found.append(port)
         if len(found) == count:
             return found
-    raise OSError("no free port between 21000 and 30000")
+    raise OSError("no free port between 19000 and 24000")
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class Cluster:
     def play(self, playbook: str, *extra: str) -> Done:
         """Run a playbook to its end."""
         done = subprocess.run(self.command(playbook, *extra), cwd=ROOT, capture_output=True,
-                              text=True, check=False, timeout=180, env=self.environment())
+                              text=True, check=False, timeout=420, env=self.environment())
         return Done(done.returncode, done.stdout + done.stderr)
 
     def results(self) -> dict[str, Any]:

@@ -40,8 +40,10 @@ class Said:
         return self.flat.rpartition(" Verdict ")[2]
 
 
-def _no_ignored_signals() -> None:
-    # Bash cannot trap what was ignored when it started, as it is for a test run in the background.
+def no_ignored_signals() -> None:
+    """For ``preexec_fn``: let signals have effect, though this run was started to ignore them."""
+    # Bash cannot trap what was ignored when it started, as for a test run in the background, and
+    # Python raises no KeyboardInterrupt then.
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 
@@ -62,7 +64,7 @@ class Script:
         return subprocess.Popen(
             [str(self.path), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, start_new_session=True,
-            preexec_fn=_no_ignored_signals,  # noqa: PLW1509 - no threads hold locks that it needs
+            preexec_fn=no_ignored_signals,  # noqa: PLW1509 - no threads hold locks that it needs
             env={"PATH": self.programs, "TMPDIR": str(self.temporary), **(environment or {})})
 
     def finish(self, process: subprocess.Popen[str]) -> Said:

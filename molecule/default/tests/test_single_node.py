@@ -40,7 +40,7 @@ def test_the_rendered_config_states_reuse_sessions(host: Any) -> None:
 
 
 def test_no_cookie_on_a_command_line(host: Any) -> None:
-    cookies = list((outside.ROOT / ".cluster").rglob("*cookie*"))
+    cookies = list((outside.ROOT / ".cluster/molecule-default").rglob("*cookie*"))
     assert cookies
     commands = host.run("ps -eo args").stdout
     for cookie in cookies:

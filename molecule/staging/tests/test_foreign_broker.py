@@ -6,7 +6,6 @@ import re
 import secrets
 import threading
 import time
-import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,22 +65,14 @@ def connections(node: rabbitmq.Node, seen: int, expected: int) -> int:
 
 def assert_complete(verification: outside.Verification) -> None:
     """Every cell and every planned check is in every report, whatever happened."""
-    results = verification.results
-    assert results["complete"] is True
-    assert {(cell["issuer"], cell["redeemer"]) for cell in results["matrix"]} == set(PAIRS)
-    assert all(cell["passed"] or cell["reason"] for cell in results["matrix"])
-    assert all(row["status"] and row["message"] for row in results["checks"])
-    assert sum(results["counts"].values()) == len(results["checks"])
-    cases = ET.parse(verification.report / "junit.xml").getroot().iter("testcase")
-    assert Counter(case.get("classname") for case in cases) == Counter(
-        ["verdict", *(row["id"] for row in results["checks"])])
+    outside.assert_complete(verification, PORTS)
 
 
 def assert_absent(password: str, verification: outside.Verification) -> None:
     """A password is neither in the output nor in any file of the report."""
     assert password not in verification.output
     files = [file for file in verification.report.rglob("*") if file.is_file()]
-    assert {"results.json", "junit.xml"} <= {file.name for file in files}
+    assert {"results.json", "junit.xml", "summary.md"} <= {file.name for file in files}
     assert not [file for file in files if password.encode() in file.read_bytes()]
 
 
@@ -89,11 +80,6 @@ def reasons(verification: outside.Verification) -> dict[tuple[str, str], tuple[s
     """Return status and reason of what neither passed nor was skipped, by check and subject."""
     return {(row["id"], row["subject"]): (row["status"], row["reason"])
             for row in verification.results["checks"] if row["status"] not in NEVER_WRONG}
-
-
-def flat(text: str) -> str:
-    """Return a text without its line breaks and indentation."""
-    return " ".join(text.split())
 
 
 @pytest.fixture(scope="module")
@@ -113,14 +99,18 @@ def without_rabbit3() -> Iterator[None]:
     rabbitmq.await_clients(node)
 
 
-def test_all_nine_pairs_are_as_expected(healthy: outside.Verification) -> None:
-    assert healthy.exit_code == 0, healthy.output
-    assert healthy.results["verdict"] == "passed"
-    assert healthy.results["headline"] == "9 of 9 pairs as expected"
-    assert outside.matrix(healthy.results) == {
+def assert_nine_of_nine(verification: outside.Verification) -> None:
+    assert verification.exit_code == 0, verification.output
+    assert verification.results["verdict"] == "passed"
+    assert verification.results["headline"] == "9 of 9 pairs as expected"
+    assert outside.matrix(verification.results) == {
         (issuer, redeemer): "resumed" if issuer == redeemer else "full"
         for issuer, redeemer in PAIRS}
-    assert reasons(healthy) == {}
+    assert reasons(verification) == {}
+
+
+def test_all_nine_pairs_are_as_expected(healthy: outside.Verification) -> None:
+    assert_nine_of_nine(healthy)
     assert_complete(healthy)
 
 
@@ -132,8 +122,20 @@ def test_the_target_is_what_it_says_of_itself(healthy: outside.Verification) -> 
     assert target["how_identified"]
 
 
+def test_a_safe_run_leaves_nothing_in_the_log_but_connections_that_come_and_go() -> None:
+    before = {node.name: len(log_of(node)) for node in rabbitmq.NODES}
+    verification = outside.run_verify("-e", "resumption_mqtt_version=3.1.1")
+    assert verification.exit_code == 0, verification.output
+    assert "Alerts:" not in verification.output
+    assert "MQTT: version 5 is tried first" not in verification.output
+    for node in rabbitmq.NODES:
+        logged = log_of(node)[before[node.name]:].splitlines()
+        assert logged
+        assert not [line for line in logged if line and "[info]" not in line]
+
+
 @pytest.mark.parametrize("version", ["3.1.1", "auto"])
-def test_the_announced_handshakes_are_those_that_the_broker_counts(version: str) -> None:
+def test_the_announced_handshakes_are_those_that_the_broker_logs(version: str) -> None:
     before = {node.name: len(log_of(node)) for node in rabbitmq.NODES}
     verification = outside.run_verify("-e", f"resumption_mqtt_version={version}")
     assert verification.exit_code == 0, verification.output
@@ -147,6 +149,9 @@ def test_the_announced_handshakes_are_those_that_the_broker_counts(version: str)
         expected = budget["handshakes_announced"] + extra
         assert connections(node, before[node.name], expected) == expected
         assert budget["handshakes_done"] == expected
+    assert [(row["check"], row["node"], row["made"] - row["announced"])
+            for row in verification.results["budget"]["differences"]] == [
+        ("CORE-01", name, extra) for name in PORTS if extra]
 
 
 @pytest.mark.parametrize(("issuer", "redeemer"), PAIRS)
@@ -156,11 +161,18 @@ def test_openssl_agrees(healthy: outside.Verification, tmp_path: Path,
     assert found == outside.matrix(healthy.results)[issuer, redeemer]
 
 
-def test_noisy_checks_are_right_too() -> None:
+def test_noisy_checks_are_right_too_and_make_what_they_announce() -> None:
+    # What is refused or broken off is in no log; the broker counts at its listener, too.
+    before = {node.name: rabbitmq.accepted(node) for node in rabbitmq.NODES}
     verification = outside.run_verify("-e", "resumption_max_impact=noisy",
+                                      "-e", "resumption_mqtt_version=3.1.1",
                                       "-e", '{"resumption_tls_versions": ["tlsv1.2"]}',
                                       "-e", "emqx_otp_release=25")
     assert verification.exit_code == 0, verification.output
+    for node in rabbitmq.NODES:
+        budget = verification.results["budget"]["nodes"][node.name]
+        assert rabbitmq.accepted(node) - before[node.name] == budget["handshakes_announced"]
+    assert verification.results["budget"]["differences"] == []
     found = reasons(verification)
     assert {status for status, _ in found.values()} == {"known"}
     # In NEG-04 it is a race whether OTP's alert gets out.
@@ -196,7 +208,8 @@ def test_a_wrong_password_is_one_clear_sentence(tmp_path: Path) -> None:
     assert verification.exit_code == 2, verification.output
     assert verification.results["verdict"] == "error"
     assert ("CONNECT was refused: bad user name or password (0x04) (check "
-            "resumption_mqtt_username and resumption_mqtt_password)") in flat(verification.output)
+            "resumption_mqtt_username and resumption_mqtt_password)") in outside.flat(
+        verification.output)
     assert {reason for _, reason in reasons(verification).values()} == {"mqtt_refused"}
     assert {cell["outcome"] for cell in verification.results["matrix"]} == {"not_measured"}
     assert_complete(verification)
@@ -208,7 +221,7 @@ def test_a_wrong_ca_is_one_clear_sentence(tmp_path: Path) -> None:
     verification = outside.run_verify("-e", f"resumption_ca={tmp_path / 'ca.pem'}")
     assert verification.exit_code == 2, verification.output
     assert verification.results["verdict"] == "error"
-    assert "(is resumption_ca the CA that signed this node's certificate?)" in flat(
+    assert "(is resumption_ca the CA that signed this node's certificate?)" in outside.flat(
         verification.output)
     assert {reason for _, reason in reasons(verification).values()} == {"certificate_not_trusted"}
     assert {cell["outcome"] for cell in verification.results["matrix"]} == {"not_measured"}
@@ -220,7 +233,7 @@ def test_a_stopped_node_is_one_clear_sentence(without_rabbit3: None) -> None:
     assert verification.exit_code == 2, verification.output
     assert verification.results["verdict"] == "error"
     assert ("rabbit3 (127.0.0.1:18863): connection refused: nothing listens there (is the node "
-            "running, and is emqx_tls_port right?)") in flat(verification.output)
+            "running, and is emqx_tls_port right?)") in outside.flat(verification.output)
     assert set(reasons(verification).values()) == {("error", "connection_refused")}
     assert {subject for _, subject in reasons(verification)} == {"rabbit3"}
     matrix = outside.matrix(verification.results)
@@ -232,3 +245,40 @@ def test_a_stopped_node_is_one_clear_sentence(without_rabbit3: None) -> None:
 def test_the_cluster_is_whole_again() -> None:
     verification = outside.run_verify()
     assert verification.exit_code == 0, verification.output
+
+
+@pytest.fixture(scope="module")
+def demanding() -> Iterator[None]:
+    """The cluster while its listeners demand client certificates, and no password."""
+    rabbitmq.demand_certificates(demand=True)
+    yield
+    rabbitmq.demand_certificates(demand=False)
+
+
+def verify_as(cert: Path | str, key: Path | str) -> outside.Verification:
+    """Run the shipped verify.yml with a client certificate, or none, and without a password."""
+    return outside.run_verify(
+        "-e", f"resumption_client_cert={cert}", "-e", f"resumption_client_key={key}",
+        "-e", "resumption_mqtt_username=", "-e", "resumption_mqtt_password=")
+
+
+def test_all_nine_pairs_are_as_expected_with_client_certificates(demanding: None) -> None:
+    verification = verify_as(rabbitmq.TLS / "client.pem", rabbitmq.TLS / "client-key.pem")
+    assert_nine_of_nine(verification)
+    # Resuming, a client shows no certificate: the node has to know it from the session.
+    assert {row["status"] for row in verification.results["checks"] if row["id"] == "CORE-06"} == {
+        "passed"}
+    assert_complete(verification)
+
+
+def test_no_client_certificate_is_one_clear_sentence(demanding: None) -> None:
+    verification = verify_as("", "")
+    assert verification.exit_code == 2, verification.output
+    assert verification.results["verdict"] == "error"
+    assert ("rabbit1 (127.0.0.1:18861): the listener demands a client certificate, and refused a "
+            "client without one with the fatal alert handshake_failure (set resumption_client_cert "
+            "and resumption_client_key)") in outside.flat(verification.output)
+    assert {reason for _, reason in reasons(verification).values()} == {
+        "client_certificate_demanded"}
+    assert set(outside.matrix(verification.results).values()) == {"not_measured"}
+    assert_complete(verification)

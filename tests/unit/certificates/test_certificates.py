@@ -19,7 +19,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.certificates impo
     short_lived_client,
 )
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
@@ -312,3 +312,26 @@ def test_a_short_lived_client(tmp_path: Path) -> None:
         short_lived_client(tmp_path / "d1-ca.pem", tmp_path / "ca-key.pem", until)
     with pytest.raises(CertificateError, match=r"cannot be read"):
         short_lived_client(tmp_path / "no-ca.pem", tmp_path / "ca-key.pem", until)
+
+
+def test_a_short_lived_client_is_looked_up_where_the_others_are(tmp_path: Path) -> None:
+    carry_out(make_plan(tmp_path, NAMES, "ecdsa", domains=("d1",)))
+    until = NOW + datetime.timedelta(days=1)
+    ca, key = tmp_path / "d1-ca.pem", tmp_path / "d1-ca-key.pem"
+    points = x509.CRLDistributionPoints([x509.DistributionPoint(
+        [x509.UniformResourceIdentifier("http://ca.example.com/d1.crl")], None, None, None)])
+    other = certificate(tmp_path / "d1-client-cert.pem")
+    signer = serialization.load_pem_private_key(key.read_bytes(), None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    like = tmp_path / "like.pem"
+    like.write_bytes(
+        x509.CertificateBuilder(other.issuer, other.subject, other.public_key(), 1,
+                                other.not_valid_before_utc, other.not_valid_after_utc)
+        .add_extension(points, critical=False)
+        .sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    made = x509.load_pem_x509_certificate(short_lived_client(ca, key, until, like))
+    assert made.extensions.get_extension_for_class(x509.CRLDistributionPoints).value == points
+    made = x509.load_pem_x509_certificate(
+        short_lived_client(ca, key, until, tmp_path / "d1-client-cert.pem"))
+    with pytest.raises(x509.ExtensionNotFound):
+        made.extensions.get_extension_for_class(x509.CRLDistributionPoints)

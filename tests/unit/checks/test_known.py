@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils import verify as v
+from ansible_collections.emqx.conformance.plugins.module_utils.checks import tolerance
 from ansible_collections.emqx.conformance.plugins.module_utils.report import junit, terminal
 from ansible_collections.emqx.conformance.plugins.module_utils.report.page import Page
 
@@ -17,7 +18,7 @@ from tests.support.mqtt_broker import MqttBroker
 from tests.support.openssl_cli import make_identity
 
 ROOT = Path(__file__).parents[3]
-TODAY = datetime.datetime.now(datetime.timezone.utc).date()
+TODAY = datetime.date(2026, 7, 1)
 YESTERDAY = TODAY - datetime.timedelta(days=1)
 ON_27 = {"n1": {"release": "27", "how": "as emqx_otp_release declares"}}
 
@@ -30,6 +31,12 @@ def entry(check: str, reason: str = "refused", **changed: Any) -> dict[str, Any]
 
 def own(*entries: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"file": "own.yml", "content": {"stack": "otp", "deviations": list(entries)}}]
+
+
+@pytest.fixture(autouse=True)
+def _the_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tell the day, so that none ends between what a test expects and what it sees."""
+    monkeypatch.setattr(tolerance, "today_utc", lambda: TODAY)
 
 
 @pytest.fixture
@@ -46,11 +53,11 @@ def row(results: dict[str, Any], check: str) -> dict[str, Any]:
     return dict(found)
 
 
-def shown(results: dict[str, Any]) -> dict[str, str]:
-    """Return what each form of the report says, line breaks folded away."""
+def shown(results: dict[str, Any], verbosity: int = terminal.SENTENCES) -> dict[str, str]:
+    """Return what each form of the report says, line breaks folded away; the terminal after -v."""
     return {
         "terminal": " ".join(" ".join(
-            line.text for line in terminal.render(results, "reports/x", 80)).split()),
+            line.text for line in terminal.render(results, "reports/x", 80, verbosity)).split()),
         "junit": " ".join(junit.render(results).decode().split()),
         "page": " ".join(Page(ROOT / "templates/report.html.j2").render(results).decode().split())}
 
@@ -72,6 +79,9 @@ def test_what_the_stack_is_known_to_do_wrong_is_known_and_explained_everywhere(
                 "erlang/otp#1.") in text, form
     assert "1 known (1 known deviation)" in shown(results)["terminal"]
     assert "1 known (1 known deviation)" in shown(results)["page"]
+    in_short = shown(results, verbosity=0)["terminal"]
+    assert "Known deviation of Erlang/OTP 25 to 29 (own.yml). " in in_short
+    assert "Seen on the wire." not in in_short
 
 
 def test_how_the_release_was_learnt_is_said(faulty: Callable[..., Any]) -> None:

@@ -280,7 +280,7 @@ class Simulated(Bench):
 
     def contact(self, node: str, offer: Session | None = None, *, tickets: bool = False,
                 versions: tuple[str, str] | None = None,
-                together: threading.Barrier | None = None, listed: bool = True,
+                together: threading.Barrier | None = None, usual: Outcome | None = None,
                 guest: Guest | None = None, keep_session: bool = True) -> Contact:
         assert guest is None
         number = int.from_bytes(offer.id, "big") if offer else 0
@@ -299,7 +299,7 @@ class Simulated(Bench):
         handshake = Handshake(self.nodes[node], "", Outcome.RESUMED if resumed else Outcome.FULL,
                               "", server_id=session.id, mqtt=MqttResult("5", "", ""))
         return self.heard(node, Contact(handshake, session if keep_session else None),
-                          listed=listed)
+                          listed=handshake.outcome is not usual)
 
 
 @pytest.mark.parametrize("renews", [False, True])

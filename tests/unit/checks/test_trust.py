@@ -459,8 +459,8 @@ def test_a_whole_run_counts_and_reports_them(run: Callable[..., Any], tried: Try
     assert {handshake["port"] for handshake in crossed} == {
         domain.port for domain in node.domains}
     # Secrets are nowhere in the report, the client's key as little as the paths of keys.
-    assert "PRIVATE KEY" not in str(results)
-    assert "-key.pem" not in str(results)
+    told = str(results)
+    assert [word for word in ("PRIVATE KEY", "-key.pem") if word in told] == []
     waiver = {"id": "SEC-01", "subject": "n1", "why": "in March", "expires": "2999-01-01"}
     results = run([node.ordinary.port], ca=ca, trust_domains=rows(node), max_impact="safe",
                   waivers=[waiver])
@@ -473,7 +473,7 @@ def test_a_client_that_cannot_be_used_is_told_before_anything_starts(
         run: Callable[..., Any], tried: Try) -> None:
     node = tried().node
     ca = str(node.folder / "ca.pem")
-    with pytest.raises(EngineError, match=r"the client certificate .* cannot be used"):
+    with pytest.raises(EngineError, match=r"is not the key of the client certificate"):
         run([node.ordinary.port], ca=ca, trust_domains=rows(
             node, client_key=str(node.folder / "ca-key.pem")))
     with pytest.raises(RequestError, match="there is no node n9"):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.checks import tolerance
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
     Bench,
     Settings,
@@ -43,10 +44,16 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import
     Trust,
 )
 
-TODAY = datetime.datetime.now(datetime.timezone.utc).date()
+TODAY = datetime.date(2026, 7, 1)
 YESTERDAY = TODAY - datetime.timedelta(days=1)
 BAD = failed("bad_thing", "n1 did a bad thing")
 FINE = passed("n1 did well")
+
+
+@pytest.fixture(autouse=True)
+def _the_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tell the day, so that none ends between what a test expects and what it sees."""
+    monkeypatch.setattr(tolerance, "today_utc", lambda: TODAY)
 
 
 def deviation(since: int = 25, until: int | None = 29, reason: str = "bad_thing",

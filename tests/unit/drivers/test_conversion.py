@@ -62,23 +62,25 @@ def test_wrong_binds(bind: Any) -> None:
 
 def test_every_implemented_key_reaches_the_node() -> None:
     found = listener({
-        "bind": "127.0.0.1:8883", "max_connections": 5, "acceptors": 2, "ssl_options": {
+        "bind": "127.0.0.1:8883", "max_connections": 5, "acceptors": 2,
+        "proxy_protocol": True, "proxy_protocol_timeout": "1m", "ssl_options": {
             "versions": ["tlsv1.2"], "ciphers": "ECDHE-RSA-AES128-GCM-SHA256, AES128-SHA",
             "verify": "verify_peer", "fail_if_no_peer_cert": True, "cacertfile": "/ca",
             "certfile": "/cert", "keyfile": "/key", "depth": 3, "reuse_sessions": False,
             "honor_cipher_order": False, "secure_renegotiate": False,
             "client_renegotiation": "false", "handshake_timeout": "1m", "hibernate_after": 900,
-            "log_level": "debug"}})
+            "enable_crl_check": "true", "log_level": "debug"}})
     assert found.term() == {
         "name": "default", "type": Atom("ssl"), "bind": ("127.0.0.1", 8883), "acceptors": 2,
-        "max_connections": 5, "ssl_options": {
+        "max_connections": 5, "proxy_protocol": True, "proxy_protocol_timeout": 60_000,
+        "ssl_options": {
             "versions": [Atom("tlsv1.2")],
             "ciphers": ["ECDHE-RSA-AES128-GCM-SHA256", "AES128-SHA"],
             "verify": Atom("verify_peer"), "fail_if_no_peer_cert": True, "cacertfile": "/ca",
             "certfile": "/cert", "keyfile": "/key", "depth": 3, "reuse_sessions": False,
             "honor_cipher_order": False, "secure_renegotiate": False,
             "client_renegotiation": False, "handshake_timeout": 60_000, "hibernate_after": 900,
-            "log_level": Atom("debug")}}
+            "enable_crl_check": True, "log_level": Atom("debug")}}
     assert found.files == ("/ca", "/cert", "/key")
     assert found.path == "listeners.ssl.default"
 
@@ -91,6 +93,7 @@ def test_emqx_defaults_fill_the_rest() -> None:
     assert found.versions == ("tlsv1.3", "tlsv1.2")
     assert found.ssl_options["handshake_timeout"] == 15_000
     assert found.files == ()
+    assert (found.proxy_protocol, found.proxy_protocol_timeout) == (False, 3_000)
 
 
 @pytest.mark.parametrize(("release", "expected"), [("5.8.9", True), ("6.1.1", True),
@@ -108,11 +111,11 @@ def test_a_disabled_listener_is_left_out(keys: dict[str, Any]) -> None:
 
 def test_known_keys_without_effect_are_named() -> None:
     done = converted({"zone": "default", "tcp_options": {"backlog": 10},
-                      "ssl_options": {"dhfile": "/dh.pem", "enable_crl_check": False}})
+                      "ssl_options": {"dhfile": "/dh.pem", "user_lookup_fun": "f:g"}})
     assert [warning.partition(":")[0] for warning in done.warnings] == [
         "listeners.ssl.default.tcp_options", "listeners.ssl.default.zone",
         "listeners.ssl.default.ssl_options.dhfile",
-        "listeners.ssl.default.ssl_options.enable_crl_check"]
+        "listeners.ssl.default.ssl_options.user_lookup_fun"]
     assert all("without effect here" in warning for warning in done.warnings)
 
 

@@ -44,6 +44,30 @@ def test_a_recycled_pid_is_somebody_else_and_never_signalled(
     assert sleeper.poll() is None
 
 
+def test_processor_time_of_all_threads(sleeper: subprocess.Popen[bytes]) -> None:
+    """Two threads that compute outside of Python's lock, for as long as they say themselves."""
+    work = ("import hashlib, sys, threading, time\n"
+            "def one():\n"
+            "    while time.process_time() < 0.4: hashlib.pbkdf2_hmac('sha256', b'', b'', 2000)\n"
+            "threads = [threading.Thread(target=one) for _ in range(2)]\n"
+            "[thread.start() for thread in threads]; [thread.join() for thread in threads]\n"
+            "print(time.process_time(), flush=True); sys.stdin.read()")
+    with subprocess.Popen([sys.executable, "-c", work], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as busy:
+        assert busy.stdout is not None
+        told = float(busy.stdout.readline())
+        process, idle = Process.of(busy.pid), Process.of(sleeper.pid)
+        assert process is not None
+        assert idle is not None
+        used = process.cpu_s()
+        assert used is not None
+        assert told <= used < 2 * told
+        assert (idle.cpu_s() or 0.0) < used
+        assert replace(process, born=process.born + "1").cpu_s() is None
+        busy.communicate()
+    assert process.cpu_s() is None
+
+
 def test_pause_resume_kill(sleeper: subprocess.Popen[bytes]) -> None:
     process = Process.of(sleeper.pid)
     assert process is not None

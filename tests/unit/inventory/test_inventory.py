@@ -13,18 +13,17 @@ from ansible_collections.emqx.conformance.plugins.module_utils.inventory import 
     check,
 )
 
+from tests.support.contract import CONTRACT
+
 ROOT = Path(__file__).parents[3]
-CONTRACT: dict[str, dict[str, Any]] = {
-    name: option for name, option in yaml.safe_load(
-        (ROOT / "roles/check_inventory/meta/argument_specs.yml").read_text()
-    )["argument_specs"]["main"]["options"].items() if name.startswith(("emqx_", "resumption_"))}
 HIDDEN = "correct horse"
 
 
 def checked(group: Mapping[str, Any] | None = None, *, hosts: Mapping[str, Any] | None = None,
             selected: set[str] | None = None, given: set[str] | None = None,
             root: Path = Path("/checkout"), others: Mapping[str, Any] | None = None,
-            addresses: Mapping[str, str] | None = None) -> dict[str, Any]:
+            addresses: Mapping[str, str] | None = None,
+            vantage: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Check an inventory of two nodes unless told otherwise."""
     per_host = hosts if hosts is not None else {
         "emqx1": {"emqx_tls_port": 8883}, "emqx2": {"emqx_tls_port": 8884}}
@@ -34,7 +33,7 @@ def checked(group: Mapping[str, Any] | None = None, *, hosts: Mapping[str, Any] 
                   addresses=addresses if addresses is not None else dict.fromkeys(
                       per_host, "127.0.0.1"),
                   members=tuple(per_host), selected=frozenset(selected or per_host),
-                  given=frozenset(given or ()), root=root),
+                  given=frozenset(given or ()), root=root, vantage=vantage or {}),
         CONTRACT, frozenset(CONTRACT) | {"emqx_cluster_timeout"})
 
 
@@ -57,10 +56,12 @@ def test_defaults_of_an_embedded_cluster() -> None:
         "certificate_domains": [],
         "certs_dir": "/checkout/certs", "config_dir": "/checkout/config",
         "state_dir": "/checkout/.cluster", "reports_dir": "/checkout/reports",
+        "compare": None,
         "ca": "/checkout/certs/ca.pem", "client_cert": None, "client_key": None,
         "cache_scope": "node", "tls_versions": ["tlsv1.2"], "max_impact": "noisy",
-        "rate_limit": 0.0, "max_wait": 30, "strict": False, "waivers": [],
-        "known_deviations": [], "otp_releases": {},
+        "rate_limit": 0.0, "max_wait": 30, "fleet_devices": 100000, "fleet_minutes": 60,
+        "strict": False, "waivers": [],
+        "known_deviations": [], "otp_releases": {}, "zones": {}, "pairs_per_node": None,
         "mqtt_username": None, "mqtt_version": "auto", "mqtt_client_id_prefix": "tls-resumption-",
         "mqtt_topic": "tls-resumption"}
     assert result["nodes"] == result["all_nodes"] == [
@@ -125,6 +126,14 @@ def test_strings_given_with_e_become_what_they_mean() -> None:
     assert settings["mqtt_version"] == "5"
 
 
+def test_zones_are_the_hosts_and_pairs_a_setting() -> None:
+    settings = checked({"resumption_pairs_per_node": "20"}, hosts={
+        "a": {"emqx_tls_port": 8883, "emqx_zone": "eu-1a"},
+        "b": {"emqx_tls_port": 8884, "emqx_zone": 2}, "c": {"emqx_tls_port": 8885}})["settings"]
+    assert settings["zones"] == {"a": "eu-1a", "b": "2"}
+    assert settings["pairs_per_node"] == 20
+
+
 def test_an_empty_value_is_a_default() -> None:
     settings = checked({"emqx_session_lifetime": None, "resumption_max_impact": None})["settings"]
     assert (settings["session_lifetime"], settings["max_impact"]) == (86400, "noisy")
@@ -164,6 +173,8 @@ def test_no_node_to_work_on(members: tuple[str, ...] | None, sentence: str) -> N
     ({"resumption_max_impct": "safe"},
      ("resumption_max_impct (set for emqx1, emqx2) is no variable of this project; did you mean "
      '"resumption_max_impact"?')),
+    ({"emqx_zome": "a"},
+     'emqx_zome (set for emqx1, emqx2) is no variable of this project; did you mean "emqx_zone"?'),
     ({"emqx_drivr": 1},
      ("emqx_drivr (set for emqx1, emqx2) is no variable of this project; did you mean "
      '"emqx_driver"?')),
@@ -178,6 +189,8 @@ def test_no_node_to_work_on(members: tuple[str, ...] | None, sentence: str) -> N
      "emqx_session_lifetime (set for emqx1, emqx2) must be an integer of 1 or more, not 'soon'."),
     ({"emqx_session_lifetime": True},
      "emqx_session_lifetime (set for emqx1, emqx2) must be an integer of 1 or more, not true."),
+    ({"resumption_pairs_per_node": 0},
+     "resumption_pairs_per_node (set for emqx1, emqx2) must be an integer of 1 or more, not 0."),
     ({"emqx_session_cache_max": 0},
      "emqx_session_cache_max (set for emqx1, emqx2) must be an integer of 1 or more, not 0."),
     ({"resumption_rate_limit": -1},
@@ -425,3 +438,39 @@ def test_warnings_about_the_release_are_passed_on() -> None:
     assert result["listener_warnings"] == [
         ("listeners.ssl.default.ssl_options.reuse_sessions: EMQX 5.9.0 ignores false and reuses "
         "sessions all the same (emqx/emqx#16456)")]
+
+
+def test_vantage_points_are_what_limit_leaves_in_the_inventory_order() -> None:
+    vantage = {"outside": "10.0.0.1", "inside": "inside"}
+    assert checked(vantage=vantage)["vantage"] == []
+    everybody = {"emqx1", "emqx2", "outside", "inside"}
+    assert checked(vantage=vantage, selected=everybody)["vantage"] == [
+        {"name": "outside", "host": "10.0.0.1"}, {"name": "inside", "host": "inside"}]
+    assert checked()["vantage"] == []
+
+
+def test_a_vantage_point_has_no_settings_of_its_own() -> None:
+    own = {"outside": {"resumption_strict": None}}
+    assert refusal(vantage={"outside": "o"}, others=own) == (
+        "resumption_strict (set for outside) has no effect on a vantage point: set it for the "
+        "group emqx.")
+    # What the group all says, nodes hear too; a node may be a vantage point.
+    checked({"resumption_strict": True}, vantage={"outside": "o", "emqx1": "e"}, others=own)
+    assert refusal(vantage={"controller": "c"}) == (
+        "The host controller of the group vantage has the name that reports give the machine "
+        "ansible-playbook runs on: call it something else.")
+
+
+def test_an_earlier_run_is_found_before_its_link_names_another(tmp_path: Path) -> None:
+    earlier = ROOT / "tests/unit/report/earliest_results.json"
+    folder = tmp_path / "reports" / "first"
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(earlier.read_text())
+    (tmp_path / "reports" / "latest").symlink_to("first")
+    settings = checked({"resumption_compare": "reports/latest"}, root=tmp_path)["settings"]
+    assert settings["compare"] == str(folder / "results.json")
+    with pytest.raises(InventoryError) as refused:
+        checked({"resumption_compare": "reports/other"}, root=tmp_path)
+    assert str(refused.value) == (
+        f"resumption_compare (set for emqx1, emqx2): {tmp_path}/reports/other does not exist: name "
+        "the folder of an earlier run, such as reports/latest, or its results.json.")

@@ -6,11 +6,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.identity import Identity
-from ansible_collections.emqx.conformance.plugins.module_utils.report import junit
+from ansible_collections.emqx.conformance.plugins.module_utils.report import junit, terminal
 from ansible_collections.emqx.conformance.plugins.module_utils.report.results import (
     described,
     judge,
-    percentile,
     summarise,
 )
 
@@ -80,15 +79,6 @@ def test_who_told_nothing_does_not_hide_who_did() -> None:
     assert described("external", [])["product"] == "unknown"
 
 
-@pytest.mark.parametrize(("numbers", "percent", "value"), [
-    ([], 50, None), ([4.0], 99, 4.0), ([1.0, 2.0, 3.0, 4.0], 50, 2.0),
-    ([float(number) for number in range(1, 101)], 95, 95.0),
-    ([float(number) for number in range(1, 101)], 99, 99.0)])
-def test_percentile_is_the_nearest_rank(
-        numbers: list[float], percent: int, value: float | None) -> None:
-    assert percentile(numbers, percent) == value
-
-
 def test_junit_survives_what_xml_forbids() -> None:
     results = {"started_at": "2026-01-01T00:00:00.000Z", "duration_s": 1.0, "verdict": "error",
                "headline": "bad \x00 byte", "checks": [{
@@ -101,3 +91,34 @@ def test_junit_survives_what_xml_forbids() -> None:
     assert error.get("type") == "not_tls"
     assert error.get("message") == "said b'\ufffd\ufffd<&>'"
     assert root.find("./testsuite[@name='verdict']/testcase/error") is not None
+
+
+def test_the_terminal_tells_once_what_follows_from_what() -> None:
+    def row(check: str, subject: str, status: str, reason: str, message: str) -> dict[str, Any]:
+        return {"id": check, "title": f"Title of {check}", "subject": subject, "status": status,
+                "reason": reason, "message": message, "evidence": {}}
+
+    noisy = "it is noisy, and resumption_max_impact is safe"
+    rows = [row("CORE-01", "n1", "error", "timeout", "n1 is silent"),
+            row("CORE-01", "n2", "passed", "", "fine"),
+            row("CORE-02", "n1", "skipped", "needs_CORE-01", "needs CORE-01 on n1, which was not"),
+            row("CORE-02", "n2", "passed", "", "fine"),
+            row("CORE-07", "cluster", "skipped", "impact_not_allowed", noisy),
+            row("CORE-08", "cluster", "skipped", "impact_not_allowed", noisy)]
+    node = {"handshakes_announced": 1, "handshakes_done": 1, "sessions_made": 1, "renewals": 0}
+    empty = dict.fromkeys(("p50_ms", "p95_ms", "p99_ms", "bytes_in", "bytes_out"))
+    lines = [line.text for line in terminal.render({
+        "target": {"product": "x", "version": None, "otp_release": None, "driver": "external",
+                   "how_identified": "told"},
+        "started_at": "now", "duration_s": 1.0, "nodes": [{"name": "n1"}], "checks": rows,
+        "matrix": [{"issuer": "n1", "redeemer": "n1", "outcome": "not_measured", "passed": False}],
+        "latency": {kind: {"count": 0, **empty} for kind in ("full", "resumed")},
+        "budget": {"session_limit": 1, "nodes": {"n1": node}, "differences": []},
+        "counts": {"error": 1},
+        "notes": [], "verdict": "error", "headline": "bad"}, "reports/latest")]
+    begin = lines.index("CORE-01  error       1/2  Title of CORE-01")
+    assert lines[begin + 1:lines.index("", begin)] == [
+        "         n1 is silent", "CORE-02  skipped     1/2  Title of CORE-02"]
+    assert lines.count("Skipped  as a consequence, on n1: CORE-02") == 1
+    at = lines.index("Skipped  since they are noisy, and resumption_max_impact is safe: CORE-07,")
+    assert lines[at + 1] == "         CORE-08"

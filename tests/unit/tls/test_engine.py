@@ -20,7 +20,10 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import
     Trust,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Interrupted
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.support.held_ports import refusing_port
 from tests.support.openssl_broker import Broker
 
 Brokers = Callable[..., Broker]
@@ -157,9 +160,8 @@ def test_a_target_that_demands_a_client_certificate_refuses_in_the_handshake(
 
 
 def test_nobody_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    failure = OrdinaryEngine(Trust()).connect(endpoint(port)).handshake.failure
+    with refusing_port() as port:
+        failure = OrdinaryEngine(Trust()).connect(endpoint(port)).handshake.failure
     assert failure is not None
     assert (failure.stage, failure.cause) == ("connect", "connection_refused")
 
@@ -211,12 +213,32 @@ def test_a_run_that_is_stopped_does_not_wait_for_the_deadline() -> None:
 @pytest.mark.parametrize(("trust", "says"), [
     (Trust(ca_file="nowhere.pem"), "the CA file nowhere.pem does not exist"),
     (Trust(ca_file=__file__), "cannot be read as PEM certificates"),
-    (Trust(cert_file="nowhere.pem", key_file="nowhere.key"), "does not exist"),
-    (Trust(cert_file=__file__, key_file=__file__), "cannot be used"),
+    (Trust(cert_file="nowhere.pem", key_file="nowhere.key"),
+     "the client certificate nowhere.pem does not exist"),
+    (Trust(cert_file=__file__, key_file="nowhere.key"),
+     "the client key nowhere.key does not exist"),
+    (Trust(cert_file=__file__, key_file=__file__), "cannot be read as a PEM certificate"),
 ])
 def test_bad_files_are_named(trust: Trust, says: str) -> None:
     with pytest.raises(EngineError, match=says):
         OrdinaryEngine(trust)
+
+
+def test_a_bad_client_key_is_named(certificate: tuple[Path, Path], tmp_path: Path) -> None:
+    cert, key = certificate
+    other, encrypted = tmp_path / "other-key.pem", tmp_path / "encrypted-key.pem"
+    made = ec.generate_private_key(ec.SECP256R1())
+    for path, how in ((other, serialization.NoEncryption()),
+                      (encrypted, serialization.BestAvailableEncryption(b"secret"))):
+        path.write_bytes(made.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how))
+    for path, says in (
+            (other, f"the client key {other} is not the key of the client certificate {cert}"),
+            (encrypted, f"the client key {encrypted} is encrypted, and nobody is there"),
+            (cert, f"the client key {cert} cannot be read as a PEM private key")):
+        with pytest.raises(EngineError, match=says):
+            OrdinaryEngine(Trust(cert_file=str(cert), key_file=str(path)))
+    OrdinaryEngine(Trust(cert_file=str(cert), key_file=str(key))).close()
 
 
 def test_many_threads_keep_their_secrets_apart(engine: OrdinaryEngine, brokers: Brokers) -> None:

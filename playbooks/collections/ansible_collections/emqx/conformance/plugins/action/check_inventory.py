@@ -5,13 +5,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleError
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
+from ansible_collections.emqx.conformance.plugins.module_utils.balancers import GROUP as BALANCERS
 from ansible_collections.emqx.conformance.plugins.module_utils.inventory import (
     GROUP,
     PREFIXES,
+    VANTAGE,
     Inventory,
     InventoryError,
     check,
@@ -54,14 +56,14 @@ def _specifications(roles: Path) -> dict[str, dict[str, dict[str, Any]]]:
         file.parts[-3]: {
             entry_point: specification.get("options", {})
             for entry_point, specification in
-            yaml.safe_load(file.read_text(encoding="utf-8"))["argument_specs"].items()}
+            yaml_load(file.read_text(encoding="utf-8"))["argument_specs"].items()}
         for file in sorted(roles.glob("*/meta/argument_specs.yml"))}
 
 
 def _registered(roles: Path) -> frozenset[str]:
     """Return what the roles register: earlier plays of the same run left it with the hosts."""
     return frozenset(name for file in roles.glob("*/tasks/*.yml")
-                     for name in _registers(yaml.safe_load(file.read_text(encoding="utf-8"))))
+                     for name in _registers(yaml_load(file.read_text(encoding="utf-8"))))
 
 
 def _registers(tasks: Any) -> Iterator[str]:
@@ -76,13 +78,15 @@ def _inventory(task_vars: Mapping[str, Any], contract: Mapping[str, Mapping[str,
                root: Path, given: frozenset[str]) -> Inventory:
     hostvars, groups = task_vars["hostvars"], task_vars["groups"]
     members = tuple(groups[GROUP]) if GROUP in groups else None
+    balancers = tuple(str(host) for host in groups.get(BALANCERS, ()))
+    known = (*(members or ()), *balancers)
     hosts = dict.fromkeys([*groups["all"], "localhost"])
     problems: list[str] = []
     variables: dict[str, dict[str, Any]] = {}
     for host in hosts:
         names = [name for name in hostvars[host] if name.startswith(PREFIXES)]
         # What no node is asked for need not have a value.
-        wanted = contract.keys() if host in (members or ()) else ()
+        wanted = contract.keys() if host in known else ()
         variables[host] = {
             name: _value(hostvars[host], host, name, contract, problems) if name in wanted else None
             for name in names}
@@ -90,10 +94,13 @@ def _inventory(task_vars: Mapping[str, Any], contract: Mapping[str, Mapping[str,
         raise InventoryError(problems)
     return Inventory(
         variables=variables,
-        addresses={host: str(hostvars[host]["ansible_host"]) for host in members or ()
+        addresses={host: str(hostvars[host]["ansible_host"]) for host in known
                    if "ansible_host" in hostvars[host]},
+        vantage={str(host): str(hostvars[host].get("ansible_host", host))
+                 for host in groups.get(VANTAGE, ())},
         members=tuple(str(host) for host in members) if members is not None else None,
-        selected=frozenset(task_vars["ansible_play_hosts_all"]), given=given, root=root)
+        selected=frozenset(task_vars["ansible_play_hosts_all"]), given=given, root=root,
+        balancers=balancers)
 
 
 def _value(variables: Mapping[str, Any], host: str, name: str,

@@ -5,7 +5,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.emqx.conformance.plugins.module_utils.inventory import some
+from ansible_collections.emqx.conformance.plugins.module_utils.words import some
 from ansible_collections.emqx.conformance.plugins.plugin_utils.live import run_module
 
 

@@ -346,23 +346,36 @@ def _issue(plan: Plan, role: Role) -> Pair:
                    issuer, names)
 
 
-def short_lived_client(ca_file: Path, ca_key_file: Path, until: datetime.datetime) -> bytes:
+def short_lived_client(ca_file: Path, ca_key_file: Path, until: datetime.datetime,
+                       like: Path | None = None) -> bytes:
     """Return a client certificate of a CA, valid until a moment, and its key, as PEM.
 
-    The key is made for this and is nowhere else.
+    The key is made for this and is nowhere else. Where to look for its revocation is as in
+    ``like``, another client's certificate of that CA: who looks refuses one that does not tell.
 
     Raises:
-        CertificateError: a file of the CA is missing or unusable, or the two are no pair.
+        CertificateError: a file is missing or unusable, or those of the CA are no pair.
     """
     authority = Pair(_read_certificates(ca_file)[0], _read_key(ca_key_file))
     if authority.key.public_key() != authority.certificate.public_key():
         raise CertificateError(f"{ca_key_file} is not the private key of {ca_file}")
     key = _new_key(_key_type(authority.key))
     now = datetime.datetime.now(datetime.timezone.utc)
-    made = _signed(_builder(now, until - now, _name("Test client, short-lived"),
-                            authority.certificate.subject, key), key, authority, ())
+    builder = _builder(now, until - now, _name("Test client, short-lived"),
+                       authority.certificate.subject, key)
+    points = _crl_distribution_points(_read_certificates(like)[0]) if like else None
+    if points is not None:
+        builder = builder.add_extension(points, critical=False)
+    made = _signed(builder, key, authority, ())
     return made.certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def _crl_distribution_points(certificate: x509.Certificate) -> x509.CRLDistributionPoints | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def _signed(builder: x509.CertificateBuilder, key: PrivateKey, issuer: Pair,

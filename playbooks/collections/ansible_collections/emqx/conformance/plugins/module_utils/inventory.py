@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import containers, deviation_files, domains, variables
+from . import balancers, containers, deviation_files, domains, variables
 from .checks import deviations, waivers
 from .checks.catalogue import catalogue
 from .drivers.docker import emqx_image
@@ -29,15 +29,21 @@ from .listeners.release import (
     release_of_image,
 )
 from .listeners.validate import check_nodes, listeners_of
+from .report import compare
+from .report.vantage import CONTROLLER
+from .words import some
 
 GROUP = "emqx"
+VANTAGE = "vantage"
 PREFIXES = ("emqx_", "resumption_")
 CONTRACT = "roles/check_inventory/meta/argument_specs.yml"
 
 HOST_LEVEL = frozenset({"emqx_tls_host", "emqx_tls_port", "emqx_tls_server_name", "emqx_listeners",
                         "emqx_tls_cacertfile", "emqx_tls_certfile", "emqx_tls_keyfile",
-                        "emqx_image", "emqx_dashboard_port", "emqx_otp_release", domains.VARIABLE})
-"""Variables that may differ between nodes; all others are settings of the whole cluster."""
+                        "emqx_image", "emqx_dashboard_port", "emqx_otp_release", "emqx_zone",
+                        domains.VARIABLE,
+                        *balancers.VARIABLES})
+"""Variables that may differ between hosts; all others are settings of the whole cluster."""
 
 _OWN_CERTIFICATES = ("emqx_tls_cacertfile", "emqx_tls_certfile", "emqx_tls_keyfile")
 _HOST = re.compile(r"[0-9A-Za-z_](?:[0-9A-Za-z_.-]*[0-9A-Za-z_])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.%\w]*")
@@ -77,6 +83,10 @@ class Inventory:
     """Names given with ``-e``."""
     root: Path
     """The checkout: relative paths begin here."""
+    balancers: tuple[str, ...] = ()
+    """Hosts of the group load_balancer in inventory order."""
+    vantage: Mapping[str, str] = field(default_factory=dict)
+    """Hosts of the group vantage in inventory order -> the address Ansible connects to."""
 
 
 def check(inventory: Inventory, contract: Mapping[str, Mapping[str, Any]],
@@ -92,11 +102,19 @@ def check(inventory: Inventory, contract: Mapping[str, Mapping[str, Any]],
     problems = _unknown_names(inventory, known)
     values = _Values(inventory, contract, members)
     problems += values.problems
+    of_balancers = _Values(inventory, {
+        name: option for name, option in contract.items()
+        if name in balancers.ADDRESS | balancers.VARIABLES}, inventory.balancers)
+    problems += of_balancers.problems
+    problems += _balancer_problems(inventory)
+    problems += _vantage_problems(inventory)
     if problems:
         raise InventoryError(problems)
     settings = _settings(values)
     nodes = [_node(values, host, settings["driver"]) for host in members]
-    problems = [*_node_problems(nodes), *_setting_problems(settings, values, len(nodes)),
+    between = [_balancer(of_balancers, host, settings["driver"]) for host in inventory.balancers]
+    problems = [*_both(inventory), *_node_problems([*nodes, *between]),
+                *_setting_problems(settings, values, len(nodes)),
                 *_file_problems(settings, values, inventory.root)]
     problems += [f"emqx_otp_release of {node['name']} must be an Erlang/OTP release such as 27 or "
                  f'27.3.4, not "{told}".' for node in nodes
@@ -108,12 +126,19 @@ def check(inventory: Inventory, contract: Mapping[str, Mapping[str, Any]],
         deviations.load(settings["known_deviations"], catalogue())
     except deviations.DeviationError as error:
         problems += error.problems
+    if settings["compare"]:
+        try:
+            settings["compare"] = str(compare.find(Path(settings["compare"])))
+            compare.load(Path(settings["compare"]))
+        except compare.CompareError as error:
+            problems.append(f"resumption_compare ({values.where('resumption_compare')}): {error}.")
     trusted = {node["name"]: _domains(values, settings, node, problems) for node in nodes}
     if settings["driver"] == "docker":
         problems += _docker_problems(settings, values, nodes)
     if problems:
         raise InventoryError(problems)
-    return _result(inventory, values, settings, nodes, trusted)
+    result = _result(inventory, values, settings, nodes, trusted)
+    return {**result, **_balanced(of_balancers, between, result, result.pop("whole"))}
 
 
 def _members(inventory: Inventory) -> tuple[str, ...]:
@@ -130,11 +155,31 @@ def _members(inventory: Inventory) -> tuple[str, ...]:
     return inventory.members
 
 
-def some(names: Iterable[str], most: int = 5) -> str:
-    """Name things without filling the terminal."""
-    listed = list(names)
-    rest = len(listed) - most
-    return ", ".join(listed[:most]) + (f" and {rest} more" if rest > 0 else "")
+def _balancer_problems(inventory: Inventory) -> list[str]:
+    """Return the variables of load balancers that no load balancer has."""
+    hosts_with = {name: [host for host, names in inventory.variables.items() if name in names]
+                  for name in sorted(balancers.VARIABLES)}
+    return [f"{name} ({_where(inventory, name, hosts)}) has an effect on hosts of the group "
+            f"{balancers.GROUP} only: put what is in front of the nodes there, as "
+            f"inventory/load-balanced does."
+            for name, hosts in hosts_with.items()
+            if hosts and not set(hosts).intersection(inventory.balancers)]
+
+
+def _vantage_problems(inventory: Inventory) -> list[str]:
+    """Return what is wrong with the group vantage, whose hosts have no settings of their own."""
+    of_nodes = {name for host in inventory.members or ()
+                for name in inventory.variables.get(host, {})}
+    problems = [f"{name} ({_where(inventory, name, [host])}) has no effect on a vantage point: set "
+                f"it for the group {GROUP}."
+                for host in inventory.vantage
+                if host not in (*(inventory.members or ()), *inventory.balancers)
+                for name in inventory.variables.get(host, {})
+                if name.startswith(PREFIXES) and name not in of_nodes]
+    if CONTROLLER in inventory.vantage:
+        problems.append(f"The host {CONTROLLER} of the group {VANTAGE} has the name that reports "
+                        "give the machine ansible-playbook runs on: call it something else.")
+    return problems
 
 
 def _where(inventory: Inventory, name: str, hosts: Iterable[str]) -> str:
@@ -259,6 +304,8 @@ def _settings(values: _Values) -> dict[str, Any]:
             settings["ca"] = _absolute(root, settings["ca"])
     settings["otp_releases"] = {
         host: declared for host in values.members if (declared := _declared_otp(values, host))}
+    settings["zones"] = {host: zone for host in values.members
+                         if (zone := values.of(host, "emqx_zone"))}
     if not own:
         # What nobody has set nobody knows: these are no defaults of somebody else's nodes.
         for name in ("session_lifetime", "session_cache_max"):
@@ -296,6 +343,47 @@ def _node(values: _Values, host: str, driver: str) -> dict[str, Any]:
     address = values.of(host, "emqx_tls_host") or by_default
     return {"name": host, "host": str(address), "port": values.of(host, "emqx_tls_port"),
             "server_name": values.of(host, "emqx_tls_server_name") or str(address)}
+
+
+def _both(inventory: Inventory) -> list[str]:
+    both = [host for host in inventory.balancers if host in (inventory.members or ())]
+    return [(f"{some(both)} cannot be in both groups, {GROUP} and {balancers.GROUP}: a load "
+             "balancer has a host of its own in the inventory.")] if both else []
+
+
+def _balancer(values: _Values, host: str, driver: str) -> dict[str, Any]:
+    address = values.of(host, "emqx_tls_host") or balancers.default_host(
+        driver, host, values.inventory.addresses.get(host))
+    template = values.of(host, "emqx_lb_template")
+    return {"name": host, "host": str(address), "port": values.of(host, "emqx_tls_port"),
+            "server_name": values.of(host, "emqx_tls_server_name") or str(address),
+            "affinity": values.of(host, "resumption_lb_affinity"),
+            "balance": values.of(host, "emqx_lb_balance"),
+            "template": _absolute(values.inventory.root, template) if template else ""}
+
+
+def _balanced(values: _Values, between: list[dict[str, Any]],
+              result: Mapping[str, Any], listeners: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the load balancers, each with the nodes behind it, and what there is to warn about.
+
+    Raises:
+        InventoryError: one cannot be made.
+    """
+    problems = [sentence for balancer in between for sentence in balancers.template_problems(
+        balancer["name"], balancer["template"])]
+    warnings: list[str] = list(result["listener_warnings"])
+    nodes = [balancers.listening(node, listeners.get(node["name"]),
+                                 in_container=result["settings"]["driver"] == "docker")
+             for node in result["all_nodes"]]
+    whole = [{**balancer, "servers": balancers.servers(
+        balancer["name"], {name: values.of(balancer["name"], name) for name in balancers.VARIABLES},
+        nodes, problems, warnings)} for balancer in between]
+    if problems:
+        raise InventoryError(problems)
+    return {"load_balancers": [balancer for balancer in whole
+                               if balancer["name"] in values.inventory.selected],
+            "all_load_balancers": [balancer["name"] for balancer in whole],
+            "listener_warnings": warnings}
 
 
 def _node_problems(nodes: list[dict[str, Any]]) -> list[str]:
@@ -477,10 +565,12 @@ def _result(inventory: Inventory, values: _Values, settings: dict[str, Any],
     result = {
         "nodes": [node for node in nodes if node["name"] in inventory.selected],
         "all_nodes": nodes, "settings": settings, "rendering": {}, "listening": [],
-        "containers": {}, "own_certificates": [], "listener_warnings": [],
+        "containers": {}, "own_certificates": [], "listener_warnings": [], "whole": {},
         "trust_domains": [{"node": node["name"], **domain} for node in nodes
                           if node["name"] in inventory.selected
-                          for domain in trusted[node["name"]]]}
+                          for domain in trusted[node["name"]]],
+        "vantage": [{"name": host, "host": address} for host, address in inventory.vantage.items()
+                    if host in inventory.selected]}
     if settings["driver"] == "external":
         if any(values.of(host, "emqx_listeners") for host in values.members):
             result["listener_warnings"] = [
@@ -505,6 +595,9 @@ def _result(inventory: Inventory, values: _Values, settings: dict[str, Any],
             node, trusted[node["name"]],
             containers.published_ports(checked.listeners[node["name"]], node["port"])
             if in_containers else {}, checked.listeners[node["name"]])]
+    if not problems:
+        problems = [sentence for node in nodes for sentence in balancers.probed_behind_proxy(
+            balancers.listening(node, checked.listeners[node["name"]], in_container=in_containers))]
     if in_containers:
         problems += _mount_problems(mounts, settings)
     if problems:
@@ -515,6 +608,7 @@ def _result(inventory: Inventory, values: _Values, settings: dict[str, Any],
     settings["tls_versions"] = settings["tls_versions"] or _rendered_versions(
         listening, checked.listeners)
     result["listener_warnings"] = list(checked.warnings)
+    result["whole"] = checked.listeners
     result["rendering"] = {
         node.name: {"listeners": node.listeners, **asdict(node.certificates),
                     **_identity(settings, node)} for node in rendered}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import hmac
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Outcome(str, enum.Enum):
@@ -71,8 +71,7 @@ class Session:
     server_random: bytes = field(repr=False)
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """One message of the handshake as seen on the wire."""
 
     sender: str
@@ -160,6 +159,8 @@ class Handshake:
     """Number of the chosen compression method (RFC 3749 2): 0 is none at all."""
     server_certificate: str = ""
     """SHA-256 of the certificate that a full handshake showed, in hex; empty in others."""
+    server_key: str = ""
+    """What key it is for, such as ``RSA 2048``; empty in others, and when it cannot be told."""
     peer_address: str | None = None
     client_random: bytes = b""
     server_random: bytes = b""
@@ -191,6 +192,13 @@ class Handshake:
     mqtt: MqttResult | None = None
     """None when the handshake did not complete."""
 
+    @property
+    def witnesses(self) -> dict[str, bool | None]:
+        """What each of the three says, in the JSON form."""
+        return {"library_reused": self.library_reused,
+                "wire_abbreviated": self.wire_abbreviated,
+                "same_master_secret": self.same_master_secret}
+
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form (session IDs are public on the wire; secrets are not here)."""
         return {
@@ -206,11 +214,8 @@ class Handshake:
             "cipher": self.cipher,
             "compression": self.compression,
             "server_certificate": self.server_certificate,
-            "witnesses": {
-                "library_reused": self.library_reused,
-                "wire_abbreviated": self.wire_abbreviated,
-                "same_master_secret": self.same_master_secret,
-            },
+            "server_key": self.server_key,
+            "witnesses": self.witnesses,
             "ticket_offered": self.ticket_offered,
             "ticket_issued": self.ticket_issued,
             "extended_master_secret": self.extended_master_secret,

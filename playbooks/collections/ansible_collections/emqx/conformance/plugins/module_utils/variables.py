@@ -20,6 +20,9 @@ BOUNDS: Mapping[str, tuple[int, int | None]] = {
     "emqx_session_lifetime": (1, None),
     "emqx_session_cache_max": (1, None),
     "resumption_max_wait": (0, None),
+    "resumption_fleet_devices": (1, None),
+    "resumption_fleet_minutes": (1, None),
+    "resumption_pairs_per_node": (1, None),
 }
 """What an argument specification cannot say: the least and the greatest value."""
 

@@ -3,17 +3,19 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
-from .checks.bench import Bench, Settings, Target
+from .checks import announcement
+from .checks.bench import Balancer, Bench, Settings, Target
 from .checks.catalogue import catalogue
 from .checks.deviations import DeviationError, load
 from .checks.finding import Finding
 from .checks.plan import Plan, make_plan
 from .checks.registry import Impact
 from .checks.runner import Runner
+from .checks.savings import Fleet
 from .checks.tolerance import Allowances, Tolerance, today_utc
 from .checks.waivers import Waiver, check_of, day_of
 from .domains import TrustDomain
@@ -24,11 +26,15 @@ from .identity import DeclaredOtp, Identity, from_connack
 from .model import Endpoint
 from .mqtt.client import Credentials
 from .progress import ProgressFile
-from .report import files
-from .report.page import Page
+from .report import compare, files
 from .report.results import RunRecord
+from .report.vantage import VantagePoint
 from .tls.engine import EngineError, OrdinaryEngine, Trust, utc_now
 
+if TYPE_CHECKING:
+    from .report.page import Page
+
+_Report = TypeVar("_Report", bound=files.Report)
 _LOOKS_AT_ONCE = 16
 """How many nodes are looked at from within at a time."""
 
@@ -56,6 +62,12 @@ class Request:
     """Name of the cluster; None: there is none to drive."""
     state_dir: Path | None = None
     """Where the driver keeps the clusters' state."""
+    vantage: tuple[VantagePoint, ...] = ()
+    """Where the same is probed from afterwards."""
+    compare: Path | None = None
+    """An earlier run, its folder or results.json, to tell what changed since."""
+    root: Path | None = None
+    """Where names of files in the report begin; None: they are absolute."""
 
 
 def request(params: dict[str, Any]) -> Request:
@@ -82,20 +94,35 @@ def request(params: dict[str, Any]) -> Request:
                 rate_limit=params["rate_limit"], deadline_s=params["timeout"],
                 tls_versions=tuple(params["tls_versions"]),
                 mqtt_version=params["mqtt_version"], mqtt_topic=params["mqtt_topic"],
-                credentials=Credentials(params["mqtt_username"], params["mqtt_password"],
-                                        params["mqtt_client_id_prefix"])),
+                fleet=Fleet(params.get("fleet_devices", Fleet.devices),
+                            params.get("fleet_minutes", Fleet.minutes)),
+                credentials=_credentials(params),
+                pairs_per_node=params.get("pairs_per_node")),
             params["driver"], kind.abilities if kind else frozenset(),
-            kind.limits if kind else "", _trust_domains(params)),
+            kind.limits if kind else "", _trust_domains(params),
+            places=params.get("places") or 1 + len(params.get("vantage") or ()),
+            balancers=_balancers(params), zones=params.get("zones") or {}),
         trust=Trust(params["ca"], params["client_cert"], params["client_key"]),
         max_impact=Impact[params["max_impact"].upper()],
-        reports_dir=Path(params["reports_dir"]),
+        reports_dir=Path(params["reports_dir"] or ""),
         allowances=_allowances(params),
         declared={name: DeclaredOtp(str(told["release"]), told["how"])
                   for name, told in (params.get("otp_releases") or {}).items()},
         parallel=params["parallel"], progress_file=params["progress_file"],
         page_template=Path(params["page_template"]) if params["page_template"] else None,
         cluster=params.get("cluster_name"),
-        state_dir=Path(params["state_dir"]) if params.get("state_dir") else None)
+        state_dir=Path(params["state_dir"]) if params.get("state_dir") else None,
+        vantage=tuple(VantagePoint(point["name"], point["host"])
+                      for point in params.get("vantage") or ()),
+        compare=Path(params["compare"]) if params.get("compare") else None,
+        root=Path(params["root"]) if params.get("root") else None)
+
+
+def _credentials(params: dict[str, Any]) -> Credentials:
+    username, password = params["mqtt_username"], params["mqtt_password"]
+    # A token may come without a user name, and MQTT 3.1.1 has no password without one (3.1.2.9).
+    return Credentials("" if password is not None and username is None else username, password,
+                       params["mqtt_client_id_prefix"])
 
 
 def _allowances(params: dict[str, Any]) -> Allowances:
@@ -118,6 +145,20 @@ def _trust_domains(params: dict[str, Any]) -> dict[str, tuple[TrustDomain, ...]]
     return found
 
 
+def _balancers(params: dict[str, Any]) -> dict[str, Balancer]:
+    found: dict[str, Balancer] = {}
+    taken = {node["name"] for node in params["nodes"]}
+    for row in params.get("load_balancers") or ():
+        name = row["name"]
+        if name in taken:
+            raise RequestError(f"load_balancers: there is something else called {name} already")
+        taken.add(name)
+        found[name] = Balancer(
+            Endpoint(name, row["host"], int(row["port"]), row.get("server_name") or row["host"]),
+            row.get("affinity"))
+    return found
+
+
 def _waiver(row: dict[str, Any]) -> Waiver:
     missing = [key for key in ("id", "why", "expires") if not row.get(key)]
     if missing:
@@ -130,6 +171,16 @@ def _waiver(row: dict[str, Any]) -> Waiver:
         raise RequestError(f"resumption_waivers: {error}") from None
 
 
+def announced(wanted: Request, plan: Plan | None = None) -> list[str]:
+    """Return for people what a run costs the target, to be told before the first connection.
+
+    The plan of many nodes takes a while to make: whoever has it already hands it in.
+    """
+    plan = plan or plan_of(wanted)
+    return [*announcement.lines(plan, wanted.target, wanted.max_impact, wanted.trust),
+            *_foretold_elsewhere(wanted, plan)]
+
+
 def plan_of(wanted: Request) -> Plan:
     """Return the plan; no connection is opened and no certificate is needed."""
     return make_plan(wanted.target, catalogue(), wanted.max_impact)
@@ -137,7 +188,56 @@ def plan_of(wanted: Request) -> Plan:
 
 def foretold(wanted: Request) -> list[str]:
     """Return for people what a run would do, and what it would forgive."""
-    return [*plan_of(wanted).lines(), *wanted.allowances.lines(today_utc())]
+    plan = plan_of(wanted)
+    return [*plan.lines(), *announced(wanted, plan), *wanted.allowances.lines(today_utc())]
+
+
+def _foretold_elsewhere(wanted: Request, here: Plan) -> list[str]:
+    """Return what the vantage points add."""
+    if not wanted.vantage:
+        return []
+    there = plan_of(from_vantage(wanted))
+    points = len(wanted.vantage)
+    names = ", ".join(point.name for point in wanted.vantage)
+    checks = sum(planned.skipped is None for planned in there.checks)
+    return [
+        (f"Then from {names}, over SSH{', one after the other' if points > 1 else ''}: "
+         f"{checks} of these checks"),
+        *(f"{node}: {there.handshakes[node]} handshakes from {'each' if points > 1 else 'there'}, "
+          f"of which {there.sessions[node]} full; in all "
+          f"{here.handshakes[node] + points * there.handshakes[node]}, of which "
+          f"{here.sessions[node] + points * there.sessions[node]} full"
+          for node in wanted.target.nodes)]
+
+
+def from_vantage(wanted: Request) -> Request:
+    """Return what is done at a vantage point: without a driver, a CA's key or a report's files."""
+    target = wanted.target
+    return replace(
+        wanted, vantage=(), page_template=None, progress_file=None, compare=None,
+        cluster=None, state_dir=None, target=replace(
+            target, vantage=True, abilities=frozenset(),
+            limits="nodes are driven from the controller only", trust_domains={
+                node: tuple(replace(domain, ca_cert=None, ca_key=None) for domain in domains)
+                for node, domains in target.trust_domains.items()}))
+
+
+def _probed_with(wanted: Request) -> dict[str, Any] | None:
+    if wanted.target.vantage:
+        return None
+
+    def named(files: dict[str, str | None]) -> dict[str, str | None]:
+        return {name: compare.shown(Path(path), wanted.root) if path else None
+                for name, path in files.items()}
+
+    trust, domains = wanted.trust, [
+        # Where their keys lie is nobody's business who reads the report.
+        {"node": node, "port": domain.port, **named({
+            "client_cert": domain.client_cert, "ca_cert": domain.ca_cert})}
+        for node, domains in wanted.target.trust_domains.items() for domain in domains]
+    return {**named({"ca": trust.ca_file, "client_cert": trust.cert_file,
+                     "client_key": trust.key_file}),
+            **({"trust_domains": domains} if domains else {})}
 
 
 def learn(record: RunRecord) -> None:
@@ -150,12 +250,12 @@ def learn(record: RunRecord) -> None:
 @dataclass
 class _Progress:
     record: RunRecord
-    folder: files.ReportFolder
+    report: files.Report
 
     def found(self, finding: Finding) -> None:
-        self.record.findings.append(finding)
+        self.record.findings.append(self.record.ledger.settle(finding))
         learn(self.record)
-        self.folder.save_sometimes()
+        self.report.save_sometimes()
 
 
 def _load_clients(bench: Bench) -> None:
@@ -172,6 +272,8 @@ def _load_clients(bench: Bench) -> None:
 
 def _driver(wanted: Request, caller: Caller, stop: threading.Event) -> Driver | DriverError:
     """Return a driver, or why there is none: only checks that need one must fail for it."""
+    if wanted.target.vantage:
+        return DriverError(wanted.target.limits)
     try:
         return open_driver(wanted.target.driver, state_dir=wanted.state_dir,
                            cluster=wanted.cluster, caller=caller, stop=stop)
@@ -202,6 +304,16 @@ def _inspected(driver: Driver | DriverError, specs: list[NodeSpec],
     return {name: identity for name, identity in told.items() if identity is not None}
 
 
+def page_of(template: Path | None) -> Page | None:
+    """Return what makes index.html; None without a template. Raises PageError."""
+    if template is None:
+        return None
+    # Jinja2 takes as long to import as all checks.
+    from .report.page import Page  # noqa: PLC0415
+
+    return Page(template)
+
+
 def verify(wanted: Request, stop: threading.Event) -> tuple[dict[str, Any], Path]:
     """Run everything and return the result object and the report's folder.
 
@@ -209,23 +321,53 @@ def verify(wanted: Request, stop: threading.Event) -> tuple[dict[str, Any], Path
     everything not measured is an error.
 
     Raises:
+        CompareError: there is nothing to compare with.
         EngineError: a certificate file is missing or unusable.
         PageError: the template of index.html cannot be read.
         OSError: the report cannot be written.
     """
-    page = Page(wanted.page_template) if wanted.page_template else None
+    page = page_of(wanted.page_template)
+
+    def begun(record: RunRecord) -> files.ReportFolder:
+        folder = files.ReportFolder(files.new_folder(wanted.reports_dir), record, page)
+        folder.save()
+        folder.link_latest()
+        return folder
+
+    results, folder = _run(wanted, stop, begun)
+    return results, folder.folder
+
+
+def observe(wanted: Request, stop: threading.Event) -> dict[str, Any]:
+    """Run everything and return the result object; nothing is written.
+
+    Raises:
+        EngineError: a certificate file is missing or unusable.
+        OSError: the engine cannot work here.
+    """
+    results, _ = _run(wanted, stop, files.Unwritten)
+    return results
+
+
+def _run(wanted: Request, stop: threading.Event,
+         begun: Callable[[RunRecord], _Report]) -> tuple[dict[str, Any], _Report]:
+    """Run everything; ``begun`` opens the report, once it is sure that the run begins."""
+    previous = compare.load(wanted.compare, wanted.root) if wanted.compare else None
     engine = OrdinaryEngine(wanted.trust, stop=stop)
-    bench = Bench(engine, wanted.target, stop)
+    plan = plan_of(wanted)
+    bench = Bench(engine, plan.target, stop)
     _load_clients(bench)
     caller = Caller(wanted.trust, wanted.target.settings.credentials, stop)
     driver = bench.driver = _driver(wanted, caller, stop)
-    plan = plan_of(wanted)
     announced = sum(plan.handshakes.values())
     told = ProgressFile(wanted.progress_file, announced, "handshakes")
     bench.on_handshake = lambda count: told.update(
-        count, total=announced + sum(bench.renewals.values()))
+        count, total=announced + bench.unannounced)
     bench.on_wait = told.wait_for
-    record = RunRecord(bench, plan, wanted.target.driver, utc_now(), declared=wanted.declared)
+    record = RunRecord(bench, plan, wanted.target.driver, utc_now(), declared=wanted.declared,
+                       vantage=wanted.vantage,
+                       probed_with=_probed_with(wanted),
+                       previous=previous)
 
     def otp_release(node: str) -> str | None:
         learn(record)
@@ -234,18 +376,17 @@ def verify(wanted: Request, stop: threading.Event) -> tuple[dict[str, Any], Path
 
     tolerance = record.tolerance = Tolerance(wanted.allowances, nodes=bench.nodes,
                                              otp_release=otp_release)
-    folder = files.ReportFolder(files.new_folder(wanted.reports_dir), record, page)
-    folder.save()
-    folder.link_latest()
-    progress = _Progress(record, folder)
+    report = begun(record)
+    progress = _Progress(record, report)
     runner = Runner(bench, plan, tolerance=tolerance, parallel=wanted.parallel,
                     on_finding=progress.found)
     try:
         record.identities.update(_inspected(driver, list(bench.specs.values()), stop))
         record.complete = runner.run()
     finally:
-        results = folder.save()
+        results = report.save()
+        record.ledger.close()
         bench.close()
         engine.close()
         caller.close()
-    return results, folder.folder
+    return results, report

@@ -56,6 +56,28 @@ trust_domains:
   type: list
   elements: dict
   returned: success
+load_balancers:
+  description:
+    - The load balancers that C(--limit) leaves, hosts of the group C(load_balancer), each with the
+      nodes behind it.
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - {name: lb1, host: 127.0.0.1, port: 8890, server_name: 127.0.0.1, affinity: session_id,
+       balance: session_id, template: '', servers: [
+         {name: emqx1, host: 127.0.0.1, port: 8883, proxy_protocol: false}]}
+all_load_balancers:
+  description: The names of all of them.
+  type: list
+  elements: str
+  returned: success
+vantage:
+  description: The hosts of the group C(vantage) that C(--limit) leaves, as C(resumption_verify)
+    takes them.
+  type: list
+  elements: dict
+  returned: success
 rendering:
   description: Node -> what its user wrote under C(emqx_listeners), and the paths of certificates.
   type: dict

@@ -117,7 +117,9 @@ options:
       - Its password. Embedded nodes are given a salted hash of it, nothing else is stored.
     type: str
   timeout:
-    description: Seconds within which the cluster must be ready.
+    description:
+      - Seconds within which the cluster must be ready. Of embedded nodes, which boot a few at a
+        time, each has as many to boot before.
     type: float
     default: 30
   progress_file:

@@ -10,8 +10,8 @@ description:
     to every other one, and speaks MQTT each time.
   - A handshake counts as resumed only when the TLS library, the bytes on the wire and the
     master secret agree.
-  - Writes C(results.json), C(junit.xml) and C(index.html) as it goes. When it is interrupted the
-    report is complete all the same, and says what was not measured.
+  - Writes C(results.json), C(junit.xml), C(summary.md) and C(index.html) as it goes. When it is
+    interrupted the report is complete all the same, and says what was not measured.
   - Unless O(max_impact) is V(disruptive) it changes nothing on any node; then it stops, kills and
     cuts off nodes, one at a time, and brings each back. With C(--check) it opens no connection and
     returns the plan.
@@ -51,6 +51,26 @@ options:
       ca_key:
         description: PEM file of its private key, to issue a certificate that expires at once.
         type: path
+  load_balancers:
+    description:
+      - Addresses that lead to the nodes. They are no part of the matrix; how often sessions resume
+        through each is measured, and judged where its affinity is declared.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Name in the report., type: str, required: true}
+      host: {description: Name or address., type: str, required: true}
+      port: {description: Port of the balancer., type: int, default: 8883}
+      server_name:
+        description: Name asked for (SNI) and expected in the certificate. Default is C(host).
+        type: str
+      affinity:
+        description:
+          - What it is declared to keep together. With V(session_id) who offers a session comes to
+            the node that issued it, with V(source) who comes from one address to one node.
+        type: str
+        choices: [session_id, source, none]
   driver:
     description:
       - How the nodes were deployed. It decides what checks can do to them, with O(max_impact) at
@@ -87,6 +107,14 @@ options:
         is skipped.
     type: int
     default: 30
+  fleet_devices:
+    description: Devices of which is said what resumption saves.
+    type: int
+    default: 100000
+  fleet_minutes:
+    description: How often each of them reconnects, in minutes.
+    type: int
+    default: 60
   tls_versions:
     description:
       - TLS versions that the nodes are declared to speak, as EMQX spells them. When empty, the
@@ -101,6 +129,17 @@ options:
     choices: [safe, noisy, disruptive]
     default: safe
   rate_limit: {description: Handshakes a second and node. Default is no limit., type: float}
+  pairs_per_node:
+    description:
+      - How many other nodes each node's session is offered to, within the session budget. Default
+        is all of them up to 100 nodes, and beyond that as many as make 3000 pairs, at least 10.
+    type: int
+  zones:
+    description:
+      - Where nodes stand, by node. Where pairs are sampled, every ordered pair of zones is among
+        them; nodes without one are in one of their own.
+    type: dict
+    default: {}
   timeout:
     description: Seconds for TCP connect and handshake, and again for CONNECT to CONNACK.
     type: float
@@ -145,6 +184,17 @@ options:
         C(how), which says where that comes from.
     type: dict
     default: {}
+  vantage:
+    description:
+      - Hosts from which M(emqx.conformance.resumption_vantage) is going to probe the same. They
+        share the session budget and are in the report from the beginning, and the verdict is left
+        to M(emqx.conformance.resumption_report); with any, a bad one is no failure here.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Name of the host in the inventory., type: str, required: true}
+      host: {description: Its address., type: str, required: true}
   reports_dir:
     description: Where the folder of this run's report, named by UTC time, and C(latest) go.
     type: path
@@ -153,6 +203,14 @@ options:
     description:
       - Jinja2 template of the report's page C(index.html). Without it no page is written. Needs
         Jinja2 where the module runs.
+    type: path
+  compare:
+    description:
+      - Folder or C(results.json) of an earlier run; the report then says what changed since.
+      - A link is followed, so name the folder itself where C(latest) will be another one.
+    type: path
+  root:
+    description: Folder from which on the report names files. Default is to name all of the path.
     type: path
   progress_file:
     description: Where to say how far the run is; the action plugin of the same name reads it.
@@ -181,7 +239,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 verdict:
-  description: The run's verdict.
+  description: The run's verdict; the controller's own where there are vantage points.
   type: str
   returned: when something was measured
   sample: passed
@@ -208,7 +266,8 @@ plan:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.emqx.conformance.plugins.module_utils.interrupt import stop_when_asked
-from ansible_collections.emqx.conformance.plugins.module_utils.report.page import PageError
+from ansible_collections.emqx.conformance.plugins.module_utils.report.compare import CompareError
+from ansible_collections.emqx.conformance.plugins.module_utils.report.files import PageError
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import EngineError
 from ansible_collections.emqx.conformance.plugins.module_utils.verify import (
     RequestError,
@@ -231,6 +290,12 @@ ARGUMENT_SPEC = {
         "client_key": {"type": "path", "required": True, "no_log": False},
         "ca_cert": {"type": "path"},
         "ca_key": {"type": "path", "no_log": False}}},
+    "load_balancers": {"type": "list", "elements": "dict", "default": [], "options": {
+        "name": {"type": "str", "required": True},
+        "host": {"type": "str", "required": True},
+        "port": {"type": "int", "default": 8883},
+        "server_name": {"type": "str"},
+        "affinity": {"type": "str", "choices": ["session_id", "source", "none"]}}},
     "driver": {"type": "str", "default": "external"},
     "cluster_name": {"type": "str"},
     "state_dir": {"type": "path"},
@@ -241,10 +306,14 @@ ARGUMENT_SPEC = {
     "session_cache_max": {"type": "int"},
     "session_lifetime": {"type": "int"},
     "max_wait": {"type": "int", "default": 30},
+    "fleet_devices": {"type": "int", "default": 100000},
+    "fleet_minutes": {"type": "int", "default": 60},
     "tls_versions": {"type": "list", "elements": "str", "default": [],
                      "choices": ["tlsv1", "tlsv1.1", "tlsv1.2", "tlsv1.3"]},
     "max_impact": {"type": "str", "choices": ["safe", "noisy", "disruptive"], "default": "safe"},
     "rate_limit": {"type": "float"},
+    "pairs_per_node": {"type": "int"},
+    "zones": {"type": "dict", "default": {}},
     "timeout": {"type": "float", "default": 5},
     "parallel": {"type": "int", "default": 4},
     "mqtt_version": {"type": "str", "choices": ["auto", "3.1.1", "5"], "default": "auto"},
@@ -256,8 +325,13 @@ ARGUMENT_SPEC = {
     "strict": {"type": "bool", "default": False},
     "known_deviations": {"type": "list", "elements": "dict", "default": []},
     "otp_releases": {"type": "dict", "default": {}},
+    "vantage": {"type": "list", "elements": "dict", "default": [], "options": {
+        "name": {"type": "str", "required": True},
+        "host": {"type": "str", "required": True}}},
     "reports_dir": {"type": "path", "required": True},
     "page_template": {"type": "path"},
+    "compare": {"type": "path"},
+    "root": {"type": "path"},
     "progress_file": {"type": "path"},
 }
 
@@ -272,13 +346,14 @@ def main() -> None:
         if module.check_mode:
             module.exit_json(changed=False, plan=foretold(wanted))
         results, folder = verify(wanted, stop_when_asked())
-    except (EngineError, PageError, RequestError) as error:
+    except (CompareError, EngineError, PageError, RequestError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"the report cannot be written: {error}")
-    summary = {key: results[key] for key in ("verdict", "headline", "counts")}
+    own = results["vantage"]["controller"] if wanted.vantage else results
+    summary = {**{key: own[key] for key in ("verdict", "headline")}, "counts": results["counts"]}
     summary["report"] = str(folder)
-    if results["verdict"] == "passed":
+    if own["verdict"] == "passed" or wanted.vantage:
         module.exit_json(changed=False, **summary)
     module.fail_json(msg=f"{results['verdict']}: {results['headline']}", **summary)
 

@@ -7,7 +7,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..domains import TrustDomain
 from ..drivers.base import Driver, DriverError, NodeSpec
@@ -15,6 +15,10 @@ from ..model import Endpoint, Handshake, MqttResult, Outcome, Session
 from ..mqtt import client as mqtt
 from ..tls.engine import Attempt, OrdinaryEngine, Trust
 from ..tls.wire import Deadline, WireError
+from .pace import Made, Pace
+from .savings import Fleet
+
+_MadeT = TypeVar("_MadeT", bound=Made)
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,28 @@ class Settings:
     credentials: mqtt.Credentials = field(default_factory=mqtt.Credentials)
     mqtt_topic: str = "tls-resumption"
     """Topic under which the probe publishes and subscribes."""
+    fleet: Fleet = field(default_factory=Fleet)
+    """Whom resumption is to save something."""
+    pairs_per_node: int | None = None
+    """How many other nodes each node's session is offered to, within the budget; None: as many as
+    the number of nodes suggests."""
 
     def expected(self, issuer: str, redeemer: str) -> Outcome:
         """Return what offering ``issuer``'s session to ``redeemer`` should come to."""
         if self.cache_scope == "cluster" or (self.cache_scope == "node" and issuer == redeemer):
             return Outcome.RESUMED
         return Outcome.FULL
+
+
+@dataclass(frozen=True)
+class Balancer:
+    """An address that is expected to lead to several nodes."""
+
+    endpoint: Endpoint
+    affinity: str | None = None
+    """What it is declared to keep together: ``session_id`` (who offers a session comes to the node
+    that issued it), ``source`` (who comes from one address comes to one node) or ``none``; None:
+    undeclared."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +83,24 @@ class Target:
     """Why it cannot do the rest, in one clause."""
     trust_domains: Mapping[str, tuple[TrustDomain, ...]] = field(default_factory=dict)
     """By node: its listeners that demand client certificates."""
+    places: int = 1
+    """How many places it is probed from, one after the other: they share its session budget."""
+    vantage: bool = False
+    """Whether this is one of the others than the controller, with nothing but python3."""
+    balancers: Mapping[str, Balancer] = field(default_factory=dict)
+    """By name: addresses that lead to the nodes, and are none themselves."""
+    zones: Mapping[str, str] = field(default_factory=dict)
+    """By node: where it stands, as far as that is declared."""
+    spare: int | None = None
+    """Full handshakes that a node's session budget has left for each check that does with what
+    there is (:attr:`Check.elastic`); None: there is no plan."""
+
+    @property
+    def shared_addresses(self) -> tuple[str, ...]:
+        """The addresses that may lead to several nodes: load balancers, or a single node's."""
+        if self.balancers:
+            return tuple(self.balancers)
+        return tuple(self.nodes) if len(self.nodes) == 1 else ()
 
     def next_after(self, node: str) -> str:
         """Return the node after this one in the inventory's order; after the last, the first."""
@@ -89,24 +127,6 @@ class Guest:
     """The listener, under the node's name."""
 
 
-class _Pace:
-    """Spaces the handshakes to one node."""
-
-    def __init__(self, per_second: float | None) -> None:
-        self._gap = 1.0 / per_second if per_second else 0.0
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def wait(self, stop: threading.Event) -> None:
-        if not self._gap:
-            return
-        with self._lock:
-            now = time.monotonic()
-            due = max(self._next, now)
-            self._next = due + self._gap
-        stop.wait(max(0.0, due - now))
-
-
 @dataclass(frozen=True)
 class _How:
     """What is special about one contact."""
@@ -114,10 +134,9 @@ class _How:
     tickets: bool = False
     versions: tuple[str, str] | None = None
     together: threading.Barrier | None = None
-    listed: bool = True
+    usual: Outcome | None = None
     guest: Guest | None = None
     keep_session: bool = True
-
 
 
 @dataclass(frozen=True)
@@ -150,10 +169,15 @@ class Bench:
     def __init__(self, engine: OrdinaryEngine, target: Target, stop: threading.Event) -> None:
         self.engine, self.target, self.stop = engine, target, stop
         self.nodes, self.settings = target.nodes, target.settings
+        self.endpoints = {**self.nodes, **{
+            name: balancer.endpoint for name, balancer in target.balancers.items()}}
+        """Every address that is connected to, by name."""
         self.sessions: dict[str, Session] = {}
         """By issuer: the session that CORE-01 established, or the one that took its place."""
         self.renewals: Counter[str] = Counter()
         """By node: handshakes that nobody announced, because a session had grown old."""
+        self.diagnoses: Counter[str] = Counter()
+        """By node: handshakes that were made to find out why its session did not resume."""
         self.connacks: dict[str, mqtt.Connack] = {}
         """By node: the first CONNACK, in which a target may name itself."""
         self.handshakes: list[Handshake] = []
@@ -171,13 +195,21 @@ class Bench:
         """The nodes as a driver takes them."""
         self.not_whole = ""
         """Why the cluster must not be disturbed any more; empty as long as it may."""
+        self.check = ""
+        """Id of the check that is being measured."""
+        self.made: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """By check: how many handshakes each node was asked for, without renewals."""
+        self.more: dict[tuple[str, str], str] = {}
+        """By check and node: why that took more than announced, in one clause."""
         self._driver: Driver | DriverError = DriverError("there is no driver")
         self._connected = 0
         self._mqtt_versions: dict[str, str] = {}
         self._established: dict[str, float] = {}
         self._renewing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._waiting: list[str] = []
-        self._paces = {name: _Pace(self.settings.rate_limit) for name in self.nodes}
+        self.paces = {name: Pace(self.settings.rate_limit) for name in self.endpoints}
+        """By node: how fast it is connected to."""
+        self._answered: set[str] = set()
         self._lock = threading.Lock()
         self._engines: dict[Trust, OrdinaryEngine] = {}
 
@@ -235,14 +267,15 @@ class Bench:
 
     def contact(self, node: str, offer: Session | None = None, *, tickets: bool = False,
                 versions: tuple[str, str] | None = None,
-                together: threading.Barrier | None = None, listed: bool = True,
+                together: threading.Barrier | None = None, usual: Outcome | None = None,
                 guest: Guest | None = None, keep_session: bool = True) -> Contact:
-        """Connect to a node, offer a session or none, and speak MQTT.
+        """Connect to a node or a load balancer, offer a session or none, and speak MQTT.
 
         ``tickets``, ``versions`` and ``keep_session`` are those of
         :meth:`OrdinaryEngine.connect`. With ``together`` the connection stays open until all
-        parties of the barrier have one. ``listed`` is :meth:`heard`'s, as long as nothing goes
-        wrong. A ``guest`` comes in the place of the run's own client.
+        parties of the barrier have one. One of very many, of which only that is of interest which
+        does not come to the ``usual`` outcome, is not listed otherwise (see :meth:`heard`). A
+        ``guest`` comes in the place of the run's own client.
 
         With ``mqtt_version`` auto, the first contact with a node that refuses MQTT 5 costs
         it a second connection.
@@ -250,12 +283,13 @@ class Bench:
         Raises:
             Interrupted: the run was asked to stop.
         """
-        how = _How(tickets, versions, together, listed, guest, keep_session)
+        how = _How(tickets, versions, together, usual, guest, keep_session)
         try:
             return self._contact(node, offer, self.mqtt_version(node), how)
         except mqtt.UnsupportedVersionError:
             with self._lock:
                 self._mqtt_versions[node] = "3.1.1"
+                self.more[self.check, node] = "asked in MQTT 5 first, which it does not speak"
             return self._contact(node, offer, "3.1.1", how)
 
     def mqtt_version(self, node: str) -> str:
@@ -266,15 +300,16 @@ class Bench:
             return self._mqtt_versions.get(node, "5")
 
     def _contact(self, node: str, offer: Session | None, version: str, how: _How) -> Contact:
-        self._paces[node].wait(self.stop)
-        engine, endpoint = (self.engine, self.nodes[node]) if how.guest is None else (
+        engine, endpoint = (self.engine, self.endpoints[node]) if how.guest is None else (
             how.guest.engine, how.guest.endpoint)
-        attempt = engine.connect(
+        attempt = self.in_turn(node, lambda: engine.connect(
             endpoint, offer=offer, deadline_s=self.settings.deadline_s,
-            tickets=how.tickets, versions=how.versions, keep_session=how.keep_session)
+            tickets=how.tickets, versions=how.versions, keep_session=how.keep_session),
+            patient=how.together is None and how.guest is None)
         if attempt.stream is None:
             return self.heard(node, Contact(attempt.handshake))
-        seen = replace(attempt.handshake, crowded=how.together is not None)
+        seen = attempt.handshake if how.together is None else replace(
+            attempt.handshake, crowded=True)
         try:
             result, connack = self._speak_mqtt(attempt.stream, node, version, how.together)
         except mqtt.UnsupportedVersionError as error:
@@ -286,7 +321,7 @@ class Bench:
             attempt.stream.close()
         return self.heard(
             node, Contact(replace(seen, mqtt=result), attempt.session, connack),
-            listed=how.listed or bool(result.cause))
+            listed=seen.outcome is not how.usual or bool(result.cause))
 
     def open(self, node: str, offer: Session, *, heed_stop: bool = True,
              deadline_s: float | None = None) -> Attempt:
@@ -297,14 +332,37 @@ class Bench:
         Raises:
             Interrupted: the run was asked to stop, and ``heed_stop`` is not False.
         """
-        self._paces[node].wait(self.stop)
-        return self.engine.connect(
+        return self.in_turn(node, lambda: self.engine.connect(
             self.nodes[node], offer=offer, heed_stop=heed_stop,
-            deadline_s=self.settings.deadline_s if deadline_s is None else deadline_s)
+            deadline_s=self.settings.deadline_s if deadline_s is None else deadline_s),
+            patient=heed_stop)
 
-    def wait_turn(self, node: str) -> None:
-        """Return when the rate limit allows one more handshake with the node."""
-        self._paces[node].wait(self.stop)
+    def in_turn(self, node: str, connect: Callable[[], _MadeT], *, patient: bool = True) -> _MadeT:
+        """Connect when the rate limit allows one more handshake with the node.
+
+        A node of somebody else's that has answered in this run may limit rates itself; then the
+        run is ``patient``, as :meth:`Pace.patiently` says. A node that can be driven from here is
+        expected to be down at times, and is not waited for.
+
+        Raises:
+            Interrupted: the run was asked to stop.
+        """
+        pace = self.paces[node]
+        if not patient or self.target.abilities or node not in self._answered:
+            pace.wait(self.stop)
+            return connect()
+
+        def control() -> Handshake:
+            attempt = self.engine.connect(
+                self.endpoints[node], deadline_s=self.settings.deadline_s, keep_session=False)
+            if attempt.stream is not None:
+                attempt.stream.close()
+            return attempt.handshake
+
+        def heard(handshake: Handshake) -> None:
+            self.heard(node, Contact(handshake))
+
+        return pace.patiently(connect, control=control, heard=heard, stop=self.stop)
 
     def speak(self, node: str, handshake: Handshake, connection: _Connection, *,
               disconnect: bool = True) -> Contact:
@@ -339,8 +397,11 @@ class Bench:
             if contact.connack is not None:
                 self.connacks.setdefault(node, contact.connack)
             failure = handshake.failure
+            if handshake.bytes_in:
+                self._answered.add(node)
             if failure is None or failure.stage != "connect":
                 self._connected += 1
+                self.made[self.check][node] += 1
                 self.unlisted.handshakes[node] += not listed
             self.unlisted.sessions[node] += not listed and handshake.outcome is Outcome.FULL
             count = self._connected
@@ -415,10 +476,21 @@ class Bench:
                     return contact
         return None
 
+    @property
+    def unannounced(self) -> int:
+        """Handshakes that nobody announced, for sessions too old and connections turned away."""
+        return sum(self.renewals.values()) + sum(pace.repeated for pace in self.paces.values())
+
     def announced_too_few(self, node: str) -> None:
         """Count one more handshake with a node than was announced."""
         with self._lock:
             self.renewals[node] += 1
+            self.made[self.check][node] -= 1
+
+    def diagnosed(self, node: str) -> None:
+        """Count one handshake that was made only because a session did not resume."""
+        with self._lock:
+            self.diagnoses[node] += 1
 
     def forget(self, issuer: str) -> None:
         """Offer the issuer's session no more: the issuer has lost it."""
@@ -431,15 +503,20 @@ class Bench:
         OpenSSL forbids a session for good when a peer answers its ClientHello with a fatal
         alert. A session spoilt that way by *another* redeemer was never offered to this
         one, so a new one is made at home, and resumed there first.
+
+        A session that the redeemer issues instead is not kept.
         """
-        contact = self.contact(redeemer, self.sessions[issuer])
+        contact = self.contact(redeemer, self.sessions[issuer], keep_session=False)
         failure = contact.handshake.failure
         if failure is None or failure.cause != "not_offered":
             return contact
+        with self._lock:
+            self.more[self.check, issuer] = (f"{redeemer} was offered a session that another node "
+                                             "had not spoilt")
         if self.fresh_session(issuer).session is None:
             return contact
         self.contact(issuer, self.sessions[issuer])
-        return self.contact(redeemer, self.sessions[issuer])
+        return self.contact(redeemer, self.sessions[issuer], keep_session=False)
 
     def record_cell(self, issuer: str, redeemer: str, handshake: Handshake) -> None:
         """Put a handshake into the matrix."""

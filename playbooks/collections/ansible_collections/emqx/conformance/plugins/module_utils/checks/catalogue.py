@@ -6,9 +6,11 @@ from . import (
     core_mqtt,
     life,
     life_cache,
+    load_balancer,
     negative,
     negative_hello,
     negative_offers,
+    performance,
     quality,
     trust,
     trust_ended,
@@ -27,6 +29,8 @@ def catalogue() -> Registry:
     quality.register(registry)
     trust.register(registry)
     trust_ended.register(registry)
+    load_balancer.register(registry)
+    performance.register(registry)
     life.register(registry)
     life_cache.register(registry)
     return registry

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from .. import client_certificate
 from ..domains import VARIABLE, TrustDomain
 from ..model import Handshake, Outcome, Session
 from .bench import Bench, Contact, Guest
@@ -12,7 +13,6 @@ from .verdicts import error, trouble
 
 NO_TLS_1_2 = "the fatal alert protocol_version"
 """How a listener refuses everybody here that speaks TLS 1.3 alone: it has no session IDs."""
-_CLOSED = frozenset(("connection_closed", "connection_reset"))
 WHERE = f"inventory/trust has them, and {VARIABLE} describes those of any node"
 
 
@@ -33,16 +33,11 @@ def turned_away(handshake: Handshake) -> str | None:
     if handshake.outcome is Outcome.REFUSED:
         return f"the fatal alert {handshake.alerts[-1].description}"
     failure = handshake.failure
-    if (failure is not None and failure.stage == "handshake" and failure.cause in _CLOSED
-            and _said(handshake, "server", "CertificateRequest")
-            and _said(handshake, "client", "Certificate")):
+    if (failure is not None and failure.stage == "handshake"
+            and failure.cause in client_certificate.CLOSED
+            and client_certificate.shown(handshake)):
         return "closing the connection"
     return None
-
-
-def _said(handshake: Handshake, sender: str, name: str) -> bool:
-    return any(message.sender == sender and message.name == name
-               for message in handshake.messages)
 
 
 class Node:

@@ -54,19 +54,20 @@ class Conversation:
         self.handshakes: list[Handshake] = []
 
     def hears(self, hello: Hello, *, knowing: CraftedSession | None = None,
-              conduct: Conduct | None = None) -> tuple[Contact, CraftedSession | None]:
+              conduct: Conduct | None = None, patient: bool = False,
+              ) -> tuple[Contact, CraftedSession | None]:
         """Make a connection, and speak MQTT on it if it came to stand.
 
         Args:
             hello: what the ClientHello carries.
             knowing: the session whose master secret the client has.
             conduct: how it goes on; honestly, unless told otherwise.
+            patient: :meth:`Bench.in_turn`'s; for a hello that nobody has a reason to hang up on.
         """
         bench = self._bench
-        bench.wait_turn(self.name)
-        attempt = self._client.connect(
+        attempt = bench.in_turn(self.name, lambda: self._client.connect(
             bench.nodes[self.name], hello, offer=knowing, conduct=conduct or HONEST,
-            deadline_s=bench.settings.deadline_s)
+            deadline_s=bench.settings.deadline_s), patient=patient)
         contact = bench.heard(self.name, Contact(attempt.handshake)) if attempt.stream is None \
             else bench.speak(self.name, attempt.handshake, attempt.stream)
         self.handshakes.append(contact.handshake)
@@ -79,9 +80,8 @@ class Conversation:
         heard the alert.
         """
         bench = self._bench
-        bench.wait_turn(self.name)
-        attempt = self._client.connect(bench.nodes[self.name], Hello(),
-                                       deadline_s=bench.settings.deadline_s)
+        attempt = bench.in_turn(self.name, lambda: self._client.connect(
+            bench.nodes[self.name], Hello(), deadline_s=bench.settings.deadline_s), patient=False)
         heard = False
         if attempt.stream is None:
             contact = bench.heard(self.name, Contact(attempt.handshake))
@@ -103,7 +103,7 @@ class Conversation:
     def flaw_in_fallback(self, session_id: bytes, what: str,
                          knowing: CraftedSession | None = None) -> Verdict | None:
         """Offer an ID that must quietly lead to a full handshake; return a failure, or None."""
-        contact, _ = self.hears(Hello(session_id=session_id), knowing=knowing)
+        contact, _ = self.hears(Hello(session_id=session_id), knowing=knowing, patient=True)
         handshake = contact.handshake
         if handshake.library_reused:
             return failed("resumed", f"{self.name} resumed {what}", *self.handshakes)

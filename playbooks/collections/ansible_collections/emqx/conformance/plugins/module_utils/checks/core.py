@@ -3,16 +3,20 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+from dataclasses import replace
 
 from ..model import Handshake, Outcome, Session
 from ..mqtt.client import Connack
 from .bench import Bench, Contact, Target
 from .preconditions import resuming
 from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Status, Subject, Verdict
-from .verdicts import error, failed, passed, trouble
+from .verdicts import error, failed, not_let_in, passed, trouble
 
 REPETITIONS = 10
 """How often CORE-05 resumes one session."""
+DIAGNOSIS = 12
+"""How often CORE-02 offers a session again that did not resume, to tell why: divisible by 2, 3, 4
+and 6, so that nodes which take turns behind one address get equal shares."""
 AT_ONCE = 16
 """How many connections share one session in CORE-07."""
 MAX_SESSION_ID = 32
@@ -20,6 +24,8 @@ MAX_SESSION_ID = 32
 _OTHER_VERSIONS = ("tlsv1", "tlsv1.1", "tlsv1.3")
 """What CORE-08 offers alone. TLS 1.2 alone is what every other check offers; SSL 3.0 can no
 longer be offered by any current TLS library."""
+_DEFAULT_VERSIONS = ("tlsv1.2", "tlsv1.3")
+"""What OpenSSL, GnuTLS, Go and Java offer unless they are told otherwise."""
 _SPOKEN = "is spoken"
 _NOT_OFFERED = "was not tried (our TLS library cannot offer it)"
 
@@ -28,7 +34,7 @@ def issues_session_id(bench: Bench, subject: Subject) -> Verdict:
     """CORE-01: the ID of a full handshake is there to be offered next time."""
     (node,) = subject
     contact = bench.fresh_session(node)
-    if verdict := trouble(contact, first=True):
+    if verdict := not_let_in(contact) or trouble(contact, first=True):
         return verdict
     handshake = contact.handshake
     length = len(handshake.server_id)
@@ -84,13 +90,38 @@ def same_node_resumes(bench: Bench, subject: Subject) -> Verdict:
                                      "resumption_cache_scope is none", handshake)
         return passed(f"{node} does not resume, as resumption_cache_scope none declares", handshake)
     if handshake.outcome is not Outcome.RESUMED:
-        return failed("not_resumed",
-                      f"{node} issued a session ID and yet answered its own session with a full "
-                      "handshake: its cache is off (reuse_sessions = false) or forgets, or this "
-                      "address leads to several nodes", handshake)
+        return _diagnosed(bench, node, session, handshake)
     if flaw := _flaw(bench, node, contact, session):
         return failed(flaw[0], f"{node} {flaw[1]}", handshake)
     return passed(f"{node} resumed its session in an abbreviated handshake", handshake)
+
+
+def _diagnosed(bench: Bench, node: str, session: Session, handshake: Handshake) -> Verdict:
+    """Tell why a session did not resume; it has failed, whatever comes of more offers.
+
+    A single node resumes it never (its cache is off) or has forgotten it; if it resumes after all,
+    it has been on another node than this connection.
+    """
+    again = []
+    for _ in range(DIAGNOSIS):
+        bench.diagnosed(node)
+        contact = bench.contact(node, session)
+        again.append(contact.handshake)
+        if trouble(contact):
+            break
+    resumed = sum(one.outcome is Outcome.RESUMED for one in again)
+    if not resumed:
+        return failed("not_resumed",
+                      f"{node} issued a session ID and yet answered its own session with a full "
+                      f"handshake, and on {len(again)} more connections too: its cache is off "
+                      "(reuse_sessions = false) or forgets, or this address leads to many nodes",
+                      handshake, *again)
+    caches = max(2, round((len(again) + 1) / resumed))
+    return failed("not_resumed",
+                  f"{node} is not one node: about {caches} separate session caches answer behind "
+                  "its address (a load balancer?), for its session did not resume at first and did "
+                  f"on {resumed} of {len(again)} more connections; give each node's own address, "
+                  "or put this one in the group load_balancer", handshake, *again)
 
 
 def other_node_as_expected(bench: Bench, subject: Subject) -> Verdict:
@@ -249,7 +280,7 @@ def _versions_cost(target: Target) -> Cost:
 def tickets_do_not_get_in_the_way(bench: Bench, subject: Subject) -> Verdict:
     """CORE-09: most TLS clients offer tickets; that must not cost them the session ID."""
     (node,) = subject
-    first = bench.contact(node, tickets=True)
+    first = bench.contact(node, tickets=True, keep_session=False)
     if verdict := trouble(first):
         return verdict
     again = bench.contact(node, bench.sessions[node], tickets=True)
@@ -265,6 +296,25 @@ def tickets_do_not_get_in_the_way(bench: Bench, subject: Subject) -> Verdict:
                                      "client that offers an empty ticket", *handshakes)
     return passed(f"{node} {issued}; a client that offers an empty ticket still resumes by "
                   "session ID", *handshakes)
+
+
+def default_client(bench: Bench, subject: Subject) -> Verdict:
+    """CORE-10: every other check speaks TLS 1.2 alone; who does not pin it may never resume."""
+    (node,) = subject
+    contact = bench.contact(node, versions=_DEFAULT_VERSIONS, keep_session=False)
+    if verdict := trouble(contact):
+        # Nothing is demanded of the target here, but who is turned away wants to know.
+        return replace(verdict, status=Status.WARNED) if verdict.status is Status.FAILED \
+            else verdict
+    handshake = contact.handshake
+    gets = f"a client that pins no version gets {handshake.version} with {handshake.cipher}"
+    data = {"version": handshake.version, "cipher": handshake.cipher}
+    if handshake.version == "tlsv1.2":
+        return Verdict(Status.PASSED, "", f"{node}: {gets}, where session IDs resume",
+                       (handshake,), data)
+    return Verdict(Status.INFO, "not_tls_1_2", f"{node}: {gets}, where no session ID resumes: what "
+                   "the rest of this report says holds for clients that speak TLS 1.2 alone",
+                   (handshake,), data)
 
 
 def _two_nodes(target: Target) -> str | None:
@@ -295,7 +345,9 @@ def register(registry: Registry) -> None:
         "several nodes.", (Need("CORE-01"),),
         how="The session of CORE-01 is offered to the same node once. All three witnesses "
             "must say resumed, and cipher suite and randoms are compared with those of the "
-            "first handshake."))
+            f"first handshake. If it is answered by a full handshake the check has failed, and "
+            f"the session is offered {DIAGNOSIS} times more, only to tell a node that does not "
+            "resume from an address of several nodes.", diagnosis=DIAGNOSIS))
     registry.add(Check(
         "CORE-03", "Every other node falls back to a full handshake",
         "Offered to any other node, a session that resumes at home leads to a full handshake "
@@ -358,3 +410,12 @@ def register(registry: Registry) -> None:
         how="A client with an empty session_ticket extension makes a full handshake, to see "
             "whether a NewSessionTicket comes, and then offers the session ID beside the "
             "empty extension."))
+    registry.add(Check(
+        "CORE-10", "What a client gets that pins no version",
+        "Which version and cipher suite a client gets that offers TLS 1.2 and 1.3 is reported.",
+        "RFC 8446 4.2.1, D.1", Level.INFO, Impact.SAFE, Per.NODE, Cost(full=1), default_client,
+        "Nothing by itself: where it is TLS 1.3, clients that speak it too resume by tickets "
+        "(RFC 8446 2.2) or not at all, and session IDs serve those that speak TLS 1.2 alone.",
+        (Need("CORE-01"),),
+        how="A client that offers TLS 1.2 and 1.3, as TLS libraries do by default, makes a "
+            "handshake and speaks MQTT. All other checks of resumption offer TLS 1.2 alone."))

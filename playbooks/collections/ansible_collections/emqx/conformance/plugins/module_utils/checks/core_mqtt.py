@@ -217,6 +217,10 @@ def _left(node: _Node) -> str:
 def _applies(target: Target) -> str | Verdict | None:
     if target.settings.cache_scope == "none":
         return "resumption_cache_scope none declares that nothing resumes"
+    if target.vantage:
+        return skipped("paho_missing", "it needs paho-mqtt, and from a vantage point is probed "
+                                       "with nothing but python3, which speaks CONNECT and CONNACK "
+                                       "in the other checks")
     if not PAHO:
         return skipped("paho_missing", "paho-mqtt 2 is not installed where the probe runs: "
                                        "pip install paho-mqtt==2.2.0")

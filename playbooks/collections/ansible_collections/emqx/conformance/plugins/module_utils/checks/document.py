@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import deviation_files
 from ..domains import TrustDomain
 from ..model import Endpoint
-from .bench import Settings, Target
+from .bench import Balancer, Settings, Target
 from .catalogue import catalogue
 from .deviations import Deviation, load
 from .registry import Check, Cost, Need, Per
@@ -26,7 +26,8 @@ fills its cache; `resumption_max_impact` says how far a run may go. A check's co
 handshakes for each subject; each full one takes a place in a session cache, and a run keeps
 within its share of it (safe 1 %, noisy 25 %): beyond that, pairs are sampled. Costs below are
 those of a target that declares TLS 1.2 alone and `resumption_cache_scope: node`, with three trust
-domains. What the driver sends to nodes to see when they are ready again is not counted.
+domains and a load balancer of which no affinity is declared. What the driver sends to nodes to see
+when they are ready again is not counted.
 
 A handshake counts as *resumed* only if three witnesses agree: the TLS library says the session
 was reused; the wire shows TLS 1.2, the offered session ID echoed and no Certificate,
@@ -44,7 +45,8 @@ USUAL = Target(
     {"emqx1": Endpoint("emqx1", "emqx1", 8883, "emqx1")}, Settings(tls_versions=("tlsv1.2",)),
     trust_domains={"emqx1": tuple(
         TrustDomain(f"domain{number}", 8883 + number, "", "", "ca.pem", "ca-key.pem")
-        for number in (1, 2, 3))})
+        for number in (1, 2, 3))},
+    balancers={"lb1": Balancer(Endpoint("lb1", "lb1", 8883, "lb1"))})
 """The target whose costs the document gives."""
 
 
@@ -94,11 +96,12 @@ def render() -> str:
 
 
 def _subject(check: Check) -> str:
-    return "node" if check.per is Per.NODE else "ordered pair (issuer, redeemer)"
+    return {Per.NODE: "node", Per.PAIR: "ordered pair (issuer, redeemer)",
+            Per.ADDRESS: "address"}[check.per]
 
 
 def _section(check: Check, known: Sequence[Deviation]) -> str:
-    price = check.cost_for(USUAL)
+    price = check.cost_for(USUAL, *USUAL.balancers if check.per is Per.ADDRESS else ())
     cost = "; ".join(_cost(part, check) for part in price.parts)
     needs = ", ".join(_need(need) for need in check.needs)
     lines = [f"## {check.id}", "", check.requirement, "",
@@ -109,14 +112,15 @@ def _section(check: Check, known: Sequence[Deviation]) -> str:
     if needs:
         lines.append(f"- Skipped unless passed: {needs}")
     if check.alone:
-        lines.append("- Runs on one node after the other, with nothing beside it")
+        lines.append(f"- Runs on one {check.per.value} after the other, with nothing beside it")
     lines += [f"- [Known deviation](known-deviations.md): `{entry.reason}` of {entry.releases}"
               f"{', now and then' if entry.intermittent else ''}"
               for entry in known if entry.check == check.id]
     return "\n".join([*lines, ""])
 
 
-_PAYERS = {"others": " at each other node", "next": " at the next node"}
+_PAYERS = {"others": " at each other node", "next": " at the next node",
+           "nodes": " at each node"}
 
 
 def _cost(part: Cost, check: Check) -> str:

@@ -18,6 +18,8 @@ class Finding:
     """Why a failure is ``known``: somebody's decision."""
     deviations: tuple[Deviation, ...] = ()
     """Why a failure is ``known``: entries for what its subject's TLS stack does wrong."""
+    filed: tuple[str, ...] = ()
+    """Keys of those of its handshakes that are no longer in memory."""
 
     @property
     def subject_name(self) -> str:

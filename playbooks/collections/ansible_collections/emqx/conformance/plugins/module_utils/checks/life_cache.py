@@ -276,7 +276,7 @@ def remembers_as_many_as_declared(bench: Bench, subject: Subject) -> Verdict:
 def _fill(bench: Bench, node: str, fill: _Fill, retention: _Retention) -> None:
     for number in range(fill.sessions):
         kept = number % fill.step == 0
-        contact = bench.contact(node, listed=False, keep_session=kept)
+        contact = bench.contact(node, usual=Outcome.FULL, keep_session=kept)
         if verdict := trouble(contact):
             raise _EndError(Verdict(verdict.status, verdict.reason, f"{verdict.message} (session "
                                     f"{number + 1} of {fill.sessions})", (contact.handshake,)))

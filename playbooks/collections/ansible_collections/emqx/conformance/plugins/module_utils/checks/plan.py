@@ -3,10 +3,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .bench import Target
 from .registry import Check, Cost, Impact, Per, Subject, Verdict
+from .sampling import Sampling, choose, usual
 from .verdicts import skipped
 
 _SHORT_S = 600
@@ -21,21 +22,31 @@ class PlannedCheck:
     subjects: tuple[Subject, ...] = ()
     skipped: Verdict | None = None
     left_out: int = 0
-    """Pairs that the session budget leaves out (sampling)."""
+    """Pairs that are left out (sampling)."""
+    left_out_why: str = ""
+    """Why, to end the clause."""
 
 
 @dataclass
 class Plan:
     """Everything that is selected, and its price."""
 
+    target: Target
+    """The target, with what its session budget has to spare."""
     checks: list[PlannedCheck] = field(default_factory=list)
     handshakes: Counter[str] = field(default_factory=Counter)
     """By node."""
     sessions: Counter[str] = field(default_factory=Counter)
     """By node: full handshakes, each of which takes a place in its session cache."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """By node: handshakes that it is expected to refuse, and may log an alert for."""
     remarks: list[str] = field(default_factory=list)
     session_limit: int = 0
     """Sessions that the allowed impact lets the run create on one node."""
+    balancers: tuple[str, ...] = ()
+    """Addresses whose sessions are made on nodes that nobody can tell before."""
+    sampling: Sampling | None = None
+    """Which pairs stand for all; None where all are measured."""
 
     def lines(self) -> list[str]:
         """Return the plan and its budget for people."""
@@ -45,37 +56,44 @@ class Plan:
                 what = f"skipped: {planned.skipped.message}"
             else:
                 count = len(planned.subjects)
-                what = f"{count} {planned.check.per.value}{'' if count == 1 else 's'}"
+                what = f"{count} {planned.check.per.value}{_plural(planned.check, count)}"
                 if planned.check.alone and count > 1:
                     what += ", one after the other"
                 if planned.left_out:
-                    what += f" (a sample: {planned.left_out} left out by the session budget)"
+                    what += f" (a sample: {planned.left_out} left out {planned.left_out_why})"
             lines.append(f"{planned.check.id:<7}  {planned.check.title}: {what}")
         for node in self.handshakes:
-            lines.append(
-                f"{node}: {self.handshakes[node]} handshakes, of which {self.sessions[node]} full "
-                f"(session budget {self.session_limit})")
+            most, where = ("", f"session budget {self.session_limit}") if \
+                node not in self.balancers else ("at most ", "on the nodes behind it")
+            lines.append(f"{node}: {self.handshakes[node]} handshakes, of which {most}"
+                         f"{self.sessions[node]} full ({where})")
         return lines + self.remarks
 
 
-def _pairs(names: list[str], per_redeemer: int) -> Iterable[Subject]:
-    """Return ordered pairs in which every node issues and redeems ``per_redeemer`` times.
-
-    A circulant choice: issuer i goes to i+1, i+2 … so that every node is in as many pairs
-    as any other.
-    """
-    count = len(names)
-    steps = range(1, min(count - 1, per_redeemer) + 1)
-    chosen = {(i, (i + step) % count) for i in range(count) for step in steps}
-    return [(names[i], names[j]) for i in range(count) for j in range(count) if (i, j) in chosen]
+def _plural(check: Check, count: int) -> str:
+    if count == 1:
+        return ""
+    return "es" if check.per is Per.ADDRESS else "s"
 
 
 def _payers(cost: Cost, subject: Subject, target: Target) -> list[str]:
     if cost.at == "others":
         return [name for name in target.nodes if name not in subject]
+    if cost.at == "nodes":
+        return list(target.nodes)
     if cost.at == "next":
         return [target.next_after(subject[-1])]
     return [subject[0] if cost.at == "issuer" else subject[-1]]
+
+
+def handshakes_of(planned: PlannedCheck, target: Target) -> Counter[str]:
+    """Return what one check of a plan costs, by node that pays."""
+    handshakes: Counter[str] = Counter()
+    for subject in planned.subjects:
+        for part in planned.check.cost_for(target, subject[-1]).parts:
+            for payer in _payers(part, subject, target):
+                handshakes[payer] += part.total
+    return handshakes
 
 
 def _full_on_each(cost: Cost, count: int) -> int:
@@ -83,56 +101,103 @@ def _full_on_each(cost: Cost, count: int) -> int:
     return sum(part.full * (count - 1 if part.at == "others" else 1) for part in cost.parts)
 
 
+def _fixed(check: Check, target: Target) -> int:
+    """Return the full handshakes that a node gets from a check that is not sampled."""
+    return max((_full_on_each(check.cost_for(target, name), len(target.nodes))
+                for name in target.nodes), default=0)
+
+
+def _fixed_through(check: Check, target: Target) -> int:
+    """Return those that a node gets at most through addresses: all may land on one."""
+    return sum(part.full for address in target.shared_addresses
+               for part in check.cost_for(target, address).parts)
+
+
 def make_plan(target: Target, checks: Iterable[Check], max_impact: Impact) -> Plan:
     """Select checks and subjects within the allowed impact and each node's session budget.
 
     The budget is a share of the node's session cache. What checks of single nodes need comes
     off it first, since it cannot be sampled; pairs get the rest, and never less than one pair
-    for each node: a cluster of which no pair was measured has not been verified.
+    for each node: a cluster of which no pair was measured has not been verified. Within the budget
+    it is as many as were asked for, or what :func:`usual` says. Places that probe
+    the same nodes share the budget, but for the share that is safe, which each may use. Checks
+    of addresses see to their own share, so that the matrix is as whole with load balancers as
+    without. Elastic checks do with what is left when all have what they want.
     """
-    chosen = [(check, _why_not(check, target, max_impact)) for check in checks]
+    checks = tuple(checks)
+    rigid = [check for check in checks
+             if not check.elastic and _why_not(check, target, max_impact) is None]
+
     def fixed_for(*, filling: bool) -> int:
-        return sum(max((_full_on_each(check.cost_for(target, name), len(target.nodes))
-                        for name in target.nodes), default=0)
-                   for check, why in chosen
-                   if why is None and check.per is Per.NODE and check.fills_cache is filling)
+        return sum(_fixed(check, target) for check in rigid
+                   if check.per is Per.NODE and check.fills_cache is filling)
 
     fixed = fixed_for(filling=False)
-    limit = max(int(target.settings.session_cache_max * max_impact.cache_share), fixed + 1)
-    plan = Plan(session_limit=limit + fixed_for(filling=True))
+    most = min(max_impact, Impact.NOISY) if target.vantage else max_impact
+    shares = (Impact.SAFE.cache_share, most.cache_share / target.places)
+    limit = max(int(target.settings.session_cache_max * max(shares)), fixed + 1)
+    through = sum(_fixed_through(check, target) for check in rigid if check.per is Per.ADDRESS)
+    names = list(target.nodes)
     room = limit - fixed
+    wanted = target.settings.pairs_per_node or usual(len(names))
+    pairs = min(wanted, len(names) - 1) * sum(
+        check.cost_for(target).full for check in rigid if check.per is Per.PAIR)
+    target = replace(target, spare=max(0, room - pairs))
+    chosen = [(check, _why_not(check, target, max_impact)) for check in checks]
+    plan = Plan(target, session_limit=limit + fixed_for(filling=True) + through,
+                balancers=tuple(target.balancers))
+    if any(why is None and check.diagnosis for check, why in chosen):
+        plan.remarks.append("a node that does not resume its own session gets up to "
+                            f"{max(check.diagnosis for check, _ in chosen)} handshakes more, to "
+                            "find out whether its address leads to several nodes")
     lifetime = target.settings.session_lifetime
     if lifetime is not None and lifetime < _SHORT_S:
         plan.remarks.append(f"sessions live {lifetime:g} s: each one older than half of that costs "
                             "one more full handshake than announced")
-    names = list(target.nodes)
     for check, why in chosen:
         if why is not None:
             plan.checks.append(PlannedCheck(check, skipped=why))
             continue
         cost = check.cost_for(target)
         subjects: tuple[Subject, ...]
-        left_out = 0
-        if check.per is Per.NODE:
-            subjects = tuple((name,) for name in names)
+        left_out, left_out_why = 0, ""
+        if check.per is not Per.PAIR:
+            addresses = names if check.per is Per.NODE else target.shared_addresses
+            subjects = tuple((name,) for name in addresses)
         else:
-            each = max(1, room // cost.full) if cost.full else _sampled_before(plan, len(names))
-            subjects = tuple(_pairs(names, each))
+            each = min(wanted, max(1, room // cost.full) if cost.full
+                       else _sampled_before(plan, len(names)))
+            subjects = choose(names, each, target.zones)
             room -= cost.full * (len(subjects) // len(names))
             left_out = len(names) * (len(names) - 1) - len(subjects)
+            if left_out:
+                plan.sampling = plan.sampling or Sampling(tuple(names), subjects, target.zones)
+                left_out_why = _why_left_out(target, each, wanted)
         for subject in subjects:
             for part in check.cost_for(target, subject[-1]).parts:
                 for payer in _payers(part, subject, target):
                     plan.handshakes[payer] += part.total
                     plan.sessions[payer] += part.full
-        plan.checks.append(PlannedCheck(check, subjects, left_out=left_out))
+                    plan.refused[payer] += part.refused
+        plan.checks.append(PlannedCheck(check, subjects, None, left_out, left_out_why))
+    if plan.sampling is not None:
+        plan.remarks.append(plan.sampling.foretold())
     return plan
+
+
+def _why_left_out(target: Target, each: int, wanted: int) -> str:
+    if each < wanted:
+        return "by the session budget"
+    return "by resumption_pairs_per_node" if target.settings.pairs_per_node else \
+        "since so many are enough"
 
 
 def _why_not(check: Check, target: Target, max_impact: Impact) -> Verdict | None:
     if check.impact > max_impact:
         return skipped("impact_not_allowed", f"it is {check.impact.label}, and "
                                              f"resumption_max_impact is {max_impact.label}")
+    if target.vantage and check.impact is Impact.DISRUPTIVE:
+        return skipped("not_from_vantage", "it is disruptive: only the controller does that")
     why = check.precondition(target)
     return skipped("precondition", why) if isinstance(why, str) else why
 

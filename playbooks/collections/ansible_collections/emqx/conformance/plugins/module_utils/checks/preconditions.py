@@ -7,8 +7,11 @@ from .registry import Verdict
 from .verdicts import skipped
 
 
-def crafted(_: Target) -> str | Verdict | None:
+def crafted(target: Target) -> str | Verdict | None:
     """Tell why messages that no ordinary client sends cannot be sent, or None."""
+    if target.vantage:
+        return skipped("tlslite_missing", "it needs tlslite-ng, and from a vantage point is probed "
+                                          "with nothing but python3")
     if not CRAFTED:
         return skipped("tlslite_missing", "tlslite-ng is not installed where the probe runs: "
                                           "pip install tlslite-ng==0.8.2")

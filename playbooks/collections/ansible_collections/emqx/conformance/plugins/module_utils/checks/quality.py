@@ -31,10 +31,9 @@ def ids_are_unique_and_unpredictable(bench: Bench, subject: Subject) -> Verdict:
     sample: list[bytes] = []
     first: Handshake | None = None
     for _ in range(SAMPLE):
-        bench.wait_turn(node)
-        handshake = client.connect(
+        handshake = bench.in_turn(node, lambda: client.connect(
             bench.nodes[node], Hello(), conduct=Conduct(stop_after=StopAfter.SERVER_HELLO_DONE),
-            deadline_s=bench.settings.deadline_s).handshake
+            deadline_s=bench.settings.deadline_s)).handshake
         as_asked = handshake.failure is not None and handshake.failure.cause == "broken_off"
         contact = bench.heard(node, Contact(handshake), listed=first is None or not as_asked)
         if not as_asked:
@@ -102,7 +101,7 @@ def forward_secret_and_uncompressed(bench: Bench, subject: Subject) -> Verdict:
     """SEC-04: tempt the node with a static RSA key exchange, and with compression."""
     (name,) = subject
     node = Conversation(bench, name)
-    contact, _ = node.hears(Hello(suites=_static_first(), compression=(_DEFLATE, 0)))
+    contact, _ = node.hears(Hello(suites=_static_first(), compression=(_DEFLATE, 0)), patient=True)
     handshake = contact.handshake
     if handshake.compression:
         return failed("compression", f"{name} compresses: it chose method {handshake.compression} "

@@ -1,7 +1,7 @@
 """What a check is, and the list of all of them.
 
 A check is one requirement sentence and one function that measures it on one subject: a
-node, or an ordered pair of nodes (issuer, redeemer).
+node, an ordered pair of nodes (issuer, redeemer), or an address that may lead to several nodes.
 """
 from __future__ import annotations
 
@@ -66,10 +66,12 @@ class Per(str, enum.Enum):
 
     NODE = "node"
     PAIR = "pair"
+    ADDRESS = "address"
+    """One that may lead to several nodes."""
 
 
 Subject = tuple[str, ...]
-"""``(node,)`` or ``(issuer, redeemer)``."""
+"""``(node,)``, ``(issuer, redeemer)``, or the name of an address."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class Cost:
     """Handshakes that the probe breaks off."""
     at: str = "redeemer"
     """Who pays: the ``issuer`` or the ``redeemer`` of a pair. A node pays for itself. Elsewhere,
-    each of the ``others``, or the ``next`` node in the inventory's order."""
+    each of the ``others``, the ``next`` node in the inventory's order, or, for an address, every
+    one of the ``nodes``."""
     elsewhere: tuple[Cost, ...] = ()
     """What the same subject costs nodes that are no part of it."""
 
@@ -101,7 +104,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class CostByNode:
-    """What a check of single nodes costs where they differ."""
+    """What a check of single nodes or addresses costs where they differ."""
 
     of: Callable[[Target, str], Cost]
 
@@ -162,6 +165,13 @@ class Check:
 
     fills_cache: bool = False
     """Whether its point is to fill the cache, so that no share of it is kept for the rest."""
+
+    elastic: bool = False
+    """Whether it does with what all others leave over of the session budget: what it costs goes by
+    :attr:`Target.spare`."""
+
+    diagnosis: int = 0
+    """Handshakes with a node that are made only when it fails, to tell why."""
 
     waits: bool = False
     """Whether it does little but wait, so that all its subjects can do so at the same time."""

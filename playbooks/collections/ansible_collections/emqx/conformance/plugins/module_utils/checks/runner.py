@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import itertools
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,8 @@ from .verdicts import error, skipped, trouble
 _Measured = concurrent.futures.Future[Verdict]
 _LOOK_S = 0.1
 _MOMENTS_S = 1.0
+_QUEUED = 8
+"""Subjects for each thread that are under way or in the queue, so that none of them runs dry."""
 _MOST_WAITING = 100
 """Threads for subjects that only wait."""
 _GOOD_ENOUGH = frozenset((Status.PASSED, Status.INFO, Status.WARNED))
@@ -57,6 +60,7 @@ class Runner:
 
     def _run_check(self, pool: concurrent.futures.Executor, planned: PlannedCheck) -> None:
         check = planned.check
+        self._bench.check = check.id
         if planned.skipped is not None:
             self._found(check, (), planned.skipped)
             return
@@ -67,31 +71,53 @@ class Runner:
             else:
                 able.append(subject)
         for beside in [[subject] for subject in able] if check.alone else [able]:
-            with _pool_for(check, len(beside), pool) as workers:
-                futures = {workers.submit(self._measure, check, subject): subject
-                           for subject in beside}
-                for future in self._as_they_end(futures):
+            with self._workers(check, len(beside), pool) as (workers, room):
+                for subject, future in self._as_they_end(workers, room, check, beside):
                     try:
                         verdict = future.result()
                     except Interrupted:
                         continue
-                    self._found(check, futures[future], verdict)
+                    self._found(check, subject, verdict)
 
-    def _as_they_end(self, futures: Iterable[_Measured]) -> Iterator[_Measured]:
-        """Yield what has ended; once the run was asked to stop, only what ends within moments.
+    def _as_they_end(self, workers: concurrent.futures.Executor, room: int, check: Check,
+                     subjects: Iterable[Subject]) -> Iterator[tuple[Subject, _Measured]]:
+        """Measure subjects, and yield each as it ends.
 
-        What then goes on is bringing a node back: it must end, but the report need not wait.
+        No more than ``room`` are under way or in the queue: to wait for the first of thousands
+        costs more than a handshake. Once the run was asked to stop nothing new begins, and only
+        what ends within moments is waited for. What then goes on is bringing a node back: it must
+        end, but the report need not wait.
         """
-        pending = set(futures)
+        waiting, pending = iter(subjects), dict[_Measured, Subject]()
         give_up: float | None = None
-        while pending:
-            ended, pending = concurrent.futures.wait(
+        while True:
+            if not self._bench.stop.is_set():
+                pending.update((workers.submit(self._measure, check, subject), subject)
+                               for subject in itertools.islice(waiting, room - len(pending)))
+            if not pending:
+                return
+            ended, _ = concurrent.futures.wait(
                 pending, _LOOK_S, concurrent.futures.FIRST_COMPLETED)
-            yield from ended
+            for future in ended:
+                yield pending.pop(future), future
             if self._bench.stop.is_set():
                 give_up = give_up or time.monotonic() + _MOMENTS_S
                 if time.monotonic() >= give_up:
                     return
+
+    @contextlib.contextmanager
+    def _workers(self, check: Check, count: int, usual: concurrent.futures.Executor,
+                 ) -> Iterator[tuple[concurrent.futures.Executor, int]]:
+        """Give way to the subjects of a check: the usual one, or one in which nobody queues."""
+        if not check.waits or not count:
+            yield usual, self._parallel * _QUEUED
+            return
+        threads = min(count, _MOST_WAITING)
+        pool = concurrent.futures.ThreadPoolExecutor(threads)
+        try:
+            yield pool, threads
+        finally:
+            pool.shutdown(wait=False)
 
     def _measure(self, check: Check, subject: Subject) -> Verdict:
         if self._bench.stop.is_set():
@@ -138,20 +164,6 @@ class Runner:
         # Prerequisites look at the measured status: what is known to fail still failed.
         self._statuses[check.id, subject] = verdict.status
         self._on_finding(self._tolerance.judge(check, subject, verdict))
-
-
-@contextlib.contextmanager
-def _pool_for(check: Check, count: int, usual: concurrent.futures.Executor,
-              ) -> Iterator[concurrent.futures.Executor]:
-    """Give way to the subjects of a check: the usual one, or one in which nobody queues."""
-    if not check.waits or not count:
-        yield usual
-        return
-    pool = concurrent.futures.ThreadPoolExecutor(min(count, _MOST_WAITING))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=False)
 
 
 def _subject_of(need: Need, subject: Subject) -> Subject:

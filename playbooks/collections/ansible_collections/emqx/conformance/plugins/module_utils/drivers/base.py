@@ -52,6 +52,8 @@ class Driver(abc.ABC):
     ``reopen``: a plan is made from this, without a driver."""
     limits: ClassVar[str] = ""
     """Why it cannot do the rest, in one clause."""
+    cpu_of: ClassVar[str] = ""
+    """Whose processor time :meth:`cpu_s` gives."""
 
     @abc.abstractmethod
     def start(self, node: NodeSpec) -> None:
@@ -115,6 +117,15 @@ class Driver(abc.ABC):
         None when this driver has no other way than a client's.
         """
         return None
+
+    def cpu_s(self, node: NodeSpec) -> float:
+        """Return the seconds of processor time that a node has taken since it started.
+
+        That is all of :attr:`cpu_of`, whoever it worked for.
+        """
+        why = self.limits or "its processes cannot be seen from here"
+        raise DriverUnsupported(f"the {self.name} driver cannot see how much processor time "
+                                f"{node.name} takes: {why}")
 
     @abc.abstractmethod
     def wait_ready(self, nodes: Sequence[NodeSpec], timeout_s: float) -> dict[str, Identity]:

@@ -28,6 +28,9 @@ class SslListener:
     acceptors: int
     max_connections: int | None
     """None: no limit."""
+    proxy_protocol: bool
+    """Whether a client's first bytes are preceded by a PROXY protocol header."""
+    proxy_protocol_timeout: int
     ssl_options: Mapping[str, Term]
 
     @property
@@ -54,6 +57,8 @@ class SslListener:
             "name": self.name, "type": Atom("ssl"), "bind": (self.address, self.port),
             "acceptors": self.acceptors,
             "max_connections": Atom("infinity") if unlimited else self.max_connections or 0,
+            "proxy_protocol": self.proxy_protocol,
+            "proxy_protocol_timeout": self.proxy_protocol_timeout,
             "ssl_options": self.ssl_options,
         }
 
@@ -68,12 +73,14 @@ class Converted:
 
 # EMQX's own defaults, for a file that leaves something out.
 _LISTENER_DEFAULTS: Mapping[str, Any] = {
-    "enable": True, "bind": 8883, "acceptors": 16, "max_connections": "infinity"}
+    "enable": True, "bind": 8883, "acceptors": 16, "max_connections": "infinity",
+    "proxy_protocol": False, "proxy_protocol_timeout": "3s"}
 _SSL_DEFAULTS: Mapping[str, Any] = {
     "versions": ["tlsv1.3", "tlsv1.2"], "ciphers": [], "verify": "verify_none",
     "fail_if_no_peer_cert": False, "depth": 10, "reuse_sessions": True,
     "honor_cipher_order": True, "secure_renegotiate": True, "client_renegotiation": True,
-    "handshake_timeout": "15s", "hibernate_after": "5s", "log_level": "notice"}
+    "enable_crl_check": False, "handshake_timeout": "15s", "hibernate_after": "5s",
+    "log_level": "notice"}
 _REUSE_OFF_BY_DEFAULT_SINCE = Release(6, 2)
 
 _PATHS = ("cacertfile", "certfile", "keyfile")
@@ -149,6 +156,9 @@ class _Conversion:
             address=str(ipaddress.ip_address(address or "0.0.0.0")),  # noqa: S104 - EMQX's default
             port=port, acceptors=own["acceptors"],
             max_connections=None if limit == "infinity" else int(limit),
+            proxy_protocol=own["proxy_protocol"],
+            proxy_protocol_timeout=_milliseconds(
+                f"{path}.proxy_protocol_timeout", own["proxy_protocol_timeout"]),
             ssl_options=self._ssl_options(f"{path}.ssl_options",
                                           settings.get("ssl_options", {}))))
 
@@ -175,10 +185,7 @@ def _ssl_term(path: str, key: str, value: Any) -> Term:
     if key in _ATOMS:
         return Atom(value)
     if key in _DURATIONS:
-        try:
-            return milliseconds(value)
-        except ValueError as error:
-            raise ConversionError(f"{path}: {error}") from None
+        return _milliseconds(path, value)
     if key == "versions":
         wrong = [version for version in value if version not in schema.TLS_VERSIONS]
         if wrong or not value:
@@ -188,6 +195,13 @@ def _ssl_term(path: str, key: str, value: Any) -> Term:
     if isinstance(value, (bool, int, str)):
         return value
     return [str(item) for item in value]
+
+
+def _milliseconds(path: str, value: Any) -> int:
+    try:
+        return milliseconds(value)
+    except ValueError as error:
+        raise ConversionError(f"{path}: {error}") from None
 
 
 def _mapping(path: str, value: Any) -> Mapping[str, Any]:

@@ -28,6 +28,13 @@ def is_free(address: str, port: int) -> bool:
     return True
 
 
+def why_not_opened(error: OSError) -> str:
+    """Return what :func:`is_free` raised as the predicate of a sentence about the address."""
+    return {errno.EADDRNOTAVAIL: "is not an address of this machine",
+            errno.EACCES: "needs more rights (ports below 1024)"}.get(
+                error.errno or 0, f"cannot be opened: {error.strerror or error}")
+
+
 def holders(port: int) -> list[Process]:
     """Return the processes that listen on the port, as far as we may see them."""
     sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}

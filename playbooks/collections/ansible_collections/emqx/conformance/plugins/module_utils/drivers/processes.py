@@ -9,13 +9,18 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 PROC = Path("/proc")
+NODE_COMMANDS = ("beam.smp", "epmd")
+"""What embedded nodes are."""
 # Linux's include/linux/sched.h; shown in /proc/pid/stat field 9.
 _PF_EXITING = 0x4
+_CPUCLOCK_SCHED = 2
+"""Linux's include/linux/posix-timers_types.h: the scheduler's own account."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,16 @@ class Process:
             reap(self.pid)
         return True
 
+    def cpu_s(self) -> float | None:
+        """Return the processor time of all its threads so far, in seconds; None when it is gone."""
+        try:
+            # clock_getcpuclockid(3): nanoseconds, where /proc/pid/stat counts in hundredths.
+            seconds = time.clock_gettime(~self.pid << 3 | _CPUCLOCK_SCHED)
+        except OSError:
+            return None
+        # Looked at afterwards: what was read was this process's, if it still is.
+        return None if self.state() == "gone" else seconds
+
     def describe(self) -> str:
         """Return ``pid 4711 (beam.smp), working in /srv/x`` as far as it may be seen."""
         words = f"pid {self.pid}"
@@ -102,8 +117,8 @@ def reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-def working_under(folder: Path) -> list[Process]:
-    """Return our processes whose working directory is the folder or below it.
+def working_under(folder: Path, commands: Collection[str] = NODE_COMMANDS) -> list[Process]:
+    """Return the processes of these names whose working directory is the folder or below it.
 
     Finds what no pid file knows: a node started in the moment its starter was killed, or
     whose files somebody deleted.
@@ -116,7 +131,7 @@ def working_under(folder: Path) -> list[Process]:
         with contextlib.suppress(OSError):
             where = str((entry / "cwd").readlink()).removesuffix(" (deleted)")
             command = (entry / "comm").read_text().strip()
-            if command in ("beam.smp", "epmd") and (
+            if command in commands and (
                     where == wanted or where.startswith(wanted + "/")):
                 process = Process.of(int(entry.name))
                 if process is not None:

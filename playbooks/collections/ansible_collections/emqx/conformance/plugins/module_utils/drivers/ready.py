@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import threading
 
+from .. import client_certificate
 from ..identity import Identity, from_connack
 from ..model import Outcome
 from ..mqtt import client as mqtt
@@ -79,8 +80,9 @@ class Caller:
         if attempt.stream is None:
             handshake = attempt.handshake
             cause = handshake.failure.cause if handshake.failure else ""
+            _, why = client_certificate.refusal(handshake) or ("", handshake.why)
             raise NotReadyError(
-                handshake.why,
+                why,
                 final=handshake.outcome is Outcome.REFUSED or cause.startswith("certificate_"))
         try:
             return self._talk(attempt.stream, version)

@@ -155,8 +155,9 @@ def _embedded(params: Mapping[str, Any], caller: Caller, *, pretend: bool,
     with exclusive(folder.path, f"cluster {name}"):
         deployment = Deployment(folder, wanted, caller, stop)
         plan = deployment.plan(restart=restart)
-        deployment.driver.on_ready = ProgressFile(
-            params.get("progress_file"), len(nodes), "nodes ready").update
+        told = ProgressFile(params.get("progress_file"), len(nodes), "nodes ready")
+        deployment.driver.on_ready = told.update
+        deployment.driver.on_booted = lambda count: told.wait_for(f"{count} have booted")
         identities = deployment.apply(plan)
         answer = _of_plan(plan)
         answer.identities = {node.name: identities[node.name] for node in nodes}

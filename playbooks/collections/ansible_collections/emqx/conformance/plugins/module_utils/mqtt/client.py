@@ -26,6 +26,10 @@ _REFUSALS_V5 = {
     0x9B: "QoS not supported", 0x9C: "use another server", 0x9D: "server moved",
     0x9F: "connection rate exceeded"}
 
+_BAD_PASSWORD, _NOT_AUTHORIZED = frozenset((4, 0x86)), frozenset((5, 0x87))
+_BAD_CLIENT_ID = frozenset((2, 0x85))
+"""CONNACK's codes of both versions, which do not overlap."""
+
 # MQTT 5.0 2.2.2.2: how long a property's value is, by identifier; None: length-prefixed.
 _FIXED_PROPERTIES = {0x11: 4, 0x13: 2, 0x21: 2, 0x22: 2, 0x24: 1, 0x25: 1, 0x27: 4, 0x28: 1,
                      0x29: 1, 0x2A: 1}
@@ -47,10 +51,10 @@ class ByteStream(Protocol):
 class MqttError(Exception):
     """MQTT did not work on this connection."""
 
-    def __init__(self, cause: str, sentence: str) -> None:
-        """``cause`` is a stable token, ``sentence`` is for people."""
+    def __init__(self, cause: str, sentence: str, code: int = 0) -> None:
+        """``cause`` is a stable token, ``sentence`` is for people, ``code`` the CONNACK's."""
         super().__init__(sentence)
-        self.cause = cause
+        self.cause, self.code = cause, code
 
 
 class UnsupportedVersionError(MqttError):
@@ -224,7 +228,7 @@ def parse_connack(version: str, body: bytes) -> Connack:
     if code:
         names = _REFUSALS_V5 if version == "5" else _REFUSALS_V3
         raise MqttError("mqtt_refused", f"CONNECT was refused: {names.get(code, 'reason')} "
-                                        f"(0x{code:02x})")
+                                        f"(0x{code:02x})", code)
     if version != "5":
         return Connack(version, bool(flags & 1))
     if len(body) < 3:
@@ -234,6 +238,21 @@ def parse_connack(version: str, body: bytes) -> Connack:
         raise MqttError("mqtt_malformed", "the CONNACK's properties are cut off")
     users, reference = _properties(body[at:at + length])
     return Connack(version, bool(flags & 1), users, reference)
+
+
+def _what_helps(code: int, credentials: Credentials) -> str:
+    """Return what a user can do about a refusal (MQTT 3.1.1 3.2.2.3, 5.0 3.2.2.2), if anything."""
+    who = "resumption_mqtt_username and resumption_mqtt_password"
+    if code in _BAD_PASSWORD | _NOT_AUTHORIZED and credentials.username is None:
+        return f"it demands authentication: set {who}"
+    if code in _BAD_PASSWORD:
+        return f"check {who}"
+    if code in _NOT_AUTHORIZED:
+        return (f"check {who}, and whether this user may have client ids that begin with "
+                f"{credentials.client_id_prefix}")
+    if code in _BAD_CLIENT_ID:
+        return "set resumption_mqtt_client_id_prefix to what it accepts"
+    return ""
 
 
 def connect(stream: ByteStream, credentials: Credentials, *, version: str,
@@ -255,7 +274,13 @@ def connect(stream: ByteStream, credentials: Credentials, *, version: str,
     if first != 0x20:
         raise MqttError("mqtt_malformed", "the target answered CONNECT with something that is "
                                           f"no CONNACK (first byte 0x{first:02x})")
-    return parse_connack(version, body)
+    try:
+        return parse_connack(version, body)
+    except MqttError as error:
+        helps = _what_helps(error.code, credentials)
+        if not helps:
+            raise
+        raise MqttError(error.cause, f"{error} ({helps})", error.code) from None
 
 
 def disconnect(stream: ByteStream, deadline: Deadline) -> None:

@@ -16,12 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable, cast
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-
+from ..lean_imports import without
 from ..model import Failure
 from ..tls.engine import Attempt, Stream
 from ..tls.wire import Deadline, Interrupted, WireError
@@ -35,6 +30,14 @@ from .client import (
     parse_connack,
     printable,
 )
+
+# paho asks the DNS for SRV records only, and the engine knows the address.
+with without("dns"):
+    import paho.mqtt.client as paho
+    from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+    from paho.mqtt.reasoncodes import ReasonCode
 
 _KEEP_ALIVE_S = 60
 _SLICE_S = 0.2

@@ -1,1 +1,1 @@
-"""results.json, junit.xml and the terminal, all from one result object."""
+"""results.json, junit.xml, summary.md, index.html and the terminal, all from one result object."""

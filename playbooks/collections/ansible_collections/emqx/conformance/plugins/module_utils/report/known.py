@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..words import capital, stop
+
 _RACE = " It is a race: the check may as well pass."
 
 
@@ -11,10 +13,19 @@ def explanation(row: dict[str, Any]) -> str:
     evidence = row["evidence"]
     told = [str(evidence["waiver"])] if "waiver" in evidence else []
     told += [f"known deviation of {entry['releases']} ({entry['file']}): "
-             f"{_stop(entry['evidence'])}{_RACE if entry['intermittent'] else ''} Upstream: "
-             f"{_stop(entry['upstream'])}"
+             f"{stop(entry['evidence'])}{_RACE if entry['intermittent'] else ''} Upstream: "
+             f"{stop(entry['upstream'])}"
              for entry in evidence.get("known_deviations", ())]
-    return " ".join(_capital(_stop(text)) for text in told)
+    return " ".join(capital(stop(text)) for text in told)
+
+
+def name(row: dict[str, Any]) -> str:
+    """Return in short what makes a finding ``known``; empty of any other finding."""
+    evidence = row["evidence"]
+    told = [str(evidence["waiver"])] if "waiver" in evidence else []
+    told += [f"known deviation of {entry['releases']} ({entry['file']})"
+             for entry in evidence.get("known_deviations", ())]
+    return " ".join(capital(stop(text)) for text in told)
 
 
 def counted(results: dict[str, Any]) -> list[tuple[str, int, str]]:
@@ -38,11 +49,3 @@ def notes(results: dict[str, Any]) -> list[str]:
                     f"({count} {'entry' if count == 1 else 'entries'} of "
                     f"{', '.join(known['files']) or 'no file'})")
     return [*told, *results.get("notes", ())]
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _stop(text: str) -> str:
-    return text if text.endswith((".", "?", "!")) else f"{text}."

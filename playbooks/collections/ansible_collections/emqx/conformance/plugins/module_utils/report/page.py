@@ -2,109 +2,164 @@
 
 Jinja2 comes with ansible-core on the controller. On a vantage host with nothing but python3
 there is none, and then there is no page; the other files are written all the same.
+
+The page fetches nothing: its style sheet and its script lie beside the template and are put into
+it, and a Content-Security-Policy lets run that script alone. What the script adds can be had
+without it: ladders of handshakes as a line each, all findings at once instead of a search.
 """
 from __future__ import annotations
 
+import base64
+import functools
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import known
+from . import compare, known, ladders, page_findings, plots, vantage
+from .files import PageError
+from .grouped import WORST_FIRST, landed
 
 try:
     import jinja2
+    from markupsafe import Markup
 except ImportError:  # pragma: no cover - only on a host without ansible-core
     jinja2 = None  # type: ignore[assignment]
 
 _LETTERS = {"resumed": "R", "full": "F", "refused": "X", "failed": "!", "inconsistent": "?",
             "not_measured": "·"}
-_WORST_FIRST = ("failed", "error", "known", "warned", "skipped", "info", "passed")
+_MARKS = {"passed": "✓", "failed": "✗", "error": "!", "known": "≈", "warned": "△", "info": "i",
+          "skipped": "-"}
+"""Beside each status, so that its colour is not all there is."""
+_CHANGES = {"head": ("", ""), "worse": ("failed", "▼ worse"), "better": ("passed", "▲ better"),
+            "other": ("info", "= other")}
+"""By kind of change: the class of its badge, and what it says."""
 _MOST_IN_WORDS = 8
 """Up to this many nodes the cells of the matrix hold words, beyond it letters."""
-
-
-class PageError(Exception):
-    """The page cannot be made; the sentence says why."""
+_MOST_PROBLEMS = 6
+"""So many are told at the top; all of them are among the findings."""
 
 
 class Page:
     """A template, read once, since the report is written again and again as the run goes."""
 
     def __init__(self, template: Path) -> None:
-        """Read the template. Raises PageError."""
+        """Read the template, and its style sheet and script beside it. Raises PageError."""
         if jinja2 is None:
             raise PageError("index.html needs Jinja2, which comes with ansible-core")
-        try:
-            text = template.read_text(encoding="utf-8")
-        except OSError as error:
-            raise PageError(f"the report's template {template} cannot be read: "
-                            f"{error.strerror}") from None
+        name = template.name.partition(".")[0]
+        text, self._style, self._script = (
+            _read(path) for path in (template, template.with_name(f"{name}.css"),
+                                     template.with_name(f"{name}.js")))
         # What targets say ends up here: everything is escaped.
-        environment = jinja2.Environment(autoescape=True, trim_blocks=False,
+        environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True,
                                          undefined=jinja2.StrictUndefined)
         self._template = environment.from_string(text)
+        digest = base64.b64encode(hashlib.sha256(self._script.encode()).digest()).decode()
+        self._policy = ("default-src 'none'; style-src 'unsafe-inline'; "
+                        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'")
 
     def render(self, results: dict[str, Any]) -> bytes:
         """Return the page of a result object."""
         names = [node["name"] for node in results["nodes"]]
-        dense = len(names) > _MOST_IN_WORDS
+        families = page_findings.families(results)
+        problems = page_findings.problems(families)
+        matrices = [_Matrix(results, names, page_findings.evidence(families))]
+        places = _places(results, names, matrices)
         text: str = self._template.render(
-            results=results, names=names, dense=dense, rows=_rows(results, names, dense=dense),
-            checks=_checks(results), scope_sentence=_scope(results),
-            counts=known.counted(results), notes=known.notes(results))
+            results=results, names=names, marks=_MARKS, statuses=WORST_FIRST,
+            style=Markup(self._style), script=Markup(self._script),  # noqa: S704 - the project's
+            policy=self._policy, matrix=matrices[0], matrices=matrices, places=places,
+            families=families, problems=problems[:_MOST_PROBLEMS],
+            more_problems=max(0, len(problems) - _MOST_PROBLEMS), pairs=_pairs(results),
+            scope_sentence=_scope(results), through=_through(results),
+            worth=[row for row in results["checks"] if row["id"] == "PERF-01" and "data" in row],
+            counts=known.counted(results), notes=known.notes(results),
+            changes=[(_CHANGES[kind], text) for text, kind in compare.told(results)],
+            # They cost more than all else: a run that goes on is shown without them.
+            plots=_plots(results) if results["complete"] else [],
+            differences=vantage.told(results.get("vantage", {}).get("differences", ())))
         return text.encode()
 
 
-def _scope(results: dict[str, Any]) -> str:
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PageError(f"the report's template {path} cannot be read: "
+                        f"{error.strerror}") from None
+
+
+class _Matrix:
+    """One place's matrix and the handshakes to look at behind it."""
+
+    def __init__(self, results: Mapping[str, Any], names: Sequence[str],
+                 evidence: Iterable[str] = ()) -> None:
+        self.words = len(names) <= _MOST_IN_WORDS
+        cells = {(cell["issuer"], cell["redeemer"]): cell for cell in results["matrix"]}
+        self.rows = [(issuer, Markup("".join(  # noqa: S704 - of outcomes alone
+            _cell(cells.get((issuer, redeemer)), words=self.words) for redeemer in names)))
+            for issuer in names]
+        shown = ladders.compact(results, [*evidence, *(
+            cell["evidence"]["handshake"] for cell in results["matrix"] if cell["evidence"])])
+        self.shown, self.all = len(shown["handshakes"]), len(results["handshakes"])
+        self.data = Markup(ladders.embedded(shown))  # noqa: S704 - escaped for where it goes
+
+
+def _cell(cell: Mapping[str, Any] | None, *, words: bool) -> str:
+    outcome = cell["outcome"] if cell else "not_measured"
+    return _drawn(outcome, words=words, unexpected=(
+        cell is not None and not cell["passed"] and outcome != "not_measured"))
+
+
+@functools.cache
+def _drawn(outcome: str, *, words: bool, unexpected: bool) -> str:
+    # Ten thousand of them in a page of a hundred nodes: nothing that the script can find out.
+    said = outcome.replace("_", " ") if words else _LETTERS[outcome]
+    if unexpected and said != "!":
+        said += " !" if words else "!"
+    kind = f'"{outcome} unexpected"' if unexpected else outcome
+    return f"<td class={kind}>{said}"
+
+
+def _pairs(results: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many pairs are as expected, of how many."""
+    return sum(cell["passed"] for cell in results["matrix"]), len(results["matrix"])
+
+
+def _plots(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return key, title and picture of each plot."""
+    # Within HTML the namespace goes without saying, and so no address is on the page.
+    namespace = ' xmlns="http://www.w3.org/2000/svg"'
+    return [{"key": plot.key, "title": plot.title,
+             "svg": Markup(plot.svg.replace(namespace, "", 1))}  # noqa: S704 - escaped there
+            for plot in plots.plots(results)]
+
+
+def _scope(results: Mapping[str, Any]) -> str:
     expected = {cell["issuer"] == cell["redeemer"] for cell in results["matrix"]
                 if cell["expected"] == "resumed"}
     return {frozenset({True}): "on the diagonal only",
             frozenset({True, False}): "everywhere", frozenset(): "nowhere"}[frozenset(expected)]
 
 
-def _rows(results: dict[str, Any], names: list[str], *, dense: bool) -> list[dict[str, Any]]:
-    cells = {(cell["issuer"], cell["redeemer"]): cell for cell in results["matrix"]}
-    return [{"issuer": issuer,
-             "cells": [_cell(cells[issuer, redeemer], dense=dense) for redeemer in names]}
-            for issuer in names]
+def _places(results: Mapping[str, Any], names: Sequence[str],
+            matrices: list[_Matrix]) -> list[dict[str, Any]]:
+    """Return each vantage point with its verdict and, where there is one, its matrix's number."""
+    places = []
+    for point in results.get("vantage", {}).get("points", ()):
+        verdict, headline = vantage.verdict_of(point)
+        report = point["report"]
+        if report:
+            matrices.append(_Matrix(report, names))
+        places.append({**point, "verdict": verdict, "headline": headline,
+                       "counts": known.counted(report) if report else [],
+                       "matrix": len(matrices) - 1 if report else None})
+    return places
 
 
-def _cell(cell: dict[str, Any], *, dense: bool) -> dict[str, str]:
-    outcome = cell["outcome"]
-    unexpected = not cell["passed"] and outcome != "not_measured"
-    text = _LETTERS[outcome] if dense else outcome.replace("_", " ")
-    title = f"{cell['issuer']} → {cell['redeemer']}: {outcome.replace('_', ' ')}"
-    if cell["reason"]:
-        title += f" ({cell['reason']})"
-    if cell["evidence"]:
-        offered, answered = (cell[key] or "nothing" for key in ("offered_id", "server_id"))
-        title += f"; {cell['evidence']['why']}; offered {offered}, answered {answered}"
-    return {"style": "unexpected" if unexpected else outcome, "title": title,
-            "text": f"{text}{'' if dense else ' '}!" if unexpected else text}
-
-
-def _checks(results: dict[str, Any]) -> list[dict[str, Any]]:
-    by_id: dict[str, list[dict[str, Any]]] = {}
-    for row in results["checks"]:
-        by_id.setdefault(row["id"], []).append(row)
-    shown = []
-    for check, rows in by_id.items():
-        statuses = [row["status"] for row in rows]
-        worst = next(status for status in _WORST_FIRST if status in statuses)
-        shown.append({"id": check, "title": rows[0]["title"], "clause": rows[0]["clause"],
-                      "level": rows[0]["level"], "worst": worst,
-                      "share": f"{statuses.count(worst)} of {len(rows)}",
-                      "groups": _groups(rows)})
-    return shown
-
-
-def _groups(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Say each reason once, with all its subjects, the worst first."""
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault((row["status"], row["reason"], known.explanation(row)), []).append(row)
-    return [{"status": status, "reason": reason, "message": members[0]["message"],
-             "why_known": known.explanation(members[0]),
-             "subjects": [row["subject"] for row in members],
-             "open": status in ("failed", "error", "known", "warned")}
-            for (status, reason, _), members in sorted(
-                groups.items(), key=lambda item: _WORST_FIRST.index(item[0][0]))]
+def _through(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each address that may lead to several nodes, where it was measured."""
+    return [{"name": row["subject"], "status": row["status"],
+             "shares": list(landed(row["data"]).items()), **row["data"]}
+            for row in results["checks"] if row["id"] == "LB-01" and "data" in row]

@@ -11,13 +11,15 @@ from typing import Any
 from ..checks.bench import Bench
 from ..checks.deviations import major_of
 from ..checks.finding import Finding
-from ..checks.plan import Plan
+from ..checks.plan import Plan, handshakes_of
+from ..checks.quantiles import percentile
 from ..checks.registry import Check, Status
 from ..checks.tolerance import Tolerance
 from ..identity import DeclaredOtp, Identity
 from ..model import Handshake, Outcome
-
-SCHEMA_VERSION = "1.0"
+from .compare import SCHEMA_VERSION, Previous, compared
+from .ledger import Ledger, Timing
+from .vantage import VantagePoint, merged, not_measured
 
 _NOT_MEASURED = "not_measured"
 _NO_CONNECT = "it has accepted no CONNECT"
@@ -37,8 +39,19 @@ class RunRecord:
     """By node: what the inventory says of it."""
     tolerance: Tolerance = field(default_factory=Tolerance)
     findings: list[Finding] = field(default_factory=list)
+    vantage: tuple[VantagePoint, ...] = ()
+    """Where the same is probed from after this run."""
+    probed_with: dict[str, Any] | None = None
+    """Names of the certificate files, for who does the same by hand; None: they are elsewhere."""
+    previous: Previous | None = None
+    """What the run is compared with."""
     duration_s: float = 0.0
     complete: bool = False
+    ledger: Ledger = field(init=False)
+    """Its handshakes."""
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.bench.handshakes, self.bench.cells)
 
     def identity(self, node: str) -> Identity | None:
         """Return what is known of a node; None when neither it nor the inventory told anything."""
@@ -50,16 +63,23 @@ class RunRecord:
 
 def build(record: RunRecord) -> dict[str, Any]:
     """Return the result object. Planned but unmeasured subjects are in it as errors."""
+    results = _measured(record)
+    return compared(results, record.previous) if record.previous else results
+
+
+def _measured(record: RunRecord) -> dict[str, Any]:
     findings = _in_order(record)
     # The run may go on meanwhile. A cell is recorded after its handshake: so this order.
     cells = dict(record.bench.cells)
     handshakes = tuple(record.bench.handshakes)
-    numbers = {id(handshake): f"h{number:05d}" for number, handshake in enumerate(handshakes, 1)}
-    checks = [_finding(finding, numbers) for finding in findings]
+    numbers = record.ledger.keys(handshakes)
+    heads = {planned.check.id: _head(planned.check) for planned in record.plan.checks}
+    checks = [_finding(heads[finding[0].id], finding, numbers) for finding in findings]
     matrix = _matrix(record, findings, cells, numbers)
     counts = Counter(row["status"] for row in checks)
     verdict, headline = judge(checks, matrix, complete=record.complete)
-    return {
+    sampling = _sampling(record, matrix)
+    results = {
         "schema_version": SCHEMA_VERSION,
         "started_at": record.started_at,
         "duration_s": round(record.duration_s, 3),
@@ -70,19 +90,27 @@ def build(record: RunRecord) -> dict[str, Any]:
             identity for name in record.bench.nodes
             if (identity := record.identity(name)) is not None]),
         "nodes": [_node(record, name) for name in record.bench.nodes],
+        "load_balancers": [
+            {"name": name, "host": balancer.endpoint.host, "port": balancer.endpoint.port,
+             "server_name": balancer.endpoint.server_name, "affinity": balancer.affinity}
+            for name, balancer in record.bench.target.balancers.items()],
         "matrix": matrix,
         "checks": checks,
-        "latency": {
-            "full": _latency(handshakes, Outcome.FULL),
-            "resumed": _latency(handshakes, Outcome.RESUMED),
-        },
+        # How long a load balancer takes is not the nodes'.
+        "latency": {outcome.value: _latency(record.ledger.timing(
+            handshakes, outcome, record.bench.nodes)) for outcome in (
+                Outcome.FULL, Outcome.RESUMED)},
+        **({"probed_with": record.probed_with} if record.probed_with else {}),
         **record.tolerance.as_dict(record.findings),
-        "notes": _notes(record),
+        "notes": [*([sampling["sentence"]] if sampling else []), *_notes(record)],
         "counts": {status.value: counts.get(status.value, 0) for status in Status},
-        "budget": _budget(record, handshakes),
-        "handshakes": {numbers[id(handshake)]: handshake.as_dict()
-                       for handshake in handshakes},
+        "budget": {**_budget(record, handshakes), "differences": _differences(record)},
+        "handshakes": record.ledger.rows(handshakes),
     }
+    if sampling:
+        results["sampling"] = sampling
+    return merged(results, [not_measured(point, "it has not been probed from there")
+                            for point in record.vantage]) if record.vantage else results
 
 
 def _in_order(record: RunRecord) -> list[tuple[Check, str, Finding | None]]:
@@ -96,17 +124,22 @@ def _in_order(record: RunRecord) -> list[tuple[Check, str, Finding | None]]:
     return rows
 
 
-def _finding(row: tuple[Check, str, Finding | None], numbers: dict[int, str]) -> dict[str, Any]:
-    check, subject, finding = row
-    head = {"id": check.id, "title": check.title, "clause": check.clause,
-            "level": check.level.value, "impact": check.impact.label, "subject": subject}
+def _head(check: Check) -> dict[str, Any]:
+    return {"id": check.id, "title": check.title, "clause": check.clause,
+            "level": check.level.value, "impact": check.impact.label}
+
+
+def _finding(of_check: dict[str, Any], row: tuple[Check, str, Finding | None],
+             numbers: dict[int, str]) -> dict[str, Any]:
+    _, subject, finding = row
+    head = {**of_check, "subject": subject}
     if finding is None:
         return {**head, "status": Status.ERROR.value, "reason": _NOT_MEASURED,
                 "message": "not measured yet", "evidence": {"handshakes": []}}
     verdict = finding.verdict
     evidence: dict[str, Any] = {
-        "handshakes": [numbers[id(handshake)] for handshake in verdict.handshakes
-                       if id(handshake) in numbers]}
+        "handshakes": [*(numbers[id(handshake)] for handshake in verdict.handshakes
+                         if id(handshake) in numbers), *finding.filed]}
     if finding.waiver:
         evidence["waiver"] = finding.waiver
     if finding.deviations:
@@ -141,16 +174,30 @@ def _matrix(record: RunRecord, rows: Iterable[tuple[Check, str, Finding | None]]
             if handshake is not None:
                 cell.update(
                     outcome=handshake.outcome.value, offered_id=handshake.offered_id.hex(),
-                    server_id=handshake.server_id.hex(), evidence=_evidence(handshake, numbers))
+                    server_id=handshake.server_id.hex(), evidence=_evidence(
+                        handshake, record.ledger.cell_key((issuer, redeemer))
+                        or numbers.get(id(handshake), "")))
             matrix.append(cell)
     return matrix
 
 
-def _evidence(handshake: Handshake, numbers: dict[int, str]) -> dict[str, Any]:
-    whole = handshake.as_dict()
-    return {"handshake": numbers.get(id(handshake), ""), "why": whole["why"],
-            "witnesses": whole["witnesses"], "handshake_ms": whole["handshake_ms"],
-            "bytes_in": whole["bytes_in"], "bytes_out": whole["bytes_out"]}
+def _sampling(record: RunRecord, matrix: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the pairs that were measured tell of all; nothing where all are planned."""
+    if record.plan.sampling is None:
+        return {}
+    return record.plan.sampling.told({
+        (cell["issuer"], cell["redeemer"]): cell["passed"] for cell in matrix
+        if cell["issuer"] != cell["redeemer"] and _is_measured(cell)})
+
+
+def _is_measured(cell: dict[str, Any]) -> bool:
+    return cell["outcome"] not in (_NOT_MEASURED, "failed")
+
+
+def _evidence(handshake: Handshake, key: str) -> dict[str, Any]:
+    return {"handshake": key, "why": handshake.why,
+            "witnesses": handshake.witnesses, "handshake_ms": handshake.handshake_ms,
+            "bytes_in": handshake.bytes_in, "bytes_out": handshake.bytes_out}
 
 
 def judge(checks: list[dict[str, Any]], matrix: list[dict[str, Any]], *,
@@ -162,7 +209,7 @@ def judge(checks: list[dict[str, Any]], matrix: list[dict[str, Any]], *,
     """
     failures = [row for row in checks if row["status"] == "failed"]
     errors = [row for row in checks if row["status"] == "error"]
-    measured = [cell for cell in matrix if cell["outcome"] not in (_NOT_MEASURED, "failed")]
+    measured = [cell for cell in matrix if _is_measured(cell)]
     same = any(cell["issuer"] == cell["redeemer"] for cell in measured)
     across = any(cell["issuer"] != cell["redeemer"] for cell in measured)
     several = len({cell["issuer"] for cell in matrix}) > 1
@@ -229,7 +276,8 @@ def _node(record: RunRecord, name: str) -> dict[str, Any]:
     endpoint = record.bench.nodes[name]
     identity = record.identity(name) or Identity.unknown(_NO_CONNECT)
     return {"name": name, "host": endpoint.host, "port": endpoint.port,
-            "server_name": endpoint.server_name, **identity.as_dict()}
+            "server_name": endpoint.server_name, **identity.as_dict(),
+            **({"zone": zone} if (zone := record.bench.target.zones.get(name)) else {})}
 
 
 def _notes(record: RunRecord) -> list[str]:
@@ -239,34 +287,63 @@ def _notes(record: RunRecord) -> list[str]:
         f"{declared.how}" for name, declared in record.declared.items()
         if (told := record.identities.get(name)) is not None and told.otp_release is not None
         and major_of(told.otp_release) != major_of(declared.release)]
-    return [*contradicted,
+    system = [] if record.bench.engine.trust.ca_file else [
+        ("certificates signed by the CAs of the system's store are trusted, since resumption_ca is "
+        "not set")]
+    turned_away = [
+        f"{name} turned {pace.turned_away} connection{'' if pace.turned_away == 1 else 's'} away "
+        "before a single byte, those of clients without a session too, as a target does that "
+        f"limits the rate of connections: the run paused and went on at {pace.slowed_to:.2g} a "
+        f"second (a lower resumption_rate_limit avoids it)"
+        for name, pace in record.bench.paces.items() if pace.slowed_to is not None]
+    return [*contradicted, *system, *turned_away, *record.ledger.notes(),
             *record.tolerance.notes(tuple(record.findings), complete=record.complete)]
 
 
-def _latency(handshakes: Iterable[Handshake], outcome: Outcome) -> dict[str, Any]:
-    chosen = [handshake for handshake in handshakes
-              if handshake.outcome is outcome and handshake.handshake_ms is not None
-              and handshake.version == "tlsv1.2" and not handshake.crowded]
-    times = sorted(handshake.handshake_ms or 0.0 for handshake in chosen)
+def _latency(timing: Timing) -> dict[str, Any]:
+    times = sorted(timing.ms)
     return {
-        "count": len(chosen),
+        "count": len(times),
         "p50_ms": percentile(times, 50), "p95_ms": percentile(times, 95),
         "p99_ms": percentile(times, 99),
-        "bytes_in": _median([handshake.bytes_in for handshake in chosen]),
-        "bytes_out": _median([handshake.bytes_out for handshake in chosen]),
+        "bytes_in": _median(timing.bytes_in), "bytes_out": _median(timing.bytes_out),
     }
 
 
-def percentile(ordered: list[float], percent: int) -> float | None:
-    """Return the nearest-rank percentile of an ascending list, None of an empty one."""
-    if not ordered:
-        return None
-    rank = max(1, -(-len(ordered) * percent // 100))
-    return round(ordered[rank - 1], 3)
-
-
-def _median(numbers: list[int]) -> int | None:
+def _median(numbers: Sequence[int]) -> int | None:
     return int(statistics.median(numbers)) if numbers else None
+
+
+def _differences(record: RunRecord) -> list[dict[str, Any]]:
+    """Return where checks that have ended made other numbers of handshakes than announced."""
+    found: dict[str, list[Finding]] = {}
+    for finding in record.findings:
+        found.setdefault(finding.check.id, []).append(finding)
+    rows = []
+    for planned in record.plan.checks:
+        check, ended = planned.check.id, found.get(planned.check.id, [])
+        if len(ended) < max(1, len(planned.subjects)):
+            continue
+        price = handshakes_of(planned, record.bench.target)
+        made = record.bench.made[check]
+        differing = [node for node in record.bench.nodes if made[node] != price[node]]
+        came_to = _came_to(ended) if differing else {}
+        for node in differing:
+            told = came_to.get(node) or set().union(*came_to.values())
+            rows.append({"check": check, "node": node, "announced": price[node],
+                         "made": made[node], "why": record.bench.more.get((check, node))
+                         or f"it came to {', '.join(sorted(told))}"})
+    return rows
+
+
+def _came_to(findings: Iterable[Finding]) -> dict[str, set[str]]:
+    """Return by node what a check came to there; under "" what it came to of the whole cluster."""
+    told: dict[str, set[str]] = {}
+    for finding in findings:
+        for node in finding.subject or ("",):
+            told.setdefault(node, set()).add(
+                f"{finding.verdict.status.value} {finding.verdict.reason}".rstrip())
+    return told
 
 
 def _budget(record: RunRecord, handshakes: tuple[Handshake, ...]) -> dict[str, Any]:
@@ -276,11 +353,16 @@ def _budget(record: RunRecord, handshakes: tuple[Handshake, ...]) -> dict[str, A
                    if handshake.outcome is Outcome.FULL)
     done.update(record.bench.unlisted.handshakes)
     full.update(record.bench.unlisted.sessions)
-    return {
-        "session_limit": record.plan.session_limit,
-        "nodes": {name: {"handshakes_announced": record.plan.handshakes[name],
-                         "handshakes_done": done[name],
-                         "renewals": record.bench.renewals[name],
-                         "sessions_announced": record.plan.sessions[name],
-                         "sessions_made": full[name]} for name in record.bench.nodes},
-    }
+    def of(name: str) -> dict[str, int]:
+        return {"handshakes_announced": record.plan.handshakes[name],
+                "handshakes_done": done[name],
+                "renewals": record.bench.renewals[name],
+                "diagnoses": record.bench.diagnoses[name],
+                "turned_away": record.bench.paces[name].turned_away,
+                "repeated": record.bench.paces[name].repeated,
+                "sessions_announced": record.plan.sessions[name],
+                "sessions_made": full[name]}
+
+    return {"session_limit": record.plan.session_limit,
+            "nodes": {name: of(name) for name in record.bench.nodes},
+            "load_balancers": {name: of(name) for name in record.bench.target.balancers}}

@@ -1,58 +1,97 @@
-"""The result as text for a terminal, from 80 columns up."""
+"""The result as text for a terminal; at its best from 80 columns up, whole in fewer."""
 from __future__ import annotations
 
-import textwrap
-from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from . import known
+from ..words import capital, figure, some
+from . import compare, known, vantage
+from .columns import Line, block, columns, left, printable, right
+from .evidence import Evidence
+from .grouped import WORST_FIRST, Checked, Group, grouped, landed, why_left_out
+from .matrix_text import matrix
 
-_LETTERS = {"resumed": "R", "full": "F", "refused": "X", "failed": "!", "inconsistent": "?",
-            "not_measured": "."}
 _COLOURS = {"passed": "green", "failed": "red", "error": "red", "known": "yellow",
             "warned": "yellow", "info": "normal", "skipped": "cyan"}
 
+_MOST = 4
+"""Subjects that are named where many are hit."""
+_MOST_TOLD = 4
+"""Sentences of one check on what passed, and, without -v, on what is told and not judged."""
+_MOST_HANDSHAKES = 6
+"""Handshakes of one sentence whose evidence is shown; results.json has all."""
+SENTENCES, HANDSHAKES, MESSAGES = 1, 2, 3
+"""How often -v is given for: what passed and why something is known; evidence; its messages."""
 
-@dataclass(frozen=True)
-class Line:
-    """One line and the colour Ansible's display should give it."""
 
-    text: str
-    colour: str = "normal"
-
-
-def render(results: dict[str, Any], report: str, width: int = 80) -> list[Line]:
-    """Return the whole summary."""
-    lines = [*_head(results, width), Line(""), *_matrix(results, width), Line(""),
-             *_findings(results, width), Line(""), *_latency(results), Line("")]
+def render(results: dict[str, Any], report: str, width: int = 80,
+           verbosity: int = 0) -> list[Line]:
+    """Return the whole summary, with as much evidence as ansible-playbook's -v asks for."""
+    lines = [*_head(results, width), Line(""), *matrix(results, width), Line(""),
+             *_findings(results, width, verbosity), Line(""), *_through(results, width),
+             *_latency(results, width), Line(""), *_vantage(results, width),
+             *_changed(results, width)]
     verdict = results["verdict"]
     counts = ", ".join(f"{number} {status}" + (f" ({kinds})" if kinds else "")
                        for status, number, kinds in known.counted(results))
-    lines += [Line(f"Report    {report}"), *_wrapped(_budget(results), width, 10),
-              *_wrapped(f"Findings  {counts}", width, 10)]
+    # What several places have seen is not added up.
+    whose = f"of the {vantage.CONTROLLER}: " if "vantage" in results else ""
+    lines += [*block("Report    ", report, width),
+              *block("Budget    ", f"{whose}{_budget(results)}", width),
+              *block("Findings  ", f"{whose}{counts}", width)]
+    for told in _differences(results):
+        lines += block("          ", told, width)
     for note in known.notes(results):
-        lines += _wrapped(f"Note      {_capital(note)}", width, 10, _COLOURS["warned"])
-    lines += _wrapped(f"Verdict   {verdict.upper()}: {results['headline']}", width, 10,
-                      _COLOURS[verdict])
-    return lines
+        lines += block("Note      ", capital(note), width, _COLOURS["warned"])
+    lines += block("Verdict   ", f"{verdict.upper()}: {results['headline']}", width,
+                   _COLOURS[verdict])
+    return [Line(printable(line.text), line.colour) for line in lines]
+
+
+def _changed(results: dict[str, Any], width: int) -> list[Line]:
+    """Return what changed since an earlier run, if this one was compared with any."""
+    colours = {"worse": "red", "better": "green"}
+    lines = [line for text, kind in compare.told(results)
+             for line in block("" if kind == "head" else "         ", text, width,
+                               colours.get(kind, "normal"))]
+    return [*lines, Line("")] if lines else []
 
 
 def _budget(results: dict[str, Any]) -> str:
     budget = results["budget"]
     nodes = budget["nodes"].values()
-    announced, done = (sum(node[key] for node in nodes)
-                       for key in ("handshakes_announced", "handshakes_done"))
+    # Older reports have neither load balancers nor diagnoses.
+    addresses = [*nodes, *budget.get("load_balancers", {}).values()]
+    announced, done, renewals, diagnoses = (
+        sum(address.get(key, 0) for address in addresses)
+        for key in ("handshakes_announced", "handshakes_done", "renewals", "diagnoses"))
     made = max(node["sessions_made"] for node in nodes)
-    renewals = sum(node["renewals"] for node in nodes)
     more = f" and {renewals} more for sessions that had grown old" if renewals else ""
-    return (f"Budget    {announced} handshakes announced{more}, {done} made; at most {made} new "
+    more += f" and {diagnoses} more to tell why a session did not resume" if diagnoses else ""
+    repeated = sum(address.get("repeated", 0) for address in addresses)
+    more += f" and {repeated} more since connections were turned away" if repeated else ""
+    return (f"{announced} handshakes announced{more}, {done} made; at most {made} new "
             f"sessions on one node (limit {budget['session_limit']})")
 
 
-def _wrapped(text: str, width: int, indent: int, colour: str = "normal") -> list[Line]:
-    return [Line(line, colour) for line in textwrap.wrap(
-        text, width, subsequent_indent=" " * indent, break_long_words=False,
-        break_on_hyphens=False)]
+def _differences(results: dict[str, Any]) -> list[str]:
+    """Say how a check's handshakes differ from its price, once for nodes that do not differ.
+
+    Checks that made none hang on others, and are only counted.
+    """
+    nodes: dict[tuple[str, int, int, str], list[str]] = {}
+    without: dict[str, list[int]] = {}
+    for row in results["budget"]["differences"]:
+        if row["made"]:
+            nodes.setdefault((row["check"], row["made"], row["announced"], row["why"]),
+                             []).append(row["node"])
+        else:
+            without.setdefault(row["node"], []).append(row["announced"])
+    told = [f"{check} made {made} of {announced} with {', '.join(names)}: {why}"
+            for (check, made, announced, why), names in nodes.items()]
+    return told + [f"{sum(left)} {'was' if sum(left) == 1 else 'were'} not made with {node}, in "
+                   f"{len(left)} check{'s' * (len(left) > 1)} that did not come to it"
+                   for node, left in without.items()]
 
 
 def _head(results: dict[str, Any], width: int) -> list[Line]:
@@ -62,117 +101,165 @@ def _head(results: dict[str, Any], width: int) -> list[Line]:
         what += f" {target['version']}"
     if target["otp_release"]:
         what += f", Erlang/OTP {target['otp_release']}"
-    return [
-        *_wrapped(f"Target    {what} (driver {target['driver']})", width, 10),
-        *_wrapped(f"          {_capital(target['how_identified'])}", width, 10),
-        Line(f"Started   {results['started_at']}, took {results['duration_s']:.1f} s")]
+    return [*block("Target    ", f"{what} (driver {target['driver']})", width),
+            *block("          ", capital(target["how_identified"]), width),
+            *block("Started   ", f"{results['started_at']}, took {results['duration_s']:.1f} s",
+                   width)]
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _matrix(results: dict[str, Any], width: int) -> list[Line]:
-    names = [node["name"] for node in results["nodes"]]
-    cells = {(cell["issuer"], cell["redeemer"]): cell for cell in results["matrix"]}
-    first = max(len("issuer"), *map(len, names)) + 2
-    column = max(len("inconsistent !"), *map(len, names)) + 2
-    if first + column * len(names) <= width:
-        return _matrix_in_words(names, cells, first, column)
-    return _matrix_in_letters(names, cells, first, width)
-
-
-def _mark(cell: dict[str, Any]) -> str:
-    return "" if cell["passed"] or cell["outcome"] == "not_measured" else " !"
-
-
-def _matrix_in_words(names: list[str], cells: dict[tuple[str, str], dict[str, Any]],
-                     first: int, column: int) -> list[Line]:
-    lines = [Line("Session of (row) offered to (column); ! marks what was not expected"),
-             Line(" " * first + "".join(name.ljust(column) for name in names).rstrip())]
-    for issuer in names:
-        row = [cells[issuer, redeemer] for redeemer in names]
-        text = "".join(f"{cell['outcome'].replace('_', ' ')}{_mark(cell)}".ljust(column)
-                       for cell in row)
-        lines.append(Line(issuer.ljust(first) + text.rstrip(), _row_colour(row)))
-    return lines
-
-
-def _matrix_in_letters(names: list[str], cells: dict[tuple[str, str], dict[str, Any]],
-                       first: int, width: int) -> list[Line]:
-    legend = ", ".join(f"{letter} {outcome.replace('_', ' ')}"
-                       for outcome, letter in _LETTERS.items())
-    lines = [*_wrapped(f"Session of (row) offered to (column, in the same order): {legend}; "
-                       "lower case or # marks what was not expected", width, 2)]
-    for issuer in names:
-        row = [cells[issuer, redeemer] for redeemer in names]
-        text = "".join(_letter(cell) for cell in row)
-        for at in range(0, len(text), width - first):
-            lines.append(Line((issuer if at == 0 else "").ljust(first)
-                              + text[at:at + width - first], _row_colour(row)))
-    return lines
-
-
-def _letter(cell: dict[str, Any]) -> str:
-    letter = _LETTERS[cell["outcome"]]
-    if not _mark(cell):
-        return letter
-    return letter.lower() if letter.isalpha() else "#"
-
-
-def _row_colour(row: list[dict[str, Any]]) -> str:
-    if all(cell["passed"] for cell in row):
-        return "green"
-    return "red" if any(_mark(cell) for cell in row) else "cyan"
-
-
-def _findings(results: dict[str, Any], width: int) -> list[Line]:
+def _findings(results: dict[str, Any], width: int, verbosity: int) -> list[Line]:
+    found = grouped(results["checks"])
+    evidence = Evidence(results) if verbosity >= HANDSHAKES else None
     lines: list[Line] = []
-    by_check: dict[str, list[dict[str, Any]]] = {}
-    for row in results["checks"]:
-        by_check.setdefault(row["id"], []).append(row)
-    for check, rows in by_check.items():
-        statuses = [row["status"] for row in rows]
-        worst = next(status for status in
-                     ("failed", "error", "known", "warned", "skipped", "info", "passed")
-                     if status in statuses)
-        share = f"{statuses.count(worst)}/{len(rows)}"
-        lines += _wrapped(f"{check:<7}  {worst:<7} {share:>7}  {rows[0]['title']}", width, 26,
-                          _COLOURS[worst])
-        told: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-        for row in rows:
-            if row["status"] not in ("passed", "info"):
-                told.setdefault((row["status"], row["reason"], known.explanation(row)),
-                                []).append(row)
-        for (status, _, _), members in told.items():
-            lines += _details(status, members, width)
+    for check in found.checks:
+        lines += block(f"{check.id:<7}  {check.worst:<7} {check.share:>7}  ", check.title, width,
+                       _COLOURS[check.worst])
+        told, left_out = _told(check, verbosity)
+        for group in told:
+            lines += _details(group, width, verbosity)
+            if evidence is not None:
+                lines += _handshakes(group, evidence, width, ladder=verbosity >= MESSAGES)
+        if left_out:
+            lines += block("         ", f"and on {some(left_out, _MOST)}: see index.html", width)
+    return [*lines, *_consequences(found.consequences, width), *_left_out(found.left_out, width)]
+
+
+def _told(check: Checked, verbosity: int) -> tuple[list[Group], list[str]]:
+    """Return what is told in sentences, and on which subjects there would be more to tell.
+
+    Figures differ from node to node, so that what nobody has to act upon is not told of all.
+    """
+    told: list[Group] = []
+    left_out: list[str] = []
+    for status in WORST_FIRST:
+        groups = [group for group in check.groups if group.status == status]
+        if status == "passed" and verbosity < SENTENCES:
+            continue
+        bounded = status == "passed" or (status == "info" and verbosity < SENTENCES)
+        shown = groups[:_MOST_TOLD] if bounded else groups
+        told += shown
+        left_out += [row["subject"] for group in groups[len(shown):] for row in group.rows]
+    return told, left_out
+
+
+def _consequences(unmeasured: dict[str, list[str]], width: int) -> list[Line]:
+    """Tell once what was skipped because of what went wrong above."""
+    if not unmeasured:
+        return []
+    subjects = list(dict.fromkeys(name for names in unmeasured.values() for name in names))
+    return [Line(""), *block(
+        "Skipped  ", f"as a consequence, on {some(subjects, _MOST)}: {', '.join(unmeasured)}",
+        width, _COLOURS["skipped"])]
+
+
+def _left_out(left_out: dict[str, list[str]], width: int) -> list[Line]:
+    """Name in one line what the allowed impact leaves out."""
+    lines = [Line("")] if left_out else []
+    for why, checks in left_out.items():
+        lines += block("Skipped  ", f"since {why_left_out(why, checks)}: {', '.join(checks)}",
+                       width, _COLOURS["skipped"])
     return lines
 
 
-def _details(status: str, members: list[dict[str, Any]], width: int,
-             most: int = 4) -> list[Line]:
-    """Tell one reason once: the first subject's sentence, then whom else it hit."""
-    first = members[0]
-    text = first["message"]
-    others = [row["subject"] for row in members[1:]]
-    if others:
-        more = f" and {len(others) - most} more" if len(others) > most else ""
-        text += f" (the same: {', '.join(others[:most])}{more})"
-    return [line for said in (text, known.explanation(first)) if said
-            for line in _wrapped(f"         {said}", width, 9, _COLOURS[status])]
+def _details(group: Group, width: int, verbosity: int) -> list[Line]:
+    """Tell one reason once: the first subject's sentences, then whom else it hit."""
+    text = group.message
+    if group.others:
+        text += f" ({group.alike}: {some(group.others, _MOST)})"
+    first = group.rows[0]
+    why = known.explanation(first) if verbosity >= SENTENCES else known.name(first)
+    return [line for said in (text, why) if said
+            for line in block("         ", said, width, _COLOURS[group.status])]
 
 
-def _latency(results: dict[str, Any]) -> list[Line]:
-    lines = [Line("Handshake  count    p50 ms    p95 ms    p99 ms  bytes in  bytes out")]
+def _handshakes(group: Group, evidence: Evidence, width: int, *, ladder: bool) -> list[Line]:
+    """Show the first handshakes that what was told rests on, each subject's before the next's."""
+    keys = list(dict.fromkeys(
+        key for row in group.rows for key in row["evidence"].get("handshakes", ())))
+    lines = [line for key in islice(keys, _MOST_HANDSHAKES)
+             for line in evidence.shown(key, width, ladder=ladder)]
+    if len(keys) > _MOST_HANDSHAKES:
+        lines += block("         ", f"{len(keys) - _MOST_HANDSHAKES} more in results.json", width)
+    return lines
+
+
+def _through(results: dict[str, Any], width: int) -> list[Line]:
+    """Tell what each address that leads to several nodes is worth."""
+    rows = [row for row in results["checks"] if row["id"] == "LB-01" and "data" in row]
+    if not rows:
+        return []
+    table = [["Through", "offers", "resumed", "95 % interval", "caches implied", "affinity"]]
+    for row in rows:
+        data = row["data"]
+        low, high = data["rate_95"]
+        implied = data["implied_caches"]
+        table.append([row["subject"], str(data["offers"]), str(data["resumed"]),
+                      f"{100 * low:.0f} to {100 * high:.0f} %",
+                      "-" if implied is None else format(implied, ".1f"), data["affinity_seen"]])
+    lines = _table(table, width, to_the_left=(0, 5))
+    for row in rows:
+        where = ", ".join(f"{name} {count}" for name, count in landed(row["data"]).items())
+        if where:
+            lines += block(f"{row['subject']}: ", "Connections without a session landed on "
+                           f"{where}", width)
+    return [*lines, Line("")]
+
+
+def _latency(results: dict[str, Any], width: int) -> list[Line]:
+    table = [["Handshake", "count", "p50 ms", "p95 ms", "p99 ms", "bytes in", "bytes out"]]
     for kind in ("full", "resumed"):
         row = results["latency"][kind]
-        cells = [_number(row[key]) for key in ("p50_ms", "p95_ms", "p99_ms")]
-        lines.append(Line(f"{kind:<9}{row['count']:>7}" + "".join(f"{cell:>10}" for cell in cells)
-                          + f"{_number(row['bytes_in']):>10}{_number(row['bytes_out']):>11}"))
-    return lines
+        table.append([kind, str(row["count"]), *(
+            figure(row[key]) for key in ("p50_ms", "p95_ms", "p99_ms", "bytes_in", "bytes_out"))])
+    return _table(table, width)
 
 
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.2f}"
+def _table(rows: list[list[str]], width: int, to_the_left: tuple[int, ...] = (0,)) -> list[Line]:
+    """Return rows in columns under the first one; where they do not fit, each as a sentence."""
+    widths = [max(columns(row[at]) for row in rows) for at in range(len(rows[0]))]
+    if sum(widths) + 2 * (len(widths) - 1) > width:
+        heads = rows[0]
+        return [line for row in rows[1:] for line in block(
+            f"{row[0]}: ", ", ".join(f"{head} {cell}" for head, cell in zip(heads[1:], row[1:])),
+            width)]
+    return [Line("  ".join(left(cell, widths[at]) if at in to_the_left else right(cell, widths[at])
+                           for at, cell in enumerate(row)).rstrip()) for row in rows]
+
+
+def _vantage(results: dict[str, Any], width: int) -> list[Line]:
+    """Return a line for each place that probed, and what was not the same from all of them."""
+    if "vantage" not in results:
+        return []
+    seen, points = results["vantage"], results["vantage"]["points"]
+    first = max(len("Probed from"), *(columns(point["name"]) for point in points)) + 2
+    own = seen["controller"]["verdict"]
+    lines = [Line(f"{left('Probed from', first)}verdict    pairs  handshakes  with"),
+             Line(f"{left(vantage.CONTROLLER, first)}{own:<7}  {_figures(results)}".rstrip(),
+                  _COLOURS[own])]
+    for point in points:
+        verdict, _ = vantage.verdict_of(point)
+        head, what = f"{left(point['name'], first)}{verdict:<7}  ", point["message"]
+        if point["report"]:
+            # Without the day of the release, so that it fits into 80 columns.
+            library = " ".join(point["openssl"].split()[:2])
+            head += _figures(point["report"])
+            what = f"Python {point['python']}, {library}"
+        lines += block(head, what, width, _COLOURS[verdict])
+    told = vantage.told(seen["differences"])
+    lines.append(Line("Nothing that was probed from several of them differs." if not told else
+                      "Seen differently:"))
+    for what, subjects, clauses in told:
+        lines += block(f"{what:<9}", f"{some(subjects, 6)}: {'; '.join(clauses)}", width,
+                       _COLOURS["warned"])
+    return [*lines, *block("", "All the rest here is what was seen from the controller; "
+                           "index.html and results.json have the others'.", width), Line("")]
+
+
+def _figures(results: dict[str, Any]) -> str:
+    """Return the pairs as expected, and the handshakes made, each of how many, in columns."""
+    as_expected = sum(cell["passed"] for cell in results["matrix"])
+    nodes = results["budget"]["nodes"].values()
+    made, announced = (sum(node[f"handshakes_{key}"] for node in nodes)
+                       for key in ("done", "announced"))
+    pairs, handshakes = f"{as_expected}/{len(results['matrix'])}", f"{made}/{announced}"
+    return f"{pairs:>7}  {handshakes:>10}  "

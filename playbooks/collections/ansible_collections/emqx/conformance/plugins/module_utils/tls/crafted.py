@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import hmac
+import inspect
 import secrets
 import threading
 import time
@@ -20,44 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tlslite.constants import (
-    AlertLevel,
-    CertificateType,
-    CipherSuite,
-    GroupName,
-    SignatureScheme,
-)
-from tlslite.defragmenter import Defragmenter
-from tlslite.errors import TLSAbruptCloseError
-from tlslite.extensions import (
-    ECPointFormatsExtension,
-    SignatureAlgorithmsExtension,
-    SNIExtension,
-    SupportedGroupsExtension,
-    TLSExtension,
-)
-from tlslite.handshakehashes import HandshakeHashes
-from tlslite.keyexchange import ECDHE_RSAKeyExchange, KeyExchange, RSAKeyExchange
-from tlslite.mathtls import calc_key
-from tlslite.messages import (
-    Alert as AlertMessage,
-)
-from tlslite.messages import (
-    ApplicationData,
-    Certificate,
-    CertificateRequest,
-    ChangeCipherSpec,
-    ClientHello,
-    Finished,
-    ServerHello,
-    ServerKeyExchange,
-)
-from tlslite.messagesocket import MessageSocket
-from tlslite.utils.codec import Parser
-from tlslite.utils.keyfactory import parsePEMKey
-from tlslite.utils.rsakey import RSAKey
-from tlslite.x509certchain import X509CertChain
-
+from ..lean_imports import parts_of
 from ..model import Alert, Endpoint, Failure, Handshake, Outcome
 from .engine import EngineError, Trust, utc_now
 from .transcript import (
@@ -77,6 +41,50 @@ from .transcript import (
 )
 from .wire import Deadline, Interrupted, Wire, WireError, late
 from .witness import judge, wire_says_abbreviated
+
+with parts_of("tlslite"):
+    from tlslite.constants import (
+        AlertLevel,
+        CertificateType,
+        CipherSuite,
+        GroupName,
+        SignatureScheme,
+    )
+    from tlslite.defragmenter import Defragmenter
+    from tlslite.errors import TLSAbruptCloseError
+    from tlslite.extensions import (
+        ECPointFormatsExtension,
+        SignatureAlgorithmsExtension,
+        SNIExtension,
+        SupportedGroupsExtension,
+        TLSExtension,
+    )
+    from tlslite.handshakehashes import HandshakeHashes
+    from tlslite.keyexchange import ECDHE_RSAKeyExchange, KeyExchange, RSAKeyExchange
+    from tlslite.mathtls import calc_key
+    from tlslite.messages import (
+        Alert as AlertMessage,
+    )
+    from tlslite.messages import (
+        ApplicationData,
+        Certificate,
+        CertificateRequest,
+        ChangeCipherSpec,
+        ClientHello,
+        Finished,
+        ServerHello,
+        ServerKeyExchange,
+    )
+    from tlslite.messagesocket import MessageSocket
+    from tlslite.utils.codec import Parser
+    from tlslite.utils.keyfactory import parsePEMKey
+    from tlslite.utils.rijndael import Rijndael
+    from tlslite.utils.rsakey import RSAKey
+    from tlslite.x509certchain import X509CertChain
+
+# For each key a decorator reads the source file that asks for one, to warn of an old name of this
+# class: that takes longer than the handshake.
+Rijndael.__init__ = inspect.unwrap(Rijndael.__init__)
 
 SUITES = {
     "ECDHE-ECDSA-AES256-GCM-SHA384": CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,

@@ -12,9 +12,11 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..model import Alert, Endpoint, Failure, Handshake, Outcome, SecretFingerprint, Session
+from .certificate_key import key_of
 from .keylog import KeyLog
 from .transcript import (
     ALERT_DESCRIPTIONS,
@@ -24,6 +26,7 @@ from .transcript import (
     Transcript,
     TranscriptError,
 )
+from .verify_results import meaning
 from .wire import Deadline, Wire, WireError
 from .witness import judge, wire_says_abbreviated
 
@@ -40,6 +43,12 @@ class Trust:
     """None: the system's certificate store."""
     cert_file: str | None = None
     key_file: str | None = None
+
+    @property
+    def authorities(self) -> str:
+        """Whose signature counts, for people."""
+        return f"those of {self.ca_file}" if self.ca_file else (
+            "those of the system's store, since resumption_ca is not set")
 
 
 _TLS_VERSIONS = {"tlsv1": ssl.TLSVersion.TLSv1, "tlsv1.1": ssl.TLSVersion.TLSv1_1,
@@ -239,8 +248,9 @@ class OrdinaryEngine:
                 spells them. A session can be offered only when TLS 1.2 is one of them.
             heed_stop: False for what must be put in order even when the run was asked to
                 stop; then ``deadline_s`` should be short.
-            keep_session: False for one of thousands: CPython 3.11 never gives back the 6 KiB
-                that a session takes once it was asked for.
+            keep_session: False where nobody is to offer the session that is issued: to ask
+                for one takes CPython 3.11 a tenth of a full handshake's CPU and 6 KiB that it
+                never gives back.
 
         Raises:
             Interrupted: the run was asked to stop.
@@ -273,7 +283,10 @@ class OrdinaryEngine:
         # OpenSSL copies a context's options and versions into each new connection, and Python
         # ties a session to its context: so the one context is switched for the moment of making
         # it.
+        switched = tickets or versions is not None
         with self._switching:
+            if not switched:
+                return _Tls(context, endpoint, offer)
             if tickets:
                 context.options &= ~ssl.OP_NO_TICKET
             if versions is not None and offer is not None:
@@ -306,6 +319,8 @@ class OrdinaryEngine:
             failure = error.failure
         except TranscriptError as error:
             failure = Failure("handshake", "not_tls", str(error))
+        except ssl.SSLCertVerificationError as error:
+            failure = _distrust(error, self._trust)
         except ssl.SSLError as error:
             failure = _library_failure(error, "handshake")
         handshake_ms = _ms_since(begun)
@@ -340,11 +355,13 @@ class OrdinaryEngine:
             why = "our own TLS library did not offer the session"
             failure = Failure("handshake", "not_offered", why)
         cipher = talk.tls.cipher()
+        certificate = b"" if reused else talk.tls.getpeercert(binary_form=True) or b""
         handshake = Handshake(
             talk.endpoint, outcome=outcome, why=why, offered_id=client.session_id,
             server_id=server.session_id, version=server.version,
             cipher=cipher[0] if cipher else None, compression=server.compression[0],
-            server_certificate="" if reused else _fingerprint(talk.tls),
+            server_certificate="" if reused else hashlib.sha256(certificate).hexdigest(),
+            server_key=key_of(certificate),
             client_random=client.random, server_random=server.random, library_reused=reused,
             wire_abbreviated=abbreviated, same_master_secret=same,
             ticket_offered=client.ticket_length,
@@ -357,7 +374,11 @@ class OrdinaryEngine:
             failure=failure, **seen)
         session = None
         if server.session_id and secret is not None and keep_session:
-            session = _session(handshake, talk.tls, secret)
+            # Python 3.11 copies a session, certificates and all, whenever it is asked for one; the
+            # one that was resumed is at hand.
+            session = _session(
+                handshake, secret, offer.handle if offer is not None and
+                outcome is Outcome.RESUMED else talk.tls.session)
         talk.wire.stage = "mqtt"
         return Attempt(handshake, Stream(talk), session)
 
@@ -380,10 +401,6 @@ def _new_context(trust: Trust, keylog: KeyLog) -> ssl.SSLContext:
     return context
 
 
-def _fingerprint(tls: ssl.SSLObject) -> str:
-    return hashlib.sha256(tls.getpeercert(binary_form=True) or b"").hexdigest()
-
-
 def utc_now() -> str:
     """Return the time as ISO 8601 in UTC, to the millisecond."""
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -394,10 +411,10 @@ def _ms_since(begun: float) -> float:
     return round((time.monotonic() - begun) * 1000, 3)
 
 
-def _session(handshake: Handshake, tls: ssl.SSLObject, secret: SecretFingerprint) -> Session:
+def _session(handshake: Handshake, secret: SecretFingerprint, handle: object) -> Session:
     return Session(
         id=handshake.server_id, cipher=handshake.cipher or "", issuer=handshake.endpoint.name,
-        established_at=handshake.started_at, handle=tls.session, secret=secret,
+        established_at=handshake.started_at, handle=handle, secret=secret,
         client_random=handshake.client_random, server_random=handshake.server_random)
 
 
@@ -416,17 +433,46 @@ def _load(context: ssl.SSLContext, trust: Trust) -> None:
         try:
             # No passphrase prompt: a probe must never wait for a terminal.
             context.load_cert_chain(trust.cert_file, trust.key_file, password=_no_passphrase)
-        except FileNotFoundError:
-            raise EngineError(f"the client certificate {trust.cert_file} or its key "
-                              f"{trust.key_file} does not exist") from None
-        except (OSError, ssl.SSLError):
-            raise EngineError(
-                f"the client certificate {trust.cert_file} and key {trust.key_file} cannot be "
-                "used: not PEM, encrypted, or not of one pair") from None
+        except (OSError, ssl.SSLError) as error:
+            raise EngineError(_why_no_client(
+                trust.cert_file, trust.key_file or trust.cert_file, error)) from None
 
 
 def _no_passphrase() -> str:
     return ""
+
+
+def _bytes_of(what: str, name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except FileNotFoundError:
+        raise EngineError(f"the client {what} {name} does not exist") from None
+    except OSError as error:
+        raise EngineError(f"the client {what} {name} cannot be read: {error.strerror}") from None
+
+
+_KEY_LABEL, _ENCRYPTED = b"PRIVATE KEY-----", b"ENCRYPTED"
+
+
+def _why_no_client(cert_file: str, key_file: str, error: OSError | ssl.SSLError) -> str:
+    """Return why a client certificate cannot be used, in a sentence that says which file it is."""
+    try:
+        cert, key = _bytes_of("certificate", cert_file), _bytes_of("key", key_file)
+    except EngineError as missing:
+        return str(missing)
+    if b"-----BEGIN CERTIFICATE-----" not in cert:
+        return f"the client certificate {cert_file} cannot be read as a PEM certificate"
+    if _KEY_LABEL not in key:
+        return f"the client key {key_file} cannot be read as a PEM private key"
+    # RFC 7468 11 names it in the label, the older form of OpenSSL in a header below it.
+    if _ENCRYPTED in key:
+        return (f"the client key {key_file} is encrypted, and nobody is there to be asked for its "
+                f"passphrase: write a decrypted one with openssl pkey -in {key_file} -out FILE")
+    if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
+        return (f"the client key {key_file} is not the key of the client certificate {cert_file}: "
+                "resumption_client_cert and resumption_client_key must be of one pair")
+    return (f"the client certificate {cert_file} and its key {key_file} cannot be used: "
+            f"{getattr(error, 'reason', None) or error.strerror or error}")
 
 
 def _cipher_name(talk: _Conversation) -> str | None:
@@ -471,15 +517,24 @@ def _failed(talk: _Conversation, failure: Failure, seen: dict[str, Any]) -> Hand
         messages=tuple(transcript.messages), alerts=alerts, failure=failure, **seen)
 
 
+_NO_TRUSTED_ISSUER = frozenset((2, 18, 19, 20, 21))
+"""X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, _DEPTH_ZERO_SELF_SIGNED_CERT,
+_SELF_SIGNED_CERT_IN_CHAIN, _UNABLE_TO_GET_ISSUER_CERT_LOCALLY, _VERIFY_LEAF_SIGNATURE."""
+
+
+def _distrust(error: ssl.SSLCertVerificationError, trust: Trust) -> Failure:
+    """Say what our library has against the target's certificate."""
+    text = error.verify_message.rstrip(".")
+    if error.verify_code in (10, 9):  # X509_V_ERR_CERT_HAS_EXPIRED, _NOT_YET_VALID
+        return Failure("handshake", "certificate_expired", text)
+    if error.verify_code in (62, 64):  # X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH
+        return Failure("handshake", "certificate_name_mismatch", text)
+    whom = f"; trusted are {trust.authorities}" if error.verify_code in _NO_TRUSTED_ISSUER else ""
+    return Failure("handshake", "certificate_not_trusted", f"{meaning(error.verify_code)}{whom}")
+
+
 def _library_failure(error: ssl.SSLError, stage: str) -> Failure:
     """Turn our library's error into a failure that says whose doing it was."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        cause = "certificate_not_trusted"
-        if error.verify_code in (10, 9):  # X509_V_ERR_CERT_HAS_EXPIRED, _NOT_YET_VALID
-            cause = "certificate_expired"
-        elif error.verify_code in (62, 64):  # X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH
-            cause = "certificate_name_mismatch"
-        return Failure(stage, cause, error.verify_message.rstrip("."))
     reason = error.reason or ""
     # OpenSSL names an alert it *received* SSLV3_ALERT_… or TLSV1_ALERT_…
     _, marker, alert = reason.partition("_ALERT_")

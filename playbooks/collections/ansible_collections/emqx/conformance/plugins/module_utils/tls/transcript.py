@@ -6,7 +6,10 @@ length fields the peer writes: bodies other than the two hellos are counted, not
 """
 from __future__ import annotations
 
+import functools
+import struct
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..model import Alert, Message
@@ -19,6 +22,10 @@ MAX_MESSAGES = 256
 """More handshake messages than this on one connection is an attack, not a handshake."""
 
 CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA, HEARTBEAT = 20, 21, 22, 23, 24
+_RECORD = struct.Struct(">BBBH")
+"""RFC 5246 6.2.1: content type, version, length."""
+_EXTENSION = struct.Struct(">HH")
+"""RFC 5246 7.4.1.4: type, length."""
 _CONTENT_TYPES = frozenset((CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA, HEARTBEAT))
 
 _HANDSHAKE_NAMES = {
@@ -53,6 +60,14 @@ EXT_RENEGOTIATION_INFO = 0xFF01
 SCSV_RENEGOTIATION = 0x00FF
 
 
+def _looks_like(data: bytes) -> str:
+    """Return the first bytes, and what protocol begins so."""
+    # MQTT 3.2.1, 3.14.1: what a broker can answer to what is no CONNECT.
+    name = "HTTP, " if data.startswith(b"HTTP/") else "plain MQTT, " if data[:1] in (
+        b"\x20", b"\xe0") else ""
+    return f"{name}{data!r}"
+
+
 class TranscriptError(Exception):
     """The bytes are not TLS, or not the TLS that RFC 5246 allows."""
 
@@ -78,6 +93,8 @@ class Hello:
 class _Cursor:
     """Takes fields off a message body; running out of bytes is a TranscriptError."""
 
+    __slots__ = ("_at", "_body", "_what")
+
     def __init__(self, body: bytes, what: str) -> None:
         self._body, self._at, self._what = body, 0, what
 
@@ -86,10 +103,11 @@ class _Cursor:
         return len(self._body) - self._at
 
     def take(self, count: int) -> bytes:
-        if count > self.left:
+        begin = self._at
+        self._at = begin + count
+        if self._at > len(self._body):
             raise TranscriptError(f"{self._what} ends in the middle of a field")
-        self._at += count
-        return self._body[self._at - count:self._at]
+        return self._body[begin:self._at]
 
     def number(self, size: int) -> int:
         return int.from_bytes(self.take(size), "big")
@@ -100,13 +118,26 @@ class _Cursor:
 
 def version_name(number: int) -> str:
     """Return EMQX's spelling of a protocol version (``tlsv1.2``), or hex."""
-    return _VERSIONS.get(number, f"0x{number:04x}")
+    return _VERSIONS.get(number) or f"0x{number:04x}"
 
 
 def _numbers(data: bytes, what: str) -> tuple[int, ...]:
     if len(data) % 2:
         raise TranscriptError(f"{what} has an odd length")
-    return tuple(int.from_bytes(data[i:i + 2], "big") for i in range(0, len(data), 2))
+    return struct.unpack(f">{len(data) // 2}H", data)
+
+
+def _extensions(block: bytes, what: str) -> Iterator[tuple[int, bytes]]:
+    """Yield kind and content (RFC 5246 7.4.1.4). There are many in each hello: so no cursor."""
+    at, end = 0, len(block)
+    while at < end:
+        begin = at + 4
+        if begin <= end:
+            kind, length = _EXTENSION.unpack_from(block, at)
+            at = begin + length
+        if begin > end or at > end:
+            raise TranscriptError(f"{what}'s extensions ends in the middle of a field")
+        yield kind, block[begin:at]
 
 
 def _server_name(data: bytes) -> str | None:
@@ -122,20 +153,25 @@ def _server_name(data: bytes) -> str | None:
     return None
 
 
-def parse_hello(body: bytes, *, client: bool) -> Hello:
-    """Read a ClientHello or ServerHello body (RFC 5246 7.4.1.2, 7.4.1.3).
+@dataclass(frozen=True)
+class _Offer:
+    """What a hello says after its session ID."""
 
-    Raises:
-        TranscriptError: a field runs past the end, or a ServerHello's session_id is over 32
-            bytes. A ClientHello's is read as it is: it is ours, and too long on purpose.
-    """
-    what = "ClientHello" if client else "ServerHello"
-    cursor = _Cursor(body, what)
-    version = cursor.number(2)
-    random = cursor.take(32)
-    session_id = cursor.vector(1)
-    if not client and len(session_id) > 32:
-        raise TranscriptError(f"{what} has a session_id of {len(session_id)} bytes, over 32")
+    cipher_suites: tuple[int, ...]
+    compression: tuple[int, ...]
+    extensions: tuple[int, ...]
+    ticket_length: int | None
+    server_name: str | None
+    version: int | None
+    """RFC 8446 4.2.1: the ServerHello's supported_versions is the negotiated one."""
+
+
+# From one connection to the next nothing of this changes, on either side.
+@functools.lru_cache(maxsize=128)
+def _offer(data: bytes, *, client: bool) -> _Offer:
+    """Read a hello from behind its session ID. Raises TranscriptError."""
+    what = _name_of(client=client)
+    cursor = _Cursor(data, what)
     if client:
         suites = _numbers(cursor.vector(2), "cipher_suites")
         compression = tuple(cursor.vector(1))
@@ -145,28 +181,56 @@ def parse_hello(body: bytes, *, client: bool) -> Hello:
     extensions: list[int] = []
     ticket_length: int | None = None
     server_name: str | None = None
+    version: int | None = None
     if cursor.left:
-        block = _Cursor(cursor.vector(2), f"{what}'s extensions")
-        while block.left:
-            kind, data = block.number(2), block.vector(2)
+        for kind, content in _extensions(cursor.vector(2), what):
             extensions.append(kind)
             if kind == EXT_SESSION_TICKET:
-                ticket_length = len(data)
+                ticket_length = len(content)
             if kind == EXT_SERVER_NAME and client:
-                server_name = _server_name(data)
-            # RFC 8446 4.2.1: the ServerHello's supported_versions is the negotiated one.
-            if kind == EXT_SUPPORTED_VERSIONS and not client and len(data) == 2:
-                version = int.from_bytes(data, "big")
-    return Hello(version_name(version), random, session_id, suites, tuple(extensions),
-                 ticket_length, server_name, compression)
+                server_name = _server_name(content)
+            if kind == EXT_SUPPORTED_VERSIONS and not client and len(content) == 2:
+                version = int.from_bytes(content, "big")
+    return _Offer(suites, compression, tuple(extensions), ticket_length, server_name, version)
+
+
+_HELLO_BEGIN = 35
+"""Bytes of a hello before its session ID: version, random, and the ID's length."""
+
+
+def _name_of(*, client: bool) -> str:
+    return "ClientHello" if client else "ServerHello"
+
+
+def parse_hello(body: bytes, *, client: bool) -> Hello:
+    """Read a ClientHello or ServerHello body (RFC 5246 7.4.1.2, 7.4.1.3).
+
+    Raises:
+        TranscriptError: a field runs past the end, or a ServerHello's session_id is over 32
+            bytes. A ClientHello's is read as it is: it is ours, and too long on purpose.
+    """
+    # Every connection comes here twice: so no cursor. Version, random and length come first.
+    end = _HELLO_BEGIN + body[_HELLO_BEGIN - 1] if len(body) >= _HELLO_BEGIN else _HELLO_BEGIN
+    if end > len(body):
+        raise TranscriptError(f"{_name_of(client=client)} ends in the middle of a field")
+    session_id = body[_HELLO_BEGIN:end]
+    if not client and len(session_id) > 32:
+        raise TranscriptError(f"ServerHello has a session_id of {len(session_id)} bytes, over 32")
+    rest = _offer(body[end:], client=client)
+    chosen = int.from_bytes(body[:2], "big") if rest.version is None else rest.version
+    return Hello(version_name(chosen), body[2:_HELLO_BEGIN - 1], session_id,
+                 rest.cipher_suites, rest.extensions, rest.ticket_length, rest.server_name,
+                 rest.compression)
 
 
 class _Direction:
     """Incremental state of one direction of the connection."""
 
+    __slots__ = ("body", "bytes", "encrypted", "header", "keep", "records", "remaining", "sender")
+
     def __init__(self, sender: str) -> None:
         self.sender = sender
-        self.records = bytearray()
+        self.records = b""
         self.header = bytearray()
         self.body = bytearray()
         self.keep = False
@@ -185,6 +249,7 @@ class Transcript:
         self.server_hello: Hello | None = None
         self._directions = {name: _Direction(name) for name in ("client", "server")}
         self._start = time.monotonic()
+        self._at_ms = 0.0
         self._frozen = False
 
     @property
@@ -211,28 +276,28 @@ class Transcript:
             return
         direction = self._directions[sender]
         direction.bytes += len(data)
-        direction.records += data
-        while len(direction.records) >= 5:
-            kind = direction.records[0]
-            length = int.from_bytes(direction.records[3:5], "big")
-            if kind not in _CONTENT_TYPES or direction.records[1] != 3:
+        self._at_ms = round((time.monotonic() - self._start) * 1000, 3)
+        records, at = direction.records + data, 0
+        while len(records) - at >= 5:
+            kind, major, _, length = _RECORD.unpack_from(records, at)
+            if kind not in _CONTENT_TYPES or major != 3:
                 raise TranscriptError(
                     f"the {sender} sent something that is not TLS: "
-                    f"{bytes(direction.records[:16])!r}")
+                    f"{_looks_like(records[at:at + 16])}")
             if length > MAX_RECORD:
                 raise TranscriptError(
                     f"the {sender} announced a record of {length} bytes, over {MAX_RECORD}")
-            if len(direction.records) < 5 + length:
-                return
-            fragment = bytes(direction.records[5:5 + length])
-            del direction.records[:5 + length]
-            self._record(direction, kind, fragment)
+            end = at + 5 + length
+            if len(records) < end:
+                break
+            self._record(direction, kind, records[at + 5:end])
+            at = end
+        direction.records = records[at:]
 
     def _add(self, direction: _Direction, name: str, length: int) -> None:
         if len(self.messages) >= MAX_MESSAGES:
             raise TranscriptError(f"more than {MAX_MESSAGES} messages in one handshake")
-        at_ms = round((time.monotonic() - self._start) * 1000, 3)
-        self.messages.append(Message(direction.sender, name, length, at_ms))
+        self.messages.append(Message(direction.sender, name, length, self._at_ms))
 
     def _record(self, direction: _Direction, kind: int, fragment: bytes) -> None:
         if kind == CHANGE_CIPHER_SPEC:
@@ -264,6 +329,14 @@ class Transcript:
     def _handshake_bytes(self, direction: _Direction, fragment: bytes) -> None:
         at = 0
         while at < len(fragment):
+            if not direction.header:
+                # Mostly a message is in one piece. What is in one record is no longer than one.
+                begin = at + 4
+                end = begin + int.from_bytes(fragment[at + 1:begin], "big")
+                if begin <= end <= len(fragment):
+                    self._message(direction, fragment[at], end - at, fragment[begin:end])
+                    at = end
+                    continue
             if len(direction.header) < 4:
                 piece = fragment[at:at + 4 - len(direction.header)]
                 direction.header += piece
@@ -290,7 +363,10 @@ class Transcript:
         body = bytes(direction.body)
         direction.header.clear()
         direction.body.clear()
-        self._add(direction, _HANDSHAKE_NAMES.get(kind, f"handshake type {kind}"), length)
+        self._message(direction, kind, length, body)
+
+    def _message(self, direction: _Direction, kind: int, length: int, body: bytes) -> None:
+        self._add(direction, _HANDSHAKE_NAMES.get(kind) or f"handshake type {kind}", length)
         # A HelloRequest-driven second hello would be a renegotiation: the first one counts. A
         # target that sends a ClientHello, or whatever else is not its part, says nothing by it.
         if kind == 1 and direction.sender == "client" and self.client_hello is None:
@@ -300,7 +376,7 @@ class Transcript:
 
     def server_sent(self, name: str) -> bool:
         """Tell whether the server sent a message of this name."""
-        return any(m.sender == "server" and m.name == name for m in self.messages)
+        return any(m.name == name and m.sender == "server" for m in self.messages)
 
     def server_flight(self) -> tuple[str, ...]:
         """Return the names of the server's messages up to its first ChangeCipherSpec."""

@@ -35,7 +35,7 @@ from .driver import (
     join,
     state,
 )
-from .engine import Engine, NoEngineError, errors, parse_bytes, translated
+from .engine import Engine, NoEngineError, translated
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -163,7 +163,9 @@ class DockerDeployment:
         if processors and not _LEAST_CPUS <= self._wanted.cpus <= processors:
             raise DriverError(f"emqx_container_cpus is {self._wanted.cpus:g}, and may be from "
                               f"{_LEAST_CPUS:g} to the {processors} of this machine's engine")
-        if parse_bytes(self._wanted.memory) < _LEAST_MEMORY:
+        from . import sdk
+
+        if sdk.parse_bytes(self._wanted.memory) < _LEAST_MEMORY:
             raise DriverError(f"emqx_container_memory is {self._wanted.memory}, and Docker gives a "
                               "container no less than 6m")
 
@@ -399,11 +401,13 @@ def _describe(container: Container, cluster: DockerCluster) -> str:
 
 
 def _remove(container: Container) -> None:
+    from . import sdk
+
     with translated(f"the container {container.name} could not be removed"):
         try:
             # Its anonymous volumes go with it.
             container.remove(force=True, v=True)
-        except errors.NotFound:
+        except sdk.errors.NotFound:
             return
 
 

@@ -19,7 +19,7 @@ from ...identity import Identity
 from ..base import Driver, DriverError, DriverInterrupted, NodeSpec
 from ..layout import check_name
 from ..ready import Caller, NotReadyError
-from . import emqx_image
+from . import cgroup, emqx_image
 from .engine import LABEL, Engine, translated
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ class DockerDriver(Driver):
     name = "docker"
     abilities = frozenset(("restart", "kill", "pause", "disconnect"))
     limits = "it changes no listener of a container that runs"
+    cpu_of = "the node's container"
 
     def __init__(self, cluster: DockerCluster, caller: Caller, *,
                  members: Sequence[str] | None = None,
@@ -187,6 +188,14 @@ class DockerDriver(Driver):
         container = self._container(node.name)
         with translated(f"{node.name} could not be brought back on the cluster's network"):
             join(self._cluster, self._network(), container, node.name)
+
+    def cpu_s(self, node: NodeSpec) -> float:
+        """Return what all processes of the node's container have taken."""
+        # By its name: this is asked for often, and a listing looks at every container.
+        with translated(f"{node.name} cannot be looked up"):
+            container = self._cluster.engine.api.containers.get(
+                self._cluster.container_name(node.name))
+        return cgroup.cpu_s(str(container.id), int(container.attrs["State"]["Pid"]))
 
     def identify(self, node: NodeSpec) -> Identity:
         """Return what the node's own command line tool says it is."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,21 +12,8 @@ from urllib.parse import urlsplit
 from ...progress import ProgressFile
 from ..base import DriverError, DriverInterrupted
 
-try:
-    import docker
-    import requests
-    from docker import errors
-    from docker.context import ContextAPI
-    from docker.utils import parse_bytes
-except ImportError:
-    errors = parse_bytes = None  # type: ignore[assignment]
-    INSTALLED = False
-else:
-    INSTALLED = True
+INSTALLED = importlib.util.find_spec("docker") is not None
 """Whether the docker SDK is installed where the module runs."""
-
-__all__ = ["INSTALLED", "LABEL", "Engine", "NoEngineError", "errors", "parse_bytes",
-           "translated"]
 
 LABEL = "conformance"
 IMAGE_LABEL = f"{LABEL}.image"
@@ -51,16 +39,18 @@ class Engine:
         if not INSTALLED:
             raise DriverError("the docker driver needs Python's docker SDK (`docker` in "
                               "requirements.txt) where the nodes are started from")
+        from . import sdk
+
         self.address = _address()
         if urlsplit(self.address).scheme not in ("unix", "npipe", "http+unix"):
             raise DriverError(
                 f"DOCKER_HOST is {self.address}, and the docker driver needs an engine of this "
                 "machine: it mounts the checkout's files and opens ports on 127.0.0.1")
         try:
-            self.api = docker.DockerClient(base_url=self.address, version="auto",
+            self.api = sdk.DockerClient(base_url=self.address, version="auto",
                                            timeout=_TIMEOUT_S)
             self.info: dict[str, Any] = self.api.info()
-        except (errors.DockerException, requests.RequestException, OSError) as error:
+        except (sdk.errors.DockerException, sdk.requests.RequestException, OSError) as error:
             raise NoEngineError(_no_engine(self.address, error)) from None
 
     def close(self) -> None:
@@ -81,10 +71,12 @@ class Engine:
 
     def image_id(self, name: str) -> str | None:
         """Return the id of an image that is here, or None."""
+        from . import sdk
+
         with translated(f"the image {name} cannot be looked up"):
             try:
                 return str(self.api.images.get(name).id)
-            except errors.ImageNotFound:
+            except sdk.errors.ImageNotFound:
                 return None
 
     def pull(self, name: str, progress_file: str | None, stopped: Any) -> str:
@@ -94,6 +86,8 @@ class Engine:
             DriverError: it cannot be had; the sentence names the ways out.
             DriverInterrupted: the run was asked to stop.
         """
+        from . import sdk
+
         repository, tag = _reference(name)
         layers: dict[str, tuple[int, int]] = {}
         told = ProgressFile(progress_file, 0, f"MiB of {name} pulled")
@@ -108,7 +102,7 @@ class Engine:
                     layers[event["id"]] = (int(detail["current"]), int(detail["total"]))
                     told.update(sum(now for now, _ in layers.values()) // _MIB,
                                 total=sum(total for _, total in layers.values()) // _MIB)
-        except (errors.APIError, requests.RequestException) as error:
+        except (sdk.errors.APIError, sdk.requests.RequestException) as error:
             raise DriverError(self._cannot_pull(name, _reason(error))) from None
         found = self.image_id(name)
         if found is None:
@@ -138,9 +132,11 @@ def translated(what: str) -> Iterator[None]:
     Raises:
         DriverError: in place of them.
     """
+    from . import sdk
+
     try:
         yield
-    except (errors.DockerException, requests.RequestException) as error:
+    except (sdk.errors.DockerException, sdk.requests.RequestException) as error:
         raise DriverError(f"{what}: {_reason(error)}") from None
 
 
@@ -155,8 +151,10 @@ def _address() -> str:
     named = os.environ.get("DOCKER_HOST")
     if named:
         return named
+    from . import sdk
+
     with contextlib.suppress(Exception):  # a broken context must not hide the usual socket
-        chosen = ContextAPI.get_current_context()
+        chosen = sdk.ContextAPI.get_current_context()
         if chosen is not None and chosen.Host:
             return str(chosen.Host)
     return "unix:///var/run/docker.sock"

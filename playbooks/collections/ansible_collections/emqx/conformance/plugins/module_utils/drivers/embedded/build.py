@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ..base import DriverError
 
-_INSTALL = "apt-get install erlang-base erlang-ssl erlang-crypto erlang-public-key erlang-asn1"
+_INSTALL = ("apt-get install erlang-base erlang-ssl erlang-crypto erlang-inets erlang-public-key "
+            "erlang-asn1")
 
 
 def program(name: str) -> str:

@@ -7,7 +7,6 @@ digest and a living process mean that there is nothing to do.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import shutil
 import signal
@@ -19,7 +18,8 @@ from pathlib import Path
 from ...identity import Identity
 from ...listeners.release import Release
 from ...mqtt.client import Credentials
-from .. import hocon, ports
+from ...tls.engine import Trust
+from .. import haproxy, hocon, ports
 from ..base import DriverError, DriverInterrupted, NodeSpec
 from ..change import Change
 from ..conversion import ConversionError, SslListener, convert
@@ -230,10 +230,8 @@ class Deployment:
             if ports.is_free(listener.address, listener.port):
                 return
         except OSError as error:
-            reason = {errno.EADDRNOTAVAIL: "is not an address of this machine",
-                      errno.EACCES: "needs more rights (ports below 1024)"}.get(
-                          error.errno or 0, f"cannot be opened: {error.strerror}")
-            raise DriverError(f"{name} {listener.path}: {where} {reason}") from None
+            raise DriverError(
+                f"{name} {listener.path}: {where} {ports.why_not_opened(error)}") from None
         holders = ports.holders(listener.port)
         if holders and set(holders) <= ours | set(working_under(self._folder.path)):
             return
@@ -273,10 +271,11 @@ class Deployment:
                 self._folder.ensure_cookie()
                 port = self.driver.epmd.ensure()
                 for name in started:
-                    if self._stop.is_set():
-                        raise DriverInterrupted
                     self._write(plan.prepared[name], port)
-                    self.driver.start(plan.prepared[name].node)
+                if self._stop.is_set():
+                    raise DriverInterrupted
+                self.driver.start_all([plan.prepared[name].node for name in started],
+                                      self._wanted.timeout_s)
             self.driver.wait_members([node.name for node in self._wanted.nodes],
                                      self._wanted.timeout_s)
             untried = {name: Identity.unknown(_NOT_TRIED)
@@ -302,9 +301,19 @@ class Deployment:
               if process not in known and (epmd is None or process != epmd.process)])
 
     def _roll_back(self, started: Sequence[str]) -> None:
-        self.driver.kill_all(started)
-        if all(record.state() == "gone" for record in self._folder.nodes().values()):
-            self.driver.epmd.stop()
+        _kill(self._folder, self.driver, started)
+
+
+def end_nodes(folder: ClusterFolder, names: Sequence[str]) -> None:
+    """End nodes that a deploy has started, because something else of it failed."""
+    if names:
+        _kill(folder, EmbeddedDriver(folder, Caller(Trust())), names)
+
+
+def _kill(folder: ClusterFolder, driver: EmbeddedDriver, names: Sequence[str]) -> None:
+    driver.kill_all(names)
+    if all(record.state() == "gone" for record in folder.nodes().values()):
+        driver.epmd.stop()
 
 
 @dataclass
@@ -331,6 +340,8 @@ def destroy(state_dir: Path, cluster: str | None, caller: Caller, *,
         folder = ClusterFolder.of(state_dir, name)
         done.stopped += [f"{name}/{node}" for node, record in folder.nodes().items()
                          if record.state() != "gone"]
+        done.stopped += [f"{name}/{balancer}" for balancer, known in haproxy.recorded(
+            folder).items() if known.is_running()]
         if folder.path.is_dir():
             done.removed.append(name)
             if not pretend:
@@ -339,7 +350,8 @@ def destroy(state_dir: Path, cluster: str | None, caller: Caller, *,
     if not pretend:
         # Also those whose directory somebody deleted.
         root = state_dir.resolve()
-        _end(working_under(root / cluster if cluster is not None else root))
+        everything = root / cluster if cluster is not None else root
+        _end([*working_under(everything), *haproxy.processes(everything)])
         if state_dir.is_dir():
             with contextlib.suppress(OSError):
                 state_dir.rmdir()
@@ -349,7 +361,7 @@ def destroy(state_dir: Path, cluster: str | None, caller: Caller, *,
 def _destroy_one(folder: ClusterFolder, caller: Caller) -> None:
     EmbeddedDriver(folder, caller).stop_all(folder.nodes())
     ClusterEpmd(folder.path).stop()
-    _end(working_under(folder.path))
+    _end([*haproxy.processes(folder.path), *working_under(folder.path)])
     shutil.rmtree(folder.path)
 
 

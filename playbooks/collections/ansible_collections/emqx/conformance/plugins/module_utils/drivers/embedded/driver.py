@@ -6,6 +6,7 @@ directory, so that every command (and every check) can drive them.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import signal
 import threading
@@ -30,8 +31,11 @@ from . import control
 from .epmd import LOOPBACK, ClusterEpmd
 from .launch import detached
 
+_BOOTING = 2 * (os.cpu_count() or 1)
+"""How many nodes boot at a time, which keeps a processor busy for each."""
 _STOP_S = 8.0
 _POLL_S = 0.1
+_BOOT_POLL_S = 0.02
 _SIGNAL_S = 2.0
 _REOPEN_S = 10.0
 _ANCHORS = "anchors-"
@@ -50,6 +54,7 @@ class EmbeddedDriver(Driver):
     name = "embedded"
     abilities = frozenset(("restart", "kill", "pause", "reopen"))
     limits = "all embedded nodes share this machine's network"
+    cpu_of = "the node's process (beam.smp)"
 
     def __init__(self, folder: ClusterFolder, caller: Caller, *,
                  members: Sequence[str] | None = None,
@@ -70,6 +75,8 @@ class EmbeddedDriver(Driver):
         self.on_ready: Callable[[int], None] = lambda _: None
         """Told how many nodes see the whole cluster, again and again while the others are waited
         for."""
+        self.on_booted: Callable[[int], None] = lambda _: None
+        """Told how many of the nodes that are being started have booted."""
         self.epmd = ClusterEpmd(folder.path)
 
     # -- one node --------------------------------------------------------------------------
@@ -158,6 +165,14 @@ class EmbeddedDriver(Driver):
         """Return what the node's MQTT 5 CONNACK says of it."""
         return self._caller.identity(node)
 
+    def cpu_s(self, node: NodeSpec) -> float:
+        """Return what the node's process has taken."""
+        process = self._record(node.name).process
+        seconds = process.cpu_s() if process is not None else None
+        if seconds is None:
+            raise DriverError(f"{node.name} does not run")
+        return seconds
+
     def state(self, name: str) -> str:
         """Return ``running``, ``paused``, ``ending`` or ``gone``."""
         record = NodeRecord.load(self._folder.run_dir(name))
@@ -165,28 +180,65 @@ class EmbeddedDriver(Driver):
 
     # -- several nodes ---------------------------------------------------------------------
 
+    def start_all(self, nodes: Sequence[NodeSpec], timeout_s: float) -> None:
+        """Start nodes as they were last deployed, a few at a time; return when all have booted.
+
+        A hundred that boot at once are all slow, and so is their epmd.
+
+        Args:
+            nodes: none of them runs.
+            timeout_s: what each has to boot, from its own start.
+
+        Raises:
+            DriverError: a node died, or took too long.
+            DriverInterrupted: the run was asked to stop.
+        """
+        late: dict[str, float] = {}
+        waiting = list(nodes)
+        while waiting or late:
+            while waiting and len(late) < _BOOTING:
+                node = waiting.pop(0)
+                self.start(node)
+                late[node.name] = time.monotonic() + timeout_s
+            for name, end in list(late.items()):
+                # The control socket is the last that a node opens.
+                if (self._folder.run_dir(name) / "control.sock").exists():
+                    del late[name]
+                    continue
+                self._still_there(name)
+                if time.monotonic() >= end:
+                    raise DriverError(f"{name} has not booted within {timeout_s:g} s"
+                                      f"{self._log_tail(name)}")
+            self.on_booted(len(nodes) - len(waiting) - len(late))
+            if late:
+                self._pause_polling(_BOOT_POLL_S)
+
     def stop_all(self, names: Iterable[str]) -> None:
         """Stop nodes in order, all at a time; kill what does not go."""
         wanted = list(names)
-        if wanted:
-            with ThreadPoolExecutor(max_workers=min(len(wanted), 16)) as pool:
-                list(pool.map(self._stop_one, wanted))
+        if not wanted:
+            return
+        with ThreadPoolExecutor(max_workers=min(len(wanted), 16)) as pool:
+            asked = list(pool.map(self._ask_to_stop, wanted))
+        # All have been asked: none of a hundred waits for what the others make of its leaving.
+        end = time.monotonic() + _STOP_S
+        for process in asked:
+            if process is not None:
+                self._await_end(process, end)
+        self.kill_all(wanted)
 
-    def _stop_one(self, name: str) -> None:
+    def _ask_to_stop(self, name: str) -> Process | None:
         run_dir = self._folder.run_dir(name)
         record = NodeRecord.load(run_dir)
-        if record is None or record.process is None:
-            return
-        if record.process.state() == "running":
-            try:
-                control.ask(run_dir, "stop")
-            except control.ControlError:
-                record.process.signal(signal.SIGTERM)
-            self._await_end(record.process)
-        self._end(name, record)
+        if record is None or record.process is None or record.state() != "running":
+            return None
+        try:
+            control.ask(run_dir, "stop")
+        except control.ControlError:
+            record.process.signal(signal.SIGTERM)
+        return record.process
 
-    def _await_end(self, process: Process) -> None:
-        end = time.monotonic() + _STOP_S
+    def _await_end(self, process: Process, end: float) -> None:
         # Whoever is in a hurry does not wait for order.
         while time.monotonic() < end and not self._stop.is_set():
             if process.wait_gone(_POLL_S):
@@ -215,7 +267,11 @@ class EmbeddedDriver(Driver):
         """Return when every node answers CONNECT over TLS and sees all members."""
         self.wait_members([node.name for node in nodes], timeout_s)
         end = time.monotonic() + timeout_s
-        return {node.name: self._wait_connack(node, end, timeout_s) for node in nodes}
+        self._caller.load()
+        # A node loads what TLS needs at its first handshake, for 0.2 s.
+        with ThreadPoolExecutor(max_workers=_BOOTING) as pool:
+            told = pool.map(lambda node: self._wait_connack(node, end, timeout_s), nodes)
+            return {node.name: identity for node, identity in zip(nodes, told)}
 
     def wait_members(self, names: Sequence[str], timeout_s: float) -> None:
         """Return when each of these nodes sees the whole cluster.
@@ -265,8 +321,8 @@ class EmbeddedDriver(Driver):
                                       f"{error}{self._log_tail(node.name)}") from None
                 self._pause_polling()
 
-    def _pause_polling(self) -> None:
-        if self._stop.wait(_POLL_S):
+    def _pause_polling(self, poll_s: float = _POLL_S) -> None:
+        if self._stop.wait(poll_s):
             raise DriverInterrupted
 
     def _still_there(self, name: str) -> None:

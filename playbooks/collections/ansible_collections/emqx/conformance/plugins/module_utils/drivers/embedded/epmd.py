@@ -23,7 +23,7 @@ LOOPBACK = "127.0.0.1"
 # Below 32768, where Linux takes the ports of outgoing connections from.
 _FIRST_PORT, _PORTS = 24_000, 6_000
 _TRIES = 20
-_START_S = 5.0
+_START_S = 15.0
 _ASK_FOR_NAMES = b"\x00\x01n"
 
 
@@ -52,10 +52,13 @@ class ClusterEpmd:
             return None
 
     def is_running(self) -> bool:
-        """Tell whether the recorded one lives and answers."""
+        """Tell whether the recorded one lives.
+
+        It is not asked anything: while many nodes boot at once its answer takes seconds, and to
+        start another in its place would take the names of all nodes away.
+        """
         known = self.recorded()
-        return (known is not None and known.process.state() == "running"
-                and _answers(known.port))
+        return known is not None and known.process.state() == "running"
 
     def ensure(self) -> int:
         """Return the port of a running epmd, started if need be on the port it had.
@@ -94,8 +97,8 @@ class ClusterEpmd:
             output=self._folder / ".epmd.log", extra_environment={})
         self._file.write_text(json.dumps({"port": port, "process": process.as_dict()}))
         end = time.monotonic() + _START_S
-        while time.monotonic() < end and process.state() == "running":
-            if _answers(port):
+        while (left := end - time.monotonic()) > 0 and process.state() == "running":
+            if _answers(port, left):
                 return True
             time.sleep(0.02)
         self.stop()
@@ -120,9 +123,9 @@ def _has_ipv6_loopback() -> bool:
     return True
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, timeout_s: float) -> bool:
     try:
-        with socket.create_connection((LOOPBACK, port), timeout=1.0) as caller:
+        with socket.create_connection((LOOPBACK, port), timeout=timeout_s) as caller:
             caller.sendall(_ASK_FOR_NAMES)
             return caller.recv(4) == port.to_bytes(4, "big")
     except OSError:

@@ -1,0 +1,86 @@
+"""What a user is told before the first connection."""
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils import verify as v
+from ansible_collections.emqx.conformance.plugins.modules.resumption_verify import ARGUMENT_SPEC
+
+DOMAINS = [{"node": "n1", "name": f"d{number}", "port": 9000 + number, "client_cert": "c.pem",
+            "client_key": "k.pem"} for number in (1, 2)]
+
+
+def told(count: int = 3, **changed: Any) -> list[str]:
+    spec: Any = ARGUMENT_SPEC
+    params = {**{name: option.get("default") for name, option in spec.items()},
+              "nodes": [{"name": f"n{number}", "host": "192.0.2.1", "port": 8000 + number}
+                        for number in range(1, count + 1)],
+              "rate_limit": 50.0, "reports_dir": "reports", **changed}
+    wanted = v.request(params)
+    lines = v.announced(wanted)
+    assert set(lines) <= set(v.foretold(wanted))  # --check tells the same
+    return lines
+
+
+def line(lines: list[str], head: str) -> str:
+    (found,) = [line for line in lines if line.startswith(f"{head}: ")]
+    return found
+
+
+def test_budget_and_rate_are_the_plans() -> None:
+    lines = told()
+    budget = line(lines, "Budget")
+    total, each = (int(word) for word in (budget.split()[1], budget.split()[3]))
+    assert total == 3 * each
+    assert f"{each} with each of n1, n2, n3, of which " in budget
+    assert budget.endswith("(limit 10)")
+    assert line(lines, "Rate") == (
+        "Rate: 50 handshakes a second with a node at most (resumption_rate_limit), so it takes "
+        f"{(each - 1) / 50:.1f} s or more")
+    assert line(told(rate_limit=None), "Rate") == (
+        "Rate: as fast as they are answered, since resumption_rate_limit is 0")
+
+
+def test_many_nodes_are_not_all_named() -> None:
+    assert "with each of 20 nodes, of which" in line(told(20), "Budget")
+
+
+def test_nodes_that_differ_are_told_apart() -> None:
+    budget = line(told(trust_domains=DOMAINS), "Budget")
+    assert "with n1, of which" in budget
+    assert "with each of n2, n3, of which" in budget
+
+
+@pytest.mark.parametrize(("impact", "says"), [
+    ("safe", "Impact: safe: nothing on any host is changed"),
+    ("noisy", "Impact: noisy: nothing on any host is changed; some hellos are malformed"),
+    ("disruptive", "Impact: disruptive: caches are filled, and nodes that can be driven"),
+])
+def test_what_is_done_to_the_target(impact: str, says: str) -> None:
+    assert line(told(max_impact=impact), "Impact").startswith(says)
+
+
+def test_alerts_are_announced_where_there_are_any() -> None:
+    assert not [line for line in told() if line.startswith("Alerts")]
+    # Two clients refused at each other's listener, twice each; and a client without certificate,
+    # twice at each.
+    assert line(told(trust_domains=DOMAINS), "Alerts") == (
+        "Alerts: 8 of these are refused on purpose, by n1, which may log an alert for each "
+        "(SEC-01, SEC-02)")
+
+
+def test_what_a_node_of_mqtt_3_logs_is_announced() -> None:
+    assert "password" not in line(told(), "MQTT")
+    assert "malformed, password included" in line(
+        told(mqtt_username="u", mqtt_password="hidden"), "MQTT")  # noqa: S106 - of nobody
+    assert "hidden" not in " ".join(told(mqtt_username="u", mqtt_password="hidden"))  # noqa: S106
+    assert not [line for line in told(mqtt_version="3.1.1") if line.startswith("MQTT")]
+
+
+def test_whose_signature_counts() -> None:
+    assert line(told(), "Trust") == (
+        "Trust: the CAs are those of the system's store, since resumption_ca is not "
+        "set; the client has no certificate")
+    assert line(told(ca="ca.pem", client_cert="c.pem", client_key="k.pem"), "Trust") == (
+        "Trust: the CAs are those of ca.pem; the client shows c.pem")

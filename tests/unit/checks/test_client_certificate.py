@@ -1,0 +1,138 @@
+"""A probe that is refused for its client certificate says so, and what to do about it."""
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.certificates import (
+    short_lived_client,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.client_certificate import refusal
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import NodeSpec
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.ready import (
+    Caller,
+    NotReadyError,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.model import (
+    Alert,
+    Endpoint,
+    Failure,
+    Handshake,
+    Message,
+    Outcome,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import Trust
+
+from tests.support.trust_broker import TrustingNode
+
+EMPTY, FULL = 7, 700
+
+
+def handshake(certificate: int | None, alert: str = "", *, asked: bool = True,
+              cause: str = "refused") -> Handshake:
+    """A handshake that ended once the client had answered with a Certificate of these bytes."""
+    messages = [Message("client", "ClientHello", 200, 0.0),
+                Message("server", "ServerHello", 80, 1.0)]
+    messages += [Message("server", "CertificateRequest", 50, 1.0)] if asked else []
+    messages += [] if certificate is None else [Message("client", "Certificate", certificate, 2.0)]
+    return Handshake(
+        Endpoint("n1", "127.0.0.1", 8883, "localhost"), "2026-01-01T00:00:00Z",
+        Outcome.REFUSED if alert else Outcome.FAILED, "why", messages=tuple(messages),
+        alerts=(Alert("target", "fatal", alert),) if alert else (),
+        failure=Failure("handshake", cause, "detail"))
+
+
+@pytest.mark.parametrize("alert", ["handshake_failure", "bad_certificate", "certificate_required"])
+def test_none_was_given(alert: str) -> None:
+    assert refusal(handshake(EMPTY, alert)) == (
+        "client_certificate_demanded",
+        ("the listener demands a client certificate, and refused a client without one with the "
+         f"fatal alert {alert} (set resumption_client_cert and resumption_client_key)"))
+
+
+@pytest.mark.parametrize(("alert", "hint"), [
+    ("certificate_expired", "renew resumption_client_cert"),
+    ("certificate_revoked", "its CA has revoked resumption_client_cert: use another"),
+    ("unknown_ca", "this listener does not trust the CA that signed resumption_client_cert")])
+def test_one_was_refused(alert: str, hint: str) -> None:
+    assert refusal(handshake(FULL, alert)) == (
+        "client_certificate_refused",
+        f"the listener refused our client certificate with the fatal alert {alert} ({hint})")
+
+
+@pytest.mark.parametrize("cause", ["connection_closed", "connection_reset"])
+def test_closing_may_be_all_that_is_seen(cause: str) -> None:
+    for certificate, reason in ((EMPTY, "client_certificate_demanded"),
+                                (FULL, "client_certificate_refused")):
+        found = refusal(handshake(certificate, cause=cause))
+        assert found is not None
+        assert found[0] == reason
+        assert "with closing the connection (" in found[1]
+
+
+@pytest.mark.parametrize("other", [
+    handshake(None, "handshake_failure", asked=False), handshake(None, "handshake_failure"),
+    handshake(None, cause="connection_closed"), handshake(EMPTY, "decrypt_error"),
+    handshake(EMPTY, "certificate_revoked"), handshake(FULL, "handshake_failure"),
+    handshake(FULL, cause="timeout"), handshake(EMPTY, cause="timeout")])
+def test_everything_else_has_another_cause(other: Handshake) -> None:
+    assert refusal(other) is None
+
+
+@pytest.fixture
+def demanding(tmp_path: Path) -> Iterator[TrustingNode]:
+    node = TrustingNode(tmp_path, (), 2)
+    yield node
+    node.stop()
+
+
+def _write_expired(node: TrustingNode) -> tuple[str, str]:
+    domain = node.domains[0]
+    file = node.folder / "expired.pem"
+    file.write_bytes(short_lived_client(
+        Path(domain.ca_cert or ""), Path(domain.ca_key or ""),
+        datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(minutes=1)))
+    return str(file), str(file)
+
+
+@pytest.mark.parametrize(("who", "reason", "clause"), [
+    ("nobody", "client_certificate_demanded",
+     "(set resumption_client_cert and resumption_client_key)"),
+    ("foreign", "client_certificate_refused", "with the fatal alert unknown_ca"),
+    ("expired", "client_certificate_refused", "with the fatal alert certificate_expired"),
+    ("right", "", "")])
+def test_whole_verifications(demanding: TrustingNode, run: Callable[..., dict[str, Any]], who: str,
+                             reason: str, clause: str) -> None:
+    own, foreign = demanding.domains
+    cert, key = {
+        "nobody": (None, None), "foreign": (foreign.client_cert, foreign.client_key),
+        "expired": _write_expired(demanding), "right": (own.client_cert, own.client_key)}[who]
+    results = run([own.port], ca=str(demanding.folder / "ca.pem"), client_cert=cert,
+                  client_key=key, max_impact="safe")
+    wrong = [row for row in results["checks"] if row["status"] in ("failed", "error")]
+    if who == "right":
+        assert wrong == []
+        assert results["verdict"] == "passed"
+        return
+    assert results["verdict"] == "error"
+    assert results["complete"] is True
+    [row] = wrong
+    assert (row["id"], row["status"], row["reason"]) == ("CORE-01", "error", reason)
+    assert row["message"].startswith(f"n1 (127.0.0.1:{own.port}): the listener ")
+    assert clause in row["message"]
+    assert clause in results["headline"]
+
+
+def test_who_waits_for_a_node_is_told_the_same(demanding: TrustingNode) -> None:
+    caller = Caller(Trust(str(demanding.folder / "ca.pem")))
+    try:
+        with pytest.raises(NotReadyError, match=r"the listener demands a client certificate, and "
+                                                r".*set resumption_client_cert") as told:
+            caller.connack(NodeSpec("n1", "127.0.0.1", demanding.domains[0].port, "localhost"))
+    finally:
+        caller.close()
+    # No use in waiting longer.
+    assert told.value.final
