@@ -60,7 +60,7 @@ def test_defaults_of_an_embedded_cluster() -> None:
         "ca": "/checkout/certs/ca.pem", "client_cert": None, "client_key": None,
         "cache_scope": "node", "tls_versions": ["tlsv1.2"], "max_impact": "noisy",
         "rate_limit": 0.0, "max_wait": 30, "fleet_devices": 100000, "fleet_minutes": 60,
-        "strict": False, "waivers": [],
+        "strict": False, "checks": [], "skip_checks": {}, "waivers": [],
         "known_deviations": [], "otp_releases": {}, "zones": {}, "pairs_per_node": None,
         "mqtt_username": None, "mqtt_version": "auto", "mqtt_client_id_prefix": "tls-resumption-",
         "mqtt_topic": "tls-resumption"}
@@ -239,6 +239,11 @@ def test_no_node_to_work_on(members: tuple[str, ...] | None, sentence: str) -> N
      'resumption_waivers: waiver 1: there is no check CORE-99; did you mean "CORE-09"?'),
     ({"resumption_waivers": [{"id": "CORE-01", "why": "x", "expires": "soon"}]},
      "resumption_waivers: waiver 1: soon is no date like 2027-01-31."),
+    ({"resumption_checks": ["CORE", "SEC-99"]},
+     'resumption_checks: there is no check or family SEC-99; did you mean "SEC-06"?'),
+    ({"resumption_skip_checks": {"CORE-09": ""}},
+     ('resumption_skip_checks does not say why CORE-09 is left out: write {CORE-09: "the '
+      'reason"}.')),
     ({"resumption_known_deviations": "own.yml"},
      "resumption_known_deviations names /checkout/own.yml, which does not exist."),
     ({"resumption_known_deviations": [{"stack": "otp"}]},

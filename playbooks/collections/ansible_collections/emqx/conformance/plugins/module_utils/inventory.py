@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import balancers, containers, deviation_files, domains, variables
-from .checks import deviations, waivers
+from .checks import choosing, deviations, waivers
 from .checks.catalogue import catalogue
 from .drivers.docker import emqx_image
 from .listeners import kinds, schema
@@ -421,6 +421,7 @@ def _setting_problems(settings: dict[str, Any], values: _Values, count: int) -> 
         for domain in settings["certificate_domains"]
         if not domains.GENERATED_NAME.fullmatch(domain)]
     problems += _waiver_problems(settings["waivers"])
+    problems += choosing.problems(settings["checks"], settings["skip_checks"], catalogue())
     try:
         release = _release(settings, values)
     except ValueError as error:

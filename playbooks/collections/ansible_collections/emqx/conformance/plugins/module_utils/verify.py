@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 from .checks import announcement
 from .checks.bench import Balancer, Bench, Settings, Target
 from .checks.catalogue import catalogue
+from .checks.choosing import Choice, problems
 from .checks.deviations import DeviationError, load
 from .checks.finding import Finding
 from .checks.plan import Plan, make_plan
@@ -66,6 +67,8 @@ class Request:
     """Where the same is probed from afterwards."""
     compare: Path | None = None
     """An earlier run, its folder or results.json, to tell what changed since."""
+    choice: Choice = field(default_factory=Choice)
+    """Which checks the run is about."""
     root: Path | None = None
     """Where names of files in the report begin; None: they are absolute."""
 
@@ -74,8 +77,8 @@ def request(params: dict[str, Any]) -> Request:
     """Build a request from the module's parameters.
 
     Raises:
-        RequestError: a waiver or a known deviation is incomplete or has no such check, or there
-            is no such node.
+        RequestError: a waiver, a known deviation or a choice is incomplete or has no such check,
+            or there is no such node.
     """
     if not params["nodes"]:
         raise RequestError("there is no node to verify: the group emqx is empty")
@@ -115,6 +118,7 @@ def request(params: dict[str, Any]) -> Request:
         vantage=tuple(VantagePoint(point["name"], point["host"])
                       for point in params.get("vantage") or ()),
         compare=Path(params["compare"]) if params.get("compare") else None,
+        choice=_choice(params),
         root=Path(params["root"]) if params.get("root") else None)
 
 
@@ -134,6 +138,15 @@ def _allowances(params: dict[str, Any]) -> Allowances:
     return Allowances(deviations, tuple(document["file"] for document in documents),
                       bool(params.get("strict")),
                       tuple(_waiver(row) for row in params["waivers"]))
+
+
+def _choice(params: dict[str, Any]) -> Choice:
+    choice = Choice(tuple(params.get("checks") or ()), params.get("skip_checks") or {})
+    for problem in problems(choice.names, choice.skipped, catalogue()):
+        raise RequestError(problem)
+    return choice
+
+
 def _trust_domains(params: dict[str, Any]) -> dict[str, tuple[TrustDomain, ...]]:
     nodes = {node["name"] for node in params["nodes"]}
     found: dict[str, tuple[TrustDomain, ...]] = {}
@@ -183,7 +196,7 @@ def announced(wanted: Request, plan: Plan | None = None) -> list[str]:
 
 def plan_of(wanted: Request) -> Plan:
     """Return the plan; no connection is opened and no certificate is needed."""
-    return make_plan(wanted.target, catalogue(), wanted.max_impact)
+    return make_plan(wanted.target, catalogue(), wanted.max_impact, wanted.choice)
 
 
 def foretold(wanted: Request) -> list[str]:

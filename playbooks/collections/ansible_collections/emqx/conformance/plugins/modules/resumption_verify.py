@@ -160,6 +160,17 @@ options:
     description: Topic under which is published and subscribed.
     type: str
     default: tls-resumption
+  checks:
+    description:
+      - What the run is about, by id (V(CORE-02)) and by family (V(CORE)); what that needs runs with
+        it. Default is all checks.
+    type: list
+    elements: str
+    default: []
+  skip_checks:
+    description: Checks and families that are left out, each with the reason why.
+    type: dict
+    default: {}
   waivers:
     description:
       - Failures to live with until a day. Each has C(id) of a check, C(subject) (a finding's, or
@@ -321,6 +332,8 @@ ARGUMENT_SPEC = {
     "mqtt_password": {"type": "str", "no_log": True},
     "mqtt_client_id_prefix": {"type": "str", "default": "tls-resumption-"},
     "mqtt_topic": {"type": "str", "default": "tls-resumption"},
+    "checks": {"type": "list", "elements": "str", "default": []},
+    "skip_checks": {"type": "dict", "default": {}},
     "waivers": {"type": "list", "elements": "dict", "default": []},
     "strict": {"type": "bool", "default": False},
     "known_deviations": {"type": "list", "elements": "dict", "default": []},

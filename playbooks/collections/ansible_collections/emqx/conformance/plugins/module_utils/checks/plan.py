@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from .bench import Target
+from .choosing import Choice
 from .registry import Check, Cost, Impact, Per, Subject, Verdict
 from .sampling import Sampling, choose, usual
 from .verdicts import skipped
@@ -47,6 +48,8 @@ class Plan:
     """Addresses whose sessions are made on nodes that nobody can tell before."""
     sampling: Sampling | None = None
     """Which pairs stand for all; None where all are measured."""
+    choice: Choice = field(default_factory=Choice)
+    """Which checks the run is about."""
 
     def lines(self) -> list[str]:
         """Return the plan and its budget for people."""
@@ -113,7 +116,8 @@ def _fixed_through(check: Check, target: Target) -> int:
                for part in check.cost_for(target, address).parts)
 
 
-def make_plan(target: Target, checks: Iterable[Check], max_impact: Impact) -> Plan:
+def make_plan(target: Target, checks: Iterable[Check], max_impact: Impact,
+              choice: Choice | None = None) -> Plan:
     """Select checks and subjects within the allowed impact and each node's session budget.
 
     The budget is a share of the node's session cache. What checks of single nodes need comes
@@ -124,9 +128,13 @@ def make_plan(target: Target, checks: Iterable[Check], max_impact: Impact) -> Pl
     of addresses see to their own share, so that the matrix is as whole with load balancers as
     without. Elastic checks do with what is left when all have what they want.
     """
-    checks = tuple(checks)
-    rigid = [check for check in checks
-             if not check.elastic and _why_not(check, target, max_impact) is None]
+    checks, choice = tuple(checks), choice or Choice()
+    unchosen = choice.why_not(checks)
+
+    def why_not(check: Check, target: Target) -> Verdict | None:
+        return unchosen.get(check.id) or _why_not(check, target, max_impact)
+
+    rigid = [check for check in checks if not check.elastic and why_not(check, target) is None]
 
     def fixed_for(*, filling: bool) -> int:
         return sum(_fixed(check, target) for check in rigid
@@ -143,9 +151,9 @@ def make_plan(target: Target, checks: Iterable[Check], max_impact: Impact) -> Pl
     pairs = min(wanted, len(names) - 1) * sum(
         check.cost_for(target).full for check in rigid if check.per is Per.PAIR)
     target = replace(target, spare=max(0, room - pairs))
-    chosen = [(check, _why_not(check, target, max_impact)) for check in checks]
+    chosen = [(check, why_not(check, target)) for check in checks]
     plan = Plan(target, session_limit=limit + fixed_for(filling=True) + through,
-                balancers=tuple(target.balancers))
+                balancers=tuple(target.balancers), choice=choice)
     if any(why is None and check.diagnosis for check, why in chosen):
         plan.remarks.append("a node that does not resume its own session gets up to "
                             f"{max(check.diagnosis for check, _ in chosen)} handshakes more, to "

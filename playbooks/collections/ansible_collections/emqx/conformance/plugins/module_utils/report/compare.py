@@ -20,7 +20,7 @@ SCHEMA_VERSION = "1.0"
 
 _FILE = "results.json"
 _LEVELS = {"passed": 0, "info": 0, "known": 1, "warned": 1, "failed": 2, "error": 2}
-_UNMEASURED = ("not_measured", "interrupted", "not_sampled")
+_UNMEASURED = ("not_measured", "interrupted", "not_sampled", "not_chosen")
 """Reasons of what a run has not come to, or leaves out by design: that is no change."""
 _MOST = 6
 """Subjects that are named where many have changed alike."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..checks.choosing import NOT_CHOSEN
 from . import known
 
 WORST_FIRST = ("failed", "error", "known", "warned", "skipped", "info", "passed")
@@ -63,7 +64,7 @@ class Findings:
     consequences: dict[str, list[str]] = field(default_factory=dict)
     """By check: the subjects on which it was skipped since a check that it needs did not pass."""
     left_out: dict[str, list[str]] = field(default_factory=dict)
-    """By a clause that says why: the checks that the allowed impact leaves out."""
+    """By a clause that says why: the checks that the allowed impact, or a choice, leaves out."""
 
 
 def grouped(checks: Iterable[dict[str, Any]]) -> Findings:
@@ -73,7 +74,7 @@ def grouped(checks: Iterable[dict[str, Any]]) -> Findings:
         by_check.setdefault(row["id"], []).append(row)
     found = Findings()
     for check, rows in by_check.items():
-        if {row["reason"] for row in rows} == {"impact_not_allowed"}:
+        if {row["reason"] for row in rows} in ({"impact_not_allowed"}, {NOT_CHOSEN}):
             found.left_out.setdefault(rows[0]["message"], []).append(check)
             continue
         after = [row["subject"] for row in rows if row["reason"].startswith(AFTERMATH)]

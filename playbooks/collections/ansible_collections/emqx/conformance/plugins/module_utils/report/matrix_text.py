@@ -139,5 +139,6 @@ def _colour(row: list[Cell]) -> str:
     if any(unexpected(cell) for cell in row):
         return "red"
     # What is left out on purpose is nothing to worry about.
-    good = all(cell["passed"] or cell.get("reason") == "not_sampled" for cell in row)
+    good = all(cell["passed"] or cell.get("reason") in ("not_sampled", "not_chosen")
+               for cell in row)
     return "green" if good else "cyan"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..checks.bench import Bench
+from ..checks.choosing import ids_of, unmeasured
 from ..checks.deviations import major_of
 from ..checks.finding import Finding
 from ..checks.plan import Plan, handshakes_of
@@ -77,7 +78,9 @@ def _measured(record: RunRecord) -> dict[str, Any]:
     checks = [_finding(heads[finding[0].id], finding, numbers) for finding in findings]
     matrix = _matrix(record, findings, cells, numbers)
     counts = Counter(row["status"] for row in checks)
-    verdict, headline = judge(checks, matrix, complete=record.complete)
+    chosen = record.plan.choice.as_dict()
+    verdict, headline = judge(checks, matrix, complete=record.complete, **chosen,
+                              everywhere=not record.bench.target.vantage)
     sampling = _sampling(record, matrix)
     results = {
         "schema_version": SCHEMA_VERSION,
@@ -102,6 +105,7 @@ def _measured(record: RunRecord) -> dict[str, Any]:
                 Outcome.FULL, Outcome.RESUMED)},
         **({"probed_with": record.probed_with} if record.probed_with else {}),
         **record.tolerance.as_dict(record.findings),
+        **chosen,
         "notes": [*([sampling["sentence"]] if sampling else []), *_notes(record)],
         "counts": {status.value: counts.get(status.value, 0) for status in Status},
         "budget": {**_budget(record, handshakes), "differences": _differences(record)},
@@ -157,6 +161,7 @@ def _matrix(record: RunRecord, rows: Iterable[tuple[Check, str, Finding | None]]
     for check, _, finding in rows:
         if finding is not None and check.id in ("CORE-02", "CORE-03") and finding.subject:
             judged[finding.subject[0], finding.subject[-1]] = finding
+    unplanned = {planned.check.id: planned.skipped for planned in record.plan.checks}
     matrix = []
     for issuer in bench.nodes:
         for redeemer in bench.nodes:
@@ -169,6 +174,8 @@ def _matrix(record: RunRecord, rows: Iterable[tuple[Check, str, Finding | None]]
                 "reason": "", "offered_id": "", "server_id": "", "evidence": {}}
             if finding is not None and not cell["passed"]:
                 cell["reason"] = finding.verdict.reason
+            elif (why := unplanned.get("CORE-02" if issuer == redeemer else "CORE-03")) is not None:
+                cell["reason"] = why.reason
             elif finding is None:
                 cell["reason"] = "not_sampled" if record.complete else _NOT_MEASURED
             if handshake is not None:
@@ -200,34 +207,67 @@ def _evidence(handshake: Handshake, key: str) -> dict[str, Any]:
             "bytes_in": handshake.bytes_in, "bytes_out": handshake.bytes_out}
 
 
-def judge(checks: list[dict[str, Any]], matrix: list[dict[str, Any]], *,
-          complete: bool) -> tuple[str, str]:
+def judge(checks: list[dict[str, Any]], matrix: list[dict[str, Any]], *, complete: bool,
+          chosen: Mapping[str, Any] | None = None, everywhere: bool = True) -> tuple[str, str]:
     """Return the verdict (``passed``, ``failed`` or ``error``) and its headline.
 
     A failure outranks an error, an error outranks a pass, and a run that measured no
-    same-node pair, or with several nodes no cross-node pair, has proved nothing.
+    same-node pair, or with several nodes no cross-node pair, has proved nothing. Where checks
+    were chosen (:meth:`Choice.as_dict`), each name that was has to have been measured on one
+    subject at least instead; ``everywhere`` is False where not all of them can be.
     """
     failures = [row for row in checks if row["status"] == "failed"]
     errors = [row for row in checks if row["status"] == "error"]
-    measured = [cell for cell in matrix if _is_measured(cell)]
-    same = any(cell["issuer"] == cell["redeemer"] for cell in measured)
-    across = any(cell["issuer"] != cell["redeemer"] for cell in measured)
-    several = len({cell["issuer"] for cell in matrix}) > 1
-    as_expected = sum(cell["passed"] for cell in matrix)
-    pairs = f"{as_expected} of {len(matrix)} pairs as expected"
+    named = bool(chosen and chosen["checks"])
+    lacking = _lacking(checks, matrix, chosen if named else None) if everywhere or not named else ""
     if failures:
         verdict, what = "failed", summarise(failures)
     elif not complete:
         verdict, what = "error", "the run was interrupted before it was done"
     elif errors:
         verdict, what = "error", summarise(errors)
-    elif not same:
-        verdict, what = "error", "no same-node pair was measured"
-    elif several and not across:
-        verdict, what = "error", "no cross-node pair was measured"
     else:
-        verdict, what = "passed", ""
-    return verdict, f"{pairs}; {what}" if what else pairs
+        verdict, what = ("error", lacking) if lacking else ("passed", "")
+    return verdict, "; ".join(part for part in (
+        _extent(checks, matrix, chosen if named else None), what,
+        _left_out(checks, chosen)) if part)
+
+
+def _lacking(checks: list[dict[str, Any]], matrix: list[dict[str, Any]],
+             chosen: Mapping[str, Any] | None) -> str:
+    """Return what had to be measured and was not; empty: nothing."""
+    if chosen:
+        missing = unmeasured(chosen, _measured_ids(checks))
+        return f"nothing was measured of {', '.join(missing)}" if missing else ""
+    measured = [cell for cell in matrix if _is_measured(cell)]
+    if not any(cell["issuer"] == cell["redeemer"] for cell in measured):
+        return "no same-node pair was measured"
+    several = len({cell["issuer"] for cell in matrix}) > 1
+    across = any(cell["issuer"] != cell["redeemer"] for cell in measured)
+    return "no cross-node pair was measured" if several and not across else ""
+
+
+def _measured_ids(checks: list[dict[str, Any]]) -> set[str]:
+    return {row["id"] for row in checks if row["status"] not in ("skipped", "error")}
+
+
+def _extent(checks: list[dict[str, Any]], matrix: list[dict[str, Any]],
+            chosen: Mapping[str, Any] | None) -> str:
+    """Return how many pairs are as expected, and of how many chosen checks anything is known."""
+    pairs = f"{sum(cell['passed'] for cell in matrix)} of {len(matrix)} pairs as expected"
+    if not chosen:
+        return pairs
+    ids = ids_of(chosen, dict.fromkeys(row["id"] for row in checks))
+    extent = f"{len(_measured_ids(checks) & set(ids))} of {len(ids)} chosen checks measured"
+    return f"{extent}; {pairs}" if any(_is_measured(cell) for cell in matrix) else extent
+
+
+def _left_out(checks: list[dict[str, Any]], chosen: Mapping[str, Any] | None) -> str:
+    """Name what must hold and was left out on purpose."""
+    names = (chosen or {}).get("skipped", {})
+    ids = dict.fromkeys(row["id"] for row in checks if (
+        row["id"] in names or row["id"].partition("-")[0] in names) and row["level"] == "MUST")
+    return f"without {', '.join(ids)}, by resumption_skip_checks" if ids else ""
 
 
 def summarise(rows: list[dict[str, Any]]) -> str:

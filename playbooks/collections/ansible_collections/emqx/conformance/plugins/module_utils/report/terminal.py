@@ -153,7 +153,7 @@ def _consequences(unmeasured: dict[str, list[str]], width: int) -> list[Line]:
 
 
 def _left_out(left_out: dict[str, list[str]], width: int) -> list[Line]:
-    """Name in one line what the allowed impact leaves out."""
+    """Name in one line what the allowed impact, or a choice, leaves out."""
     lines = [Line("")] if left_out else []
     for why, checks in left_out.items():
         lines += block("Skipped  ", f"since {why_left_out(why, checks)}: {', '.join(checks)}",

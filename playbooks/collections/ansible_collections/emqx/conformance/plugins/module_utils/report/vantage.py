@@ -99,7 +99,7 @@ def differences(results: Mapping[str, Any],
     seen: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for place, report in reports({**results, "vantage": {"points": list(points)}}).items():
         for cell in report["matrix"]:
-            if cell["reason"] != "not_sampled":
+            if cell["reason"] not in ("not_sampled", "not_chosen"):
                 subject = f"{cell['issuer']}->{cell['redeemer']}"
                 seen.setdefault(("matrix", subject), {})[place] = {
                     "result": cell["outcome"], "reason": cell["reason"]}
