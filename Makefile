@@ -89,9 +89,32 @@ destroy: $(VENV)/.installed
 	@$(if $(filter command,$(origin INVENTORY)),$(PLAYBOOK) playbooks/destroy.yml,\
 	  ansible-playbook -i localhost$(comma) playbooks/destroy.yml -e emqx_destroy_scope=all) $(EXTRA)
 
-test: $(VENV)/.installed-dev $(VENV)-peers/.installed
-	@scripts/debian-packages $(TEST_PACKAGES) $(if $(shell command -v docker),mmdebstrap)
-	@pytest -v -n $(WORKERS) --durations=25 $(EXTRA)
+# All that tests need is there before the first begins, or is told to be missing.
+test: test-needs
+	@env -u PYTHONDONTWRITEBYTECODE pytest -n $(WORKERS) --gate --durations=15 $(EXTRA)
+
+.PHONY: test-needs need-venv need-peers need-packages need-image need-rabbitmq
+test-needs:
+	@$(MAKE) --no-print-directory -j2 need-venv need-packages need-peers need-image need-rabbitmq
+
+need-venv:
+	@scripts/step "Python packages in $(VENV)" $(MAKE) -s $(VENV)/.installed-dev
+
+need-peers:
+	@scripts/step "Python packages in $(VENV)-peers" $(MAKE) -s $(VENV)-peers/.installed
+
+need-packages:
+	@scripts/step "Debian packages" \
+	  scripts/debian-packages $(TEST_PACKAGES) $(if $(shell command -v docker),mmdebstrap)
+
+need-image: need-venv need-packages
+	@$(if $(shell command -v docker),\
+	  scripts/step "local image of the embedded node" env VENV=$(VENV) scripts/make-image 25,\
+	  echo "no docker command here: tests with containers are skipped")
+
+need-rabbitmq: need-venv need-packages
+	@PYTHONPATH=playbooks/collections scripts/step "RabbitMQ, unpacked" \
+	  $(VENV)/bin/python molecule/shared/rabbitmq.py fetch
 
 # It reuses what the tests have to run playbooks with.
 bench: $(VENV)/.installed-dev $(VENV)-peers/.installed

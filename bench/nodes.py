@@ -12,7 +12,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded 
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.layout import ClusterFolder
 
 from bench.matrix import CACHE
-from tests.support.playbooks import ROOT, Cluster, free_ports, write_inventory
+from tests.support.playbooks import ROOT, Cluster, write_inventory
+from tests.support.ports import free_ports
 
 _SETTLES_S = 2.0
 

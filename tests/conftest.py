@@ -16,6 +16,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.openssl_broker import make_certificate
 
+pytest_plugins = ["tests.support.gate"]
+
 # How long an example takes tells of the machine, and of what else it does, not of what is tested.
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
@@ -49,7 +51,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Togeth
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Make the markers known."""
     config.addinivalue_line("markers", "alone: it measures what others would disturb")
 
 

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 STATE = Path(__file__).parents[2] / ".cache" / "client-ca"
-PORT = int(os.environ.get("CLIENT_CA_PORT", "26019"))
+PORT = int(os.environ["SCENARIO_BASE_PORT"]) + 3
 URL = f"http://127.0.0.1:{PORT}/clients.crl"
 CA, CA_KEY = STATE / "ca.pem", STATE / "ca-key.pem"
 SERVED = STATE / "served"

@@ -23,6 +23,13 @@ INVENTORY = SCENARIO / "inventory"
 REPORTS = ROOT / ".cache" / "molecule" / SCENARIO.name
 LATEST = REPORTS / "latest"
 TIMEOUT_S = 10.0
+BASE_PORT = int(os.environ["SCENARIO_BASE_PORT"])
+"""The first of a scenario's ports; molecule.yml has it where nobody hands out another."""
+
+
+def ports(*names: str, after: int = 0) -> dict[str, int]:
+    """Return the scenario's ports by name, beginning so many after the first."""
+    return {name: BASE_PORT + after + number for number, name in enumerate(names)}
 
 
 @dataclass(frozen=True)

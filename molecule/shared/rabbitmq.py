@@ -15,8 +15,9 @@ never come into being. Everything is on loopback, also Erlang's distribution and
     rabbitmq.py forgo        have every node ask for no certificate, and know users by password
     rabbitmq.py destroy      end everything and remove all but the package
 
-Another cluster than molecule's is one with a folder of its own in STAGING_FOLDER and two free
-ports for each of its nodes, MQTT's and distribution's, in STAGING_PORTS.
+SCENARIO_BASE_PORT is the first of two ports for each of the nodes, MQTT's and distribution's.
+Another cluster than molecule's is one with a folder of its own in STAGING_FOLDER, and with its
+number of nodes in STAGING_NODES.
 """
 from __future__ import annotations
 
@@ -98,10 +99,10 @@ class Node:
         return f"{self.name}@localhost"
 
 
-# Below 32768, where Linux takes the ports of outgoing connections from.
-_PORTS = os.environ.get("STAGING_PORTS", "18861 18864 18862 18865 18863 18866").split()
-NODES = tuple(Node(f"rabbit{number}", int(port), int(dist_port)) for number, (port, dist_port) in
-              enumerate(zip(_PORTS[::2], _PORTS[1::2]), 1))
+_COUNT = int(os.environ.get("STAGING_NODES", "3"))
+_BASE_PORT = int(os.environ.get("SCENARIO_BASE_PORT", "0"))  # fetching needs none
+NODES = tuple(Node(f"rabbit{number + 1}", _BASE_PORT + number, _BASE_PORT + _COUNT + number)
+              for number in range(_COUNT))
 
 
 def _conf(node: Node, password: str) -> str:

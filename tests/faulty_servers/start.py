@@ -20,7 +20,7 @@ from tests.faulty_servers.table import Row
 from tests.support.embedded_cluster import TestCluster
 from tests.support.mqtt_broker import FAULTS as MQTT_FAULTS
 from tests.support.mqtt_broker import Clients, MqttBroker
-from tests.support.playbooks import free_ports
+from tests.support.ports import free_ports
 from tests.support.tcp_balancer import TcpBalancer
 
 _VERSIONS = {"tlsv1": ssl.TLSVersion.TLSv1, "tlsv1.1": ssl.TLSVersion.TLSv1_1,

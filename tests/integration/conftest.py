@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import docker_engine
-from tests.support.playbooks import Cluster, free_ports, write_inventory
+from tests.support.playbooks import Cluster, write_inventory
+from tests.support.ports import free_ports
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from tests.support.embedded_cluster import TestCluster
 from tests.support.gnutls_broker import GnuTlsBroker
 from tests.support.openssl_cli import make_identity
 from tests.support.peers import Answers, Asked
-from tests.support.playbooks import ROOT, free_ports
+from tests.support.playbooks import ROOT
+from tests.support.ports import free_ports
 from tests.support.s_server_broker import SServerBroker
 
 OTP = "embedded OTP node"

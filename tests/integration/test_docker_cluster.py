@@ -1,6 +1,7 @@
 """Nodes in containers: made as said, changed only where something changed, gone without trace."""
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import threading
@@ -20,9 +21,12 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import
 
 from tests.support import docker_engine
 from tests.support.docker_engine import docker, inspect, of_cluster, volumes_of
-from tests.support.playbooks import ROOT, Cluster, Done, free_ports, write_inventory
+from tests.support.playbooks import ROOT, Cluster, Done, write_inventory
+from tests.support.ports import free_ports
 
-NAME = "test-docker"
+NAME = f"test-docker-{os.getpid()}"
+"""The engine is shared with whoever else tests on this machine."""
+BYSTANDER, SINGLE = f"{NAME}-bystander", f"{NAME}-single"
 NODES = ("emqx1", "emqx2", "emqx3")
 NOTHING: dict[str, set[str]] = {"containers": set(), "networks": set()}
 BEFORE = "Task failed: Module failed: "
@@ -40,9 +44,8 @@ def cluster(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
     folder = tmp_path_factory.mktemp(NAME)
     ports = free_ports(4)
     # Somebody else's, of which nothing may change.
-    docker("network", "create", "test-docker-bystander")
-    docker("run", "--detach", "--name", "test-docker-bystander", "--entrypoint", "sleep", image,
-           "3600")
+    docker("network", "create", BYSTANDER)
+    docker("run", "--detach", "--name", BYSTANDER, "--entrypoint", "sleep", image, "3600")
     made = Cluster(NAME, ports, write_inventory(folder, NAME, ports[:3], {
         "emqx_driver": "docker", "emqx_image": image}), folder / "reports")
     done = made.play("playbooks/deploy.yml")
@@ -53,9 +56,9 @@ def cluster(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
         volumes = volumes_of(of_cluster(NAME)["containers"])
         gone = made.play("playbooks/destroy.yml")
         after = of_cluster(NAME)
-        bystander = docker("inspect", "--format", "{{.State.Running}}", "test-docker-bystander")
-        docker("rm", "--force", "--volumes", "test-docker-bystander")
-        docker("network", "rm", "test-docker-bystander")
+        bystander = docker("inspect", "--format", "{{.State.Running}}", BYSTANDER)
+        docker("rm", "--force", "--volumes", BYSTANDER)
+        docker("network", "rm", BYSTANDER)
         assert gone.code == 0, gone.output
         assert after == NOTHING
         assert volumes
@@ -82,7 +85,7 @@ def running_nodes(node: str) -> str:
 
 
 def test_the_whole_matrix_and_who_was_verified(cluster: Cluster, image: str) -> None:
-    done = cluster.play("verify.yml")
+    done = cluster.play("verify.yml", "-e", "resumption_max_impact=safe")
     assert done.code == 0, done.output
     results = cluster.results()
     assert len(results["matrix"]) == 9
@@ -119,10 +122,9 @@ def test_how_a_container_is_made(cluster: Cluster) -> None:
     assert config["Healthcheck"]["Test"] == ["CMD", "/opt/emqx/bin/emqx", "ctl", "status"]
     assert config["User"] == "emqx"
     environment = dict(line.split("=", 1) for line in config["Env"])
-    assert environment["EMQX_NODE__NAME"] == "emqx@emqx2.test-docker.internal"
+    assert environment["EMQX_NODE__NAME"] == f"emqx@emqx2.{NAME}.internal"
     assert environment["EMQX_CLUSTER__STATIC__SEEDS"] == (
-        "[emqx@emqx1.test-docker.internal,emqx@emqx2.test-docker.internal,"
-        "emqx@emqx3.test-docker.internal]")
+        f"[emqx@emqx1.{NAME}.internal,emqx@emqx2.{NAME}.internal,emqx@emqx3.{NAME}.internal]")
     assert environment["ERL_FLAGS"] == (
         "-ssl session_lifetime 86400 -ssl session_cache_server_max 1000")
     assert len(environment["EMQX_NODE__COOKIE"]) == 64
@@ -231,9 +233,9 @@ def test_clients_reach_a_node_that_its_peers_have_lost(
     with faults.cut_off(driver, node):
         assert caller.connack(node).version == "5"
         assert docker("exec", containers()["emqx1"], "sh", "-c",
-                      "getent hosts emqx3.test-docker.internal || echo lost") == "lost"
+                      f"getent hosts emqx3.{NAME}.internal || echo lost") == "lost"
     driver.wait_ready(specs(cluster), 60)
-    assert docker("exec", containers()["emqx1"], "getent", "hosts", "emqx3.test-docker.internal")
+    assert docker("exec", containers()["emqx1"], "getent", "hosts", f"emqx3.{NAME}.internal")
 
 
 def test_a_node_that_left_the_inventory_goes(cluster: Cluster) -> None:
@@ -267,7 +269,7 @@ def test_a_node_that_was_not_reached_runs_on(cluster: Cluster, image: str) -> No
     before = started()
     inventory = yaml.safe_load(cluster.inventory.read_text())
     hosts = inventory["all"]["children"]["emqx"]["hosts"]
-    hosts["emqx1"]["emqx_image"] = broken = "test-docker-unfit:latest"
+    hosts["emqx1"]["emqx_image"] = broken = f"{NAME}-unfit:latest"
     for node in hosts.values():
         node["emqx_listeners"] = {"ssl": {"default": {"max_connections": 400}}}
     name = docker("create", image)
@@ -289,8 +291,8 @@ def test_a_node_that_was_not_reached_runs_on(cluster: Cluster, image: str) -> No
 
 def single(tmp_path: Path, port: int, **variables: object) -> Cluster:
     """Return a cluster of one node that is not deployed yet."""
-    return Cluster("test-docker-single", [port], write_inventory(
-        tmp_path, "test-docker-single", [port], {"emqx_driver": "docker", **variables}),
+    return Cluster(SINGLE, [port], write_inventory(
+        tmp_path, SINGLE, [port], {"emqx_driver": "docker", **variables}),
         tmp_path / "reports")
 
 
@@ -300,7 +302,7 @@ def test_a_port_that_a_container_has(cluster: Cluster, image: str, tmp_path: Pat
         f"emqx1: 127.0.0.1:{cluster.ports[0]} is already in use by node emqx1 of cluster {NAME} "
         f"(container {containers()['emqx1']}); free it, or choose another with emqx_base_port, "
         "emqx_tls_port or emqx_dashboard_port")
-    assert not of_cluster("test-docker-single")["containers"]
+    assert not of_cluster(SINGLE)["containers"]
 
 
 def test_an_image_that_cannot_be_had(cluster: Cluster, image: str, tmp_path: Path) -> None:
@@ -320,12 +322,12 @@ def test_check_mode_pulls_and_makes_nothing(cluster: Cluster, tmp_path: Path) ->
     assert "emqx1: running" in done.output
     assert ("the image 127.0.0.1:1/emqx/emqx:5.8.9 is not here and would be pulled (emqx1)"
             in done.flat)
-    assert of_cluster("test-docker-single") == NOTHING
+    assert of_cluster(SINGLE) == NOTHING
 
 
 def test_a_node_that_does_not_boot_leaves_its_log_and_nothing_else(
         cluster: Cluster, image: str, tmp_path: Path) -> None:
-    broken = "test-docker-broken:latest"
+    broken = f"{NAME}-broken:latest"
     name = docker("create", image)
     docker("commit", "--change", 'ENTRYPOINT ["sh", "-c", "echo no disk; exit 3"]', name, broken)
     docker("rm", "--volumes", name)
@@ -336,21 +338,21 @@ def test_a_node_that_does_not_boot_leaves_its_log_and_nothing_else(
     finally:
         docker("rmi", broken)
     said = sentence(done)
-    assert said.startswith("emqx1 ended unexpectedly; `docker logs conformance-test-docker-single")
+    assert said.startswith(f"emqx1 ended unexpectedly; `docker logs conformance-{SINGLE}")
     assert said.endswith("ends: no disk")
-    assert (state / "test-docker-single/emqx1/container.log").read_text() == "no disk\n"
-    assert of_cluster("test-docker-single") == NOTHING
+    assert (state / SINGLE / "emqx1/container.log").read_text() == "no disk\n"
+    assert of_cluster(SINGLE) == NOTHING
 
 
 def test_what_lost_its_folder_goes_too(cluster: Cluster, image: str, tmp_path: Path) -> None:
     state = tmp_path / "state"
     one = single(tmp_path, cluster.ports[3], emqx_image=image, emqx_state_dir=str(state))
     assert one.play("playbooks/deploy.yml").code == 0
-    assert len(of_cluster("test-docker-single")["containers"]) == 1
+    assert len(of_cluster(SINGLE)["containers"]) == 1
     shutil.rmtree(state)
     gone = one.play("playbooks/destroy.yml")
     assert gone.code == 0, gone.output
-    assert of_cluster("test-docker-single") == NOTHING
+    assert of_cluster(SINGLE) == NOTHING
     # The other cluster is of this checkout too, and was not meant.
     assert set(containers()) == set(NODES)
 

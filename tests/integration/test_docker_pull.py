@@ -19,7 +19,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.docker.en
 
 from tests.support import docker_engine
 from tests.support.image_registry import ImageRegistry
-from tests.support.playbooks import ROOT, Cluster, free_ports, write_inventory
+from tests.support.playbooks import ROOT, Cluster, write_inventory
+from tests.support.ports import free_ports
 
 MIB = 1024 * 1024
 

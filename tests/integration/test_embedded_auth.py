@@ -16,7 +16,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client impor
 from ansible_collections.emqx.conformance.plugins.modules import emqx_cluster
 
 from tests.support.embedded_cluster import ROOT, TestCluster
-from tests.support.playbooks import free_ports
+from tests.support.ports import free_ports
 
 USERNAME, PASSWORD = "probe", "correct-horse-battery-staple"
 CREDENTIALS = Credentials(USERNAME, PASSWORD)

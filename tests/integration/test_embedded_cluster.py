@@ -34,7 +34,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.processes
 )
 
 from tests.support.embedded_cluster import TestCluster
-from tests.support.playbooks import free_ports
+from tests.support.ports import free_ports
 
 Fault = Callable[[Driver, NodeSpec], AbstractContextManager[None]]
 

@@ -19,7 +19,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import
 )
 
 from tests.support.embedded_cluster import TestCluster, connect, packet, string
-from tests.support.playbooks import free_ports
+from tests.support.ports import free_ports
 
 CONNECT_TIMEOUT_S = 15.0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.embedded_cluster import Client, TestCluster, connect
-from tests.support.playbooks import free_ports
+from tests.support.ports import free_ports
 
 ABSENT, PRESENT = 0, 1
 EXPIRY = 0x11

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,44 @@ import pytest
 import yaml
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded import control
 
-from tests.support.playbooks import ROOT, Cluster, free_ports, write_inventory
+from tests.support.playbooks import ROOT, Cluster, Done, write_inventory
+from tests.support.ports import free_ports
+
+SAFE = ("-e", "resumption_max_impact=safe")
 
 
-def test_verify_passes_with_nine_of_nine(cluster: Cluster) -> None:
-    done = cluster.play("verify.yml")
+@dataclass(frozen=True)
+class Counted:
+    """A run of verify.yml, and what the nodes have counted before and after it."""
+
+    done: Done
+    results: dict[str, Any]
+    before: list[dict[str, Any]]
+    after: list[dict[str, Any]]
+
+
+def counted(cluster: Cluster, *extra: str) -> Counted:
+    run_dirs = [ROOT / ".cluster" / cluster.name / f"emqx{number}" for number in (1, 2, 3)]
+    before = [control.status(run_dir) for run_dir in run_dirs]
+    done = cluster.play("verify.yml", *extra)
     assert done.code == 0, done.output
-    results = cluster.results()
+    return Counted(done, cluster.results(), before, [control.status(run) for run in run_dirs])
+
+
+@pytest.fixture(scope="module")
+def noisy(cluster: Cluster) -> Counted:
+    """A run as it is by default, which for embedded nodes is a noisy one."""
+    return counted(cluster, "-e", "resumption_fleet_devices=5000")
+
+
+@pytest.fixture(scope="module")
+def safe(cluster: Cluster) -> Counted:
+    """A safe one."""
+    return counted(cluster, *SAFE)
+
+
+def test_verify_passes_with_nine_of_nine(cluster: Cluster, noisy: Counted) -> None:
+    results = noisy.results
     assert results["verdict"] == "passed"
     assert [cell["passed"] for cell in results["matrix"]] == [True] * 9
     assert results["target"]["product"] == "embedded OTP node (not EMQX)"
@@ -39,25 +71,24 @@ def test_verify_passes_with_nine_of_nine(cluster: Cluster) -> None:
     assert set(status.values()) == {"passed", "known", "warned", "info", "skipped"}
     assert "the rightful owner still resumes" in next(
         row["message"] for row in results["checks"] if row["id"] == "NEG-04")
-    assert "Verdict PASSED: 9 of 9 pairs as expected" in done.flat
+    assert "Verdict PASSED: 9 of 9 pairs as expected" in noisy.done.flat
     assert (cluster.reports / "latest" / "junit.xml").exists()
 
 
-def test_strict_fails_on_exactly_what_is_known(cluster: Cluster) -> None:
-    def found(status: str) -> set[tuple[str, str]]:
-        return {(row["id"], row["reason"]) for row in cluster.results()["checks"]
+def test_strict_fails_on_exactly_what_is_known(cluster: Cluster, noisy: Counted) -> None:
+    def found(status: str, results: dict[str, Any]) -> set[tuple[str, str]]:
+        return {(row["id"], row["reason"]) for row in results["checks"]
                 if row["status"] == status}
 
     # Whether the alert gets out in NEG-04 is a race: it may go either way from run to run.
     race = {("NEG-04", "closed_without_alert")}
-    assert cluster.play("verify.yml").code == 0
-    known = found("known")
-    assert not found("failed")
+    known = found("known", noisy.results)
+    assert not found("failed", noisy.results)
     strict = cluster.play("verify.yml", "-e", "resumption_strict=true")
-    failed = found("failed")
+    failed = found("failed", cluster.results())
     assert failed - race == known - race
     assert strict.code == (2 if failed else 0)
-    assert not found("known")
+    assert not found("known", cluster.results())
     assert "Known deviations count as failures, since resumption_strict is true" in strict.flat
 
 
@@ -68,7 +99,7 @@ def test_an_entry_for_something_that_works_is_warned_of(
         "check": "NEG-01", "reason": "refused", "otp": {"from": 17, "to": None},
         "measured": ["17.0"], "evidence": "Invented.", "upstream": "none"}]}))
     done = cluster.play("verify.yml", "-e",
-                        f"resumption_known_deviations=known_deviations,{file}")
+                        f"resumption_known_deviations=known_deviations,{file}", *SAFE)
     assert done.code == 0, done.output
     rows = [row for row in cluster.results()["checks"] if row["id"] == "NEG-01"]
     assert {(row["status"], row["reason"]) for row in rows} == {("warned", "unexpected_pass")}
@@ -94,10 +125,8 @@ def timed(results: dict[str, Any], node: str) -> int:
         and "data" in row)
 
 
-def test_what_resumption_is_worth_is_measured(cluster: Cluster) -> None:
-    done = cluster.play("verify.yml", "-e", "resumption_fleet_devices=5000")
-    assert done.code == 0, done.output
-    found = [row for row in cluster.results()["checks"] if row["id"] == "PERF-01"]
+def test_what_resumption_is_worth_is_measured(noisy: Counted) -> None:
+    found = [row for row in noisy.results["checks"] if row["id"] == "PERF-01"]
     assert [row["subject"] for row in found] == ["emqx1", "emqx2", "emqx3"]
     for row in found:
         data = row["data"]
@@ -117,23 +146,20 @@ def test_what_resumption_is_worth_is_measured(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("impact", ["safe", "noisy"])
 def test_the_handshakes_announced_are_those_the_nodes_count(
-        cluster: Cluster, impact: str) -> None:
-    run_dirs = [ROOT / ".cluster" / cluster.name / f"emqx{number}" for number in (1, 2, 3)]
-    before = [control.status(run_dir) for run_dir in run_dirs]
-    assert cluster.play("verify.yml", "-e", f"resumption_max_impact={impact}").code == 0
-    after = [control.status(run_dir) for run_dir in run_dirs]
-    announced = cluster.results()["budget"]["nodes"]
-    assert cluster.results()["budget"]["differences"] == []
-    for name, was, now in zip(("emqx1", "emqx2", "emqx3"), before, after):
+        request: pytest.FixtureRequest, impact: str) -> None:
+    run: Counted = request.getfixturevalue(impact)
+    announced = run.results["budget"]["nodes"]
+    assert run.results["budget"]["differences"] == []
+    for name, was, now in zip(("emqx1", "emqx2", "emqx3"), run.before, run.after):
         counted = {kind: now["handshakes"][kind] - was["handshakes"][kind]
                    for kind in ("accepted", "completed", "failed")}
-        ended = [row["outcome"] for row in cluster.results()["handshakes"].values()
+        ended = [row["outcome"] for row in run.results["handshakes"].values()
                  if row["endpoint"] == name]
         done = announced[name]["handshakes_done"]
         assert done == announced[name]["handshakes_announced"]
         assert counted["accepted"] == done
         assert counted["completed"] == (
-            ended.count("full") + ended.count("resumed") + timed(cluster.results(), name))
+            ended.count("full") + ended.count("resumed") + timed(run.results, name))
         assert counted["failed"] == done - counted["completed"]
         assert now["mqtt_connects"] - was["mqtt_connects"] == counted["completed"]
 
@@ -142,7 +168,7 @@ def test_a_safe_run_leaves_no_line_in_any_log(cluster: Cluster) -> None:
     logs = [ROOT / ".cluster" / cluster.name / f"emqx{number}" / "node.log"
             for number in (1, 2, 3)]
     before = [log.read_text() for log in logs]
-    done = cluster.play("verify.yml", "-e", "resumption_max_impact=safe")
+    done = cluster.play("verify.yml", *SAFE)
     assert done.code == 0, done.output
     assert "Alerts:" not in done.output
     assert [log.read_text() for log in logs] == before
@@ -168,7 +194,7 @@ def test_check_mode_prints_the_plan_and_opens_no_connection(cluster: Cluster) ->
 
 
 def test_limit_verifies_the_nodes_named(cluster: Cluster) -> None:
-    done = cluster.play("verify.yml", "--limit", "emqx1,emqx3")
+    done = cluster.play("verify.yml", "--limit", "emqx1,emqx3", *SAFE)
     assert done.code == 0, done.output
     assert [node["name"] for node in cluster.results()["nodes"]] == ["emqx1", "emqx3"]
 
@@ -232,11 +258,11 @@ def modules_running(marker: str) -> list[str]:
 def test_a_changed_config_restarts_and_reuse_off_fails_on_core_02(cluster: Cluster) -> None:
     off = '{"emqx_listeners": {"ssl": {"default": {"ssl_options": {"reuse_sessions": false}}}}}'
     before = cluster.pids()
-    done = cluster.play("playbooks/site.yml", "-e", off)
+    done = cluster.play("playbooks/site.yml", "-e", off, *SAFE)
     assert done.code == 2
     assert cluster.pids().isdisjoint(before)
     assert "CORE-02 not_resumed on emqx1, emqx2, emqx3" in done.flat
-    back = cluster.play("playbooks/site.yml")
+    back = cluster.play("playbooks/site.yml", *SAFE)
     assert back.code == 0, back.output
 
 
@@ -245,7 +271,7 @@ def test_a_killed_node_is_named_the_rest_is_measured_and_deploy_mends_it(
     listing = subprocess.run(["ss", "-Hltnp", f"sport = :{cluster.ports[1]}"],
                              capture_output=True, text=True, check=True).stdout
     os.kill(int(listing.split("pid=")[1].split(",")[0]), signal.SIGKILL)
-    done = cluster.play("verify.yml")
+    done = cluster.play("verify.yml", *SAFE)
     assert done.code == 2
     results = cluster.results()
     assert "CORE-01 connection_refused on emqx2" in done.flat
@@ -253,7 +279,7 @@ def test_a_killed_node_is_named_the_rest_is_measured_and_deploy_mends_it(
     assert passed == {("emqx1", "emqx1"), ("emqx1", "emqx3"), ("emqx3", "emqx1"),
                       ("emqx3", "emqx3")}
     assert len(results["matrix"]) == 9
-    mended = cluster.play("playbooks/site.yml")
+    mended = cluster.play("playbooks/site.yml", *SAFE)
     assert mended.code == 0, mended.output
 
 

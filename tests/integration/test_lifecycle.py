@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.playbooks import ROOT, Cluster
+from tests.support.playbooks import ROOT, WITHOUT_FIGURES, Cluster
 
 DISRUPTIVE = ("-e", "resumption_max_impact=disruptive")
+SAFE = ("-e", "resumption_max_impact=safe")
 NODES = ["emqx1", "emqx2", "emqx3"]
 VARIABLES = {"emqx_session_cache_max": 60}
 """So that LIFE-04 has little to fill."""
@@ -71,7 +72,7 @@ def test_every_node_is_restarted_and_killed_and_the_cluster_is_whole_again(
     after = cluster.pids()
     assert len(after) == 3
     assert after.isdisjoint(before)
-    again = cluster.play("playbooks/site.yml")
+    again = cluster.play("playbooks/site.yml", *SAFE)
     assert again.code == 0, again.output
     assert cluster.results()["verdict"] == "passed"
     assert cluster.pids() == after
@@ -79,7 +80,8 @@ def test_every_node_is_restarted_and_killed_and_the_cluster_is_whole_again(
 
 def test_nodes_left_out_by_limit_are_not_disturbed(cluster: Cluster) -> None:
     before = cluster.pids()
-    done = cluster.play("verify.yml", "--limit", "emqx1,emqx3", *DISRUPTIVE)
+    done = cluster.play("verify.yml", "--limit", "emqx1,emqx3", *DISRUPTIVE,
+                        *WITHOUT_FIGURES)
     assert done.code == 0, done.output
     assert statuses(cluster.results(), "LIFE-02") == [("emqx1", "passed"), ("emqx3", "passed")]
     assert len(cluster.pids() & before) == 1
@@ -87,7 +89,8 @@ def test_nodes_left_out_by_limit_are_not_disturbed(cluster: Cluster) -> None:
 
 def test_a_cluster_that_was_never_deployed_is_an_error_of_life_alone(cluster: Cluster) -> None:
     before = cluster.pids()
-    done = cluster.play("verify.yml", "-e", "emqx_cluster_name=nowhere", *DISRUPTIVE)
+    done = cluster.play("verify.yml", "-e", "emqx_cluster_name=nowhere", *DISRUPTIVE,
+                        *WITHOUT_FIGURES)
     assert done.code == 2
     assert "LIFE-01 driver_failed on emqx1, emqx2, emqx3: the cluster nowhere was never deployed" \
         in done.flat
@@ -106,7 +109,7 @@ def test_ctrl_c_while_a_node_is_down_leaves_a_report_and_brings_it_back(
     if pid == 0:  # pragma: no cover - the child is ansible-playbook
         os.chdir(ROOT)
         os.execvpe("ansible-playbook",  # noqa: S606 - the command under test
-                   run.command("verify.yml", *DISRUPTIVE), run.environment())
+                   run.command("verify.yml", *DISRUPTIVE, *WITHOUT_FIGURES), run.environment())
     # All three are restarted before any is killed.
     await_refused(cluster, 1, within_s=60)
     if moment == "LIFE-02":
@@ -134,6 +137,6 @@ def test_ctrl_c_while_a_node_is_down_leaves_a_report_and_brings_it_back(
     assert "failed" not in {row["status"] for row in results["checks"]}
     # Nobody deployed: the node was started by the run that was interrupted.
     await_refused(cluster, 0, within_s=30)
-    done = cluster.play("playbooks/site.yml")
+    done = cluster.play("playbooks/site.yml", *SAFE)
     assert done.code == 0, done.output
     assert cluster.results()["verdict"] == "passed"

@@ -17,7 +17,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
 from tests.support.embedded_cluster import TestCluster
 from tests.support.haproxy import haproxy
 from tests.support.openssl_cli import make_identity
-from tests.support.playbooks import free_ports
+from tests.support.ports import free_ports
 from tests.support.whole_run import whole_run
 
 CHECKS = ("CORE-01", "CORE-02", "CORE-03", "LB-01")

@@ -14,7 +14,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers import ha
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import DriverError
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.layout import ClusterFolder
 
-from tests.support.playbooks import ROOT, Cluster, free_ports
+from tests.support.playbooks import ROOT, Cluster
+from tests.support.ports import free_ports
 
 CONFIG = """
 defaults

@@ -16,7 +16,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import
 )
 
 from tests.support.embedded_cluster import TestCluster
-from tests.support.playbooks import free_ports
+from tests.support.ports import free_ports
 
 TIMEOUT_S = 5.0
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"

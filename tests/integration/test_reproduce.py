@@ -22,7 +22,7 @@ from tests.faulty_servers.start import Started, make_identity, started
 from tests.faulty_servers.table import read
 from tests.support.by_hand import typed, words
 from tests.support.embedded_cluster import TestCluster
-from tests.support.playbooks import free_ports
+from tests.support.ports import free_ports
 from tests.support.tcp_balancer import TcpBalancer
 from tests.support.whole_run import whole_run
 

@@ -23,7 +23,8 @@ from cryptography.x509.oid import NameOID
 from tests.support.embedded_cluster import TestCluster
 from tests.support.mqtt_broker import MqttBroker
 from tests.support.openssl_broker import Broker, make_certificate
-from tests.support.playbooks import Cluster, free_ports
+from tests.support.playbooks import Cluster
+from tests.support.ports import free_ports
 from tests.support.seed_script import (
     ROOT,
     SCRIPT,

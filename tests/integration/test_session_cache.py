@@ -24,7 +24,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import
 )
 
 from tests.support.embedded_cluster import ROOT, TestCluster
-from tests.support.playbooks import free_ports
+from tests.support.ports import free_ports
 
 LIFETIME, PLACES = 10, 100
 CHECKS = {check.id: check for check in catalogue()}

@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from tests.support.dns_server import DnsServer
-from tests.support.playbooks import ROOT, Cluster, Done, free_ports
+from tests.support.playbooks import ROOT, Cluster, Done
+from tests.support.ports import free_ports
 
 EXAMPLE = ROOT / "inventory" / "staging.example"
 ADDRESSES = [f"127.0.0.{last}" for last in (2, 3, 4)]

@@ -4,8 +4,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import os
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,31 +33,14 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import
 
 from tests.support.by_hand import typed, words
 from tests.support.playbooks import ROOT, Cluster, Done
+from tests.support.ports import free_ports
 
 NAME = "test-trust"
 FAILING = ("SEC-01", "SEC-05", "SEC-06")
 REASONS = {"SEC-01": "resumed_in_other_domain", "SEC-05": "resumed_after_trust_change",
            "SEC-06": "resumed_after_expiry"}
 DISRUPTIVE = ("-e", "resumption_max_impact=disruptive")
-
-
-def ports_in_a_row(count: int) -> list[int]:
-    """Return neighbouring ports below the ephemeral range that nobody listens on now."""
-    for first in range(31000 + os.getpid() % 1500, 32700, count):
-        found = list(range(first, first + count))
-        if all(is_free(port) for port in found):
-            return found
-    raise OSError("no ports in a row are free")
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+SEC = ("-e", "resumption_checks=SEC")
 
 
 @dataclass(frozen=True)
@@ -87,7 +68,7 @@ class TrustCluster(Cluster):
 @pytest.fixture(scope="module")
 def trust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrustCluster]:
     folder = tmp_path_factory.mktemp(NAME)
-    made = TrustCluster(NAME, ports_in_a_row(4), ROOT / "inventory/trust", folder / "reports",
+    made = TrustCluster(NAME, free_ports(4), ROOT / "inventory/trust", folder / "reports",
                         folder / "certs")
     done = made.play("playbooks/deploy.yml")
     try:
@@ -164,7 +145,7 @@ def test_waivers_let_it_pass_and_stay_visible_and_end(trust: TrustCluster) -> No
     today = datetime.datetime.now(datetime.timezone.utc).date()
     # Not today, which may end before the run does.
     last_day = today + datetime.timedelta(days=1)
-    done = trust.play("verify.yml", *DISRUPTIVE, *waivers(last_day))
+    done = trust.play("verify.yml", *DISRUPTIVE, *SEC, *waivers(last_day))
     found = trust.found(done, 0)
     results = trust.results()
     assert results["verdict"] == "passed"
@@ -181,7 +162,7 @@ def test_waivers_let_it_pass_and_stay_visible_and_end(trust: TrustCluster) -> No
         assert f"{check} known" in done.flat
         assert why in done.flat
     yesterday = today - datetime.timedelta(days=1)
-    found = trust.found(trust.play("verify.yml", *DISRUPTIVE, *waivers(yesterday)), 2)
+    found = trust.found(trust.play("verify.yml", *DISRUPTIVE, *SEC, *waivers(yesterday)), 2)
     assert {found[check]["status"] for check in FAILING} == {"failed"}
 
 

@@ -15,7 +15,7 @@ import junitparser
 import pytest
 import yaml
 
-from tests.support.playbooks import ROOT, Cluster
+from tests.support.playbooks import ROOT, WITHOUT_FIGURES, Cluster
 from tests.support.vantage_hosts import WRITABLE, Network, VantageHost, vantage_hosts, why_not
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=f"no vantage hosts here: {why_not()}")
@@ -169,7 +169,7 @@ def test_what_is_announced_is_what_the_nodes_get(seen: Cluster) -> None:
 
 def test_noisy_checks_that_need_more_than_python3_are_skipped_there(seen: Cluster) -> None:
     done = seen.play("verify.yml", "-e", "resumption_max_impact=disruptive",
-                     "-e", "emqx_otp_release=25", "--limit", "emqx,near")
+                     "-e", "emqx_otp_release=25", "--limit", "emqx,near", *WITHOUT_FIGURES)
     results = written(seen)
     assert [point["name"] for point in results["vantage"]["points"]] == ["near"]
     assert results["vantage"]["differences"] == [], done.output

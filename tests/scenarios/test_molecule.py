@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.support import docker_engine
+from tests.support.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
+PORTS = 12
+"""More than any scenario has."""
 SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
 
 
@@ -32,7 +35,8 @@ def test_scenario(scenario: str) -> None:
         capture_output=True, text=True, check=False, timeout=900,
         env={**os.environ, "NO_COLOR": "1",
              # Molecule's own files stay inside the checkout, so that two checkouts do not meet.
-             "ANSIBLE_HOME": str(ROOT / ".ansible")})
+             "ANSIBLE_HOME": str(ROOT / ".ansible"),
+             "SCENARIO_BASE_PORT": str(free_ports(PORTS)[0])})
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
     # The verifier must have run: without one molecule ends with 0 as well.

@@ -11,7 +11,7 @@ from typing import Any
 from tests.support.embedded_cluster import TestCluster
 from tests.support.gnutls_broker import PRIORITY, GnuTlsBroker
 from tests.support.mqtt_broker import MqttBroker
-from tests.support.playbooks import free_ports
+from tests.support.ports import free_ports
 from tests.support.rabbitmq_node import RabbitMqNode
 from tests.support.s_server_broker import SESSION_CACHE_MAX, SServerBroker, port_of
 

@@ -3,10 +3,9 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,29 +13,9 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
-
-
-def _candidates() -> Iterator[int]:
-    """Yield the ports of this process, among those that its worker of pytest has to itself."""
-    own = 19000 + 1250 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4)
-    begin = os.getpid() % 1250
-    yield from (own + (begin + number) % 1250 for number in range(1250))
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports below the ephemeral range that nobody listens on now."""
-    found: list[int] = []
-    for port in _candidates():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.append(port)
-        if len(found) == count:
-            return found
-    raise OSError("no free port between 19000 and 24000")
+WITHOUT_FIGURES = ("-e", json.dumps({"resumption_skip_checks": {
+    "PERF-01": "tests/integration/test_journey.py has it"}}))
+"""For noisy runs that are about something else: to measure it takes longer than all the rest."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.playbooks import ROOT, free_ports
+from tests.support.playbooks import ROOT
+from tests.support.ports import free_ports
 
 _PROGRAM = ROOT / "molecule" / "shared" / "rabbitmq.py"
 
@@ -17,10 +18,11 @@ class RabbitMqNode:
     def __init__(self, folder: Path) -> None:
         """Start it; ``folder`` must not exist yet."""
         self.folder = folder
-        self.port, dist_port = free_ports(2)
+        self.port, _ = free_ports(2)
         self._environment = {
             **os.environ, "PYTHONPATH": str(ROOT / "playbooks" / "collections"),
-            "STAGING_FOLDER": str(folder), "STAGING_PORTS": f"{self.port} {dist_port}"}
+            "STAGING_FOLDER": str(folder), "STAGING_NODES": "1",
+            "SCENARIO_BASE_PORT": str(self.port)}
         try:
             for step in (["fetch"], ["configure"], ["start"], ["await", "rabbit1"],
                          ["enable", "rabbit1"], ["admit", "rabbit1"]):

@@ -9,7 +9,7 @@ import plain_mqtt
 import pytest
 
 CA = outside.ROOT / "certs" / "ca.pem"
-NODES = {"emqx1": 18896, "emqx2": 18897, "emqx3": 18898}
+NODES = outside.ports("emqx1", "emqx2", "emqx3")
 PAIRS = [(issuer, redeemer) for issuer in NODES for redeemer in NODES]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import outside
 import pytest
 
-PORT = 18893
+PORT = outside.BASE_PORT
 
 
 def test_the_port_is_open_on_loopback_only(host: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import outside
 
-PORT = 18875
+PORT = outside.BASE_PORT
 
 
 def test_the_seeds_test_script_resumes(tmp_path: Path) -> None:

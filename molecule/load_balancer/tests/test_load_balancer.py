@@ -23,10 +23,10 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded 
 CA = outside.ROOT / "certs" / "ca.pem"
 STATE = outside.ROOT / ".cluster" / "molecule-load-balancer"
 CONFIG = outside.ROOT / "config" / "molecule-load-balancer"
-NODES = {"emqx1": 18921, "emqx2": 18922, "emqx3": 18923}
-PROXIED = {"emqx1": 18924, "emqx2": 18925, "emqx3": 18926}
-BALANCERS = {"lb-roundrobin": 18927, "lb-leastconn": 18928, "lb-source": 18929,
-             "lb-session-id": 18930, "lb-proxied": 18931, "lb-quoted": 18932}
+NODES = outside.ports("emqx1", "emqx2", "emqx3")
+PROXIED = outside.ports("emqx1", "emqx2", "emqx3", after=3)
+BALANCERS = outside.ports("lb-roundrobin", "lb-leastconn", "lb-source", "lb-session-id",
+                          "lb-proxied", "lb-quoted", after=6)
 ROUNDS = 60
 TIMEOUT_S = 10.0
 

@@ -11,7 +11,7 @@ import plain_mqtt
 import pytest
 
 CA = outside.ROOT / "certs" / "ca.pem"
-NODES = {"emqx1": 26001, "emqx2": 26002, "emqx3": 26003}
+NODES = outside.ports("emqx1", "emqx2", "emqx3")
 PAIRS = [(issuer, redeemer) for issuer in NODES for redeemer in NODES]
 VALID = client_ca.certificate("valid"), client_ca.key("valid")
 

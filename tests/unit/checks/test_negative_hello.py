@@ -133,7 +133,6 @@ def test_openssl_passes(openssl: Try, check: str, client_certificate: bool) -> N
     openssl(client_certificate=client_certificate).passes_at_its_price(check)
 
 
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 @pytest.mark.parametrize("client_certificate", [False, True])
 def test_openssl_of_all_versions_resumes_at_none_but_the_sessions_own(
         openssl: Try, client_certificate: bool) -> None:

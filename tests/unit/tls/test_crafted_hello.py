@@ -165,7 +165,6 @@ def test_openssl_puts_the_pieces_together(brokers: Callable[..., MqttBroker],
 # -- versions and master secrets ------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 @pytest.mark.parametrize(("version", "name"), [
     ((3, 1), "tlsv1"), ((3, 2), "tlsv1.1"), ((3, 3), "tlsv1.2")])
 @pytest.mark.parametrize("suite", OLD_SUITES)
@@ -190,7 +189,6 @@ def test_openssl_speaks_every_shared_suite_with_both_master_secrets(
     broker.stop()
 
 
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 @pytest.mark.parametrize(("version", "ecdsa"), list(itertools.product(
     ((3, 1), (3, 2), (3, 3)), (True, False))))
 def test_a_client_certificate_is_shown_at_every_version(
