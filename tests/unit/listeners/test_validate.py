@@ -183,7 +183,8 @@ def test_complete_fills_in_a_listener_given_as_nothing_but_its_port() -> None:
      ("listeners.ssl.default.ssl_options.reuse_sessions: cannot be removed, because EMQX's "
      "releases differ in its default: set true or false")),
     (tls(certfile=None),
-     "listeners.ssl.default.ssl_options.certfile: cannot be removed: a TLS listener needs it"),
+     ("listeners.ssl.default.ssl_options.certfile: cannot be removed: a TLS listener needs it "
+     "(EMQX boots, but every handshake fails)")),
     ({"ssl": {"default": {"ssl_options": {"password": "hunter2"}}}},
      ("listeners.ssl.default.ssl_options.password: would stand in clear text in listeners.hocon: "
      "put it into a file and give file:///its/path")),
@@ -370,8 +371,8 @@ def test_missing_certificate_files_are_refused(tmp_path: Path) -> None:
 
 def test_a_directory_is_not_a_certificate_file(tmp_path: Path) -> None:
     certificates = Certificates(str(tmp_path), str(tmp_path), str(tmp_path))
-    result = check_node(node({}, certificates=certificates), parse_release("5.8.6"),
-                        check_files=True)
+    result = check_node(node(tls(verify="verify_peer"), certificates=certificates),
+                        parse_release("5.8.6"), check_files=True)
     assert len(result.errors) == 3
     assert "cannot be read (Is a directory)" in result.errors[0]
 

@@ -6,39 +6,28 @@ keys; :func:`check` looks at a completed mapping for what only shows when keys m
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from . import grammar, kinds, schema
+from . import grammar, kinds, schema, serving
 from .ciphers import CIPHERS, cipher_hint
 from .complete import Node, complete, is_enabled
+from .files import check_files as check_files_of
 from .kinds import Kind, WrongValueError
 from .nearest import did_you_mean
-from .release import Release, ignores_reuse_sessions, separates_access_rules
+from .problems import Problems
+from .release import (
+    Release,
+    ignores_reuse_sessions,
+    reads_password_files,
+    separates_access_rules,
+)
 from .schema import Key
 
 # EMQX names a listener's processes type:name, and Erlang's atoms end here.
 _LONGEST_ATOM = 255
 # May hold passwords of their own.
 _SECRETS = (".password", ".authentication")
-_FILES = ("cacertfile", "certfile", "keyfile", "dhfile")
-
-
-@dataclass
-class Problems:
-    """What was found: sentences that begin with the path of the key."""
-
-    errors: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def error(self, path: str, sentence: str) -> None:
-        """Add an error."""
-        self.errors.append(f"{path}: {sentence}")
-
-    def warn(self, path: str, sentence: str) -> None:
-        """Add a warning."""
-        self.warnings.append(f"{path}: {sentence}")
 
 
 @dataclass(frozen=True)
@@ -194,10 +183,14 @@ def check(whole: Mapping[str, Any], release: Release, problems: Problems, *,
                 problems.error(f"{path}.bind", f"port {port} is already taken by "
                                                f"{other_path}: EMQX does not boot")
         taken.append((address, port, path))
+        serving.check_listener(path, listener, release, problems)
         if listener_type in schema.TLS_TYPES:
-            _check_usable(f"{path}.ssl_options", options, release, problems)
+            serving.check_tls(f"{path}.ssl_options", options, release, problems)
             if check_files:
-                _check_files(f"{path}.ssl_options", options, problems)
+                check_files_of(f"{path}.ssl_options", options, release, problems)
+            else:
+                serving.check_password(f"{path}.ssl_options.password", options, release, problems,
+                                       encrypted=None)
     for listener_type in schema.LISTENER_TYPES:
         if "default" not in whole.get(listener_type, {}):
             problems.warn(f"listeners.{listener_type}.default",
@@ -254,8 +247,10 @@ def _check_ssl(path: str, options: Mapping[str, Any], release: Release,
                 problems.error(f"{path}.ocsp.{needed}", "is missing; OCSP stapling needs it")
     password = options.get("password", "")
     if password and not password.startswith("file://"):
-        problems.error(f"{path}.password", "would stand in clear text in listeners.hocon: put it "
-                                           "into a file and give file:///its/path")
+        instead = ("put it into a file and give file:///its/path" if reads_password_files(release)
+                   else f"use a key without a passphrase (EMQX {release} reads none from a file)")
+        problems.error(f"{path}.password",
+                       f"would stand in clear text in listeners.hocon: {instead}")
     if ignores_reuse_sessions(release) and options.get("reuse_sessions") is False:
         problems.warn(f"{path}.reuse_sessions", f"EMQX {release} ignores false and reuses "
                                                 f"sessions all the same (emqx/emqx#16456)")
@@ -269,38 +264,6 @@ def _check_versions(path: str, versions: list[str], problems: Problems) -> None:
                                  f"{did_you_mean(version, schema.TLS_VERSIONS)}")
     if "tlsv1.3" in versions and len(versions) > 1 and "tlsv1.2" not in versions:
         problems.error(path, "EMQX refuses tlsv1.3 with an older version but without tlsv1.2")
-
-
-def _check_usable(path: str, options: Mapping[str, Any], release: Release,
-                  problems: Problems) -> None:
-    """Check what lets a node boot and every handshake fail, or makes sessions impossible."""
-    for needed in ("certfile", "keyfile"):
-        if needed not in options:
-            problems.error(f"{path}.{needed}", "cannot be removed: a TLS listener needs it")
-    if grammar.milliseconds(options.get("handshake_timeout", "15s")) == 0:
-        problems.error(f"{path}.handshake_timeout",
-                       f"must be more than 0: EMQX {release} boots, but every handshake fails")
-    if "tlsv1.2" not in options.get("versions", ["tlsv1.2"]):
-        problems.warn(f"{path}.versions", "without tlsv1.2 there are no session IDs to resume")
-
-
-def _check_files(path: str, options: Mapping[str, Any], problems: Problems) -> None:
-    files = [(name, options[name]) for name in _FILES if name in options]
-    if "issuer_pem" in options.get("ocsp", {}):
-        files.append(("ocsp.issuer_pem", options["ocsp"]["issuer_pem"]))
-    for name, file in files:
-        if not Path(file).is_absolute():
-            problems.error(f"{path}.{name}", f'"{file}" must be an absolute path: a node does not '
-                                             f"run in this directory")
-            continue
-        try:
-            with Path(file).open("rb"):
-                pass
-        except FileNotFoundError:
-            problems.error(f"{path}.{name}", f'"{file}" does not exist; EMQX boots without it, but '
-                                             f"every handshake fails")
-        except OSError as error:
-            problems.error(f"{path}.{name}", f'"{file}" cannot be read ({error.strerror})')
 
 
 @dataclass(frozen=True)
