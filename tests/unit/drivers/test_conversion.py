@@ -79,6 +79,7 @@ def test_emqx_defaults_fill_the_rest() -> None:
     assert found.versions == ("tlsv1.3", "tlsv1.2")
     assert found.ssl_options["handshake_timeout"] == 15_000
     assert found.files == ()
+    assert listener({"ssl_options": {"versions": []}}).versions == found.versions
     assert (found.proxy_protocol, found.proxy_protocol_timeout) == (False, 3_000)
 
 
@@ -142,7 +143,7 @@ def test_what_is_known_depends_on_the_release() -> None:
 
 @pytest.mark.parametrize(("key", "value"), [
     ("verify", "maybe"), ("depth", -1), ("depth", "x"), ("reuse_sessions", "yes"),
-    ("versions", ["sslv3"]), ("versions", []), ("versions", "tlsv1.2"), ("log_level", "loud"),
+    ("versions", ["sslv3"]), ("versions", "tlsv1.2"), ("log_level", "loud"),
     ("handshake_timeout", "soon"), ("hibernate_after", "infinity"), ("certfile", ""),
     ("ciphers", 1),
 ])

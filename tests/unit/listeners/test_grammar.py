@@ -43,6 +43,8 @@ def test_no_durations(text: str) -> None:
     (grammar.LOOKUP_FUNCTION, "emqx_tls_psk:lookup"), (grammar.LOOKUP_FUNCTION, "f: g"),
     (grammar.URL, "http://ocsp.example:9877/a%20b?c"), (grammar.URL, "HTTPS://[::1]"),
     (grammar.AUTHENTICATION, []), (grammar.AUTHENTICATION, {"mechanism": "jwt"}),
+    (grammar.AUTHENTICATION, [{"mechanism": "password_based", "backend": "built_in_database"}]),
+    (grammar.ZONE, "a.b"), (grammar.ZONE, "z" * 255),
     (kinds.TEXT, "a\tb"), (kinds.TEXT, "nbsp\xa0"),
 ])
 def test_what_emqx_reads_is_kept_as_it_is(kind: Kind, value: Any) -> None:
@@ -64,6 +66,8 @@ def test_what_emqx_reads_is_kept_as_it_is(kind: Kind, value: Any) -> None:
     (grammar.LOOKUP_FUNCTION, ":"),
     (grammar.URL, "http://a b/"), (grammar.URL, "ftp://a/"), (grammar.URL, "http:///a"),
     (grammar.AUTHENTICATION, "jwt"), (grammar.AUTHENTICATION, [1.5]),
+    (grammar.AUTHENTICATION, [{}]), (grammar.AUTHENTICATION, [{"mechanism": 1.5}]),
+    (grammar.ZONE, ""), (grammar.ZONE, "z" * 256), (grammar.LOOKUP_FUNCTION, f"a:{'b' * 256}"),
     (kinds.TEXT, "a\nb"), (kinds.TEXT, "a\x80b"), (kinds.TEXT, "a\x9fb"), (kinds.TEXT, "a\x7fb"),
     (kinds.ANYTHING, {"a.b": 1}), (kinds.ANYTHING, {"null": 1}), (kinds.ANYTHING, {1: 1}),
 ])
@@ -85,14 +89,14 @@ def test_no_integers(value: Any) -> None:
 
 @pytest.mark.parametrize("rule", [
     "allow all", "deny all", "allow  10.0.0.1", "allow 10.0.0", "deny 192.168.0.0/24",
-    "allow fe80::/10", "deny ::/0", "allow 10.0.0.0/32"])
+    "allow fe80::/10", "deny ::/0", "allow 10.0.0.0/32", "allow 10.0.0.0/", "deny 10.0.0.0//8"])
 def test_access_rules(rule: str) -> None:
     assert grammar.is_access_rule(rule)
 
 
 @pytest.mark.parametrize("rule", [
     "", "allow", "permit all", "ALLOW all", "allow foo", "allow localhost", "allow 10.0.0.0/33",
-    "allow ::/129", "allow 10.0.0.0/", "allow 10.0.0.0/-1", "allow 10.0.0.0/8/8", "allow all all",
+    "allow ::/129", "allow /", "allow 10.0.0.0/-1", "allow 10.0.0.0/8/8", "allow all all",
     "allow fe80::1%lo"])
 def test_no_access_rules(rule: str) -> None:
     assert not grammar.is_access_rule(rule)

@@ -75,7 +75,7 @@ def test_what_serves_nobody_is_refused(listener: dict[str, Any], sentence: str) 
     tls(verify="verify_peer", cacerts=True, cacertfile=None),
     tls(ciphers=["DES-CBC3-SHA", "AES128-SHA"]),
     tls(ciphers=["PSK-AES128-CBC-SHA"], versions=["tlsv1.2", "tlsv1.3"]),
-    tls(ciphers=["ECDHE-ECDSA-AES128-SHA"]),
+    tls(ciphers=["ECDHE-ECDSA-AES128-SHA"]), tls(versions=[]), tls(versions=None),
 ])
 def test_what_serves_somebody_passes_without_a_word(listener: dict[str, Any]) -> None:
     done = checked(listener)

@@ -256,6 +256,7 @@ def test_a_listener_that_is_switched_off_takes_no_port_but_must_be_right() -> No
 
 @pytest.mark.parametrize("listeners", [
     tls(session_tickets="stateless"),
+    tls(partial_chain="two_cacerts_from_cacertfile"),
     {"ssl": {"default": {"parse_unit": "frame"}}},
 ])
 def test_newer_keys_pass_on_newer_releases(listeners: dict[str, Any]) -> None:
@@ -274,6 +275,8 @@ def test_newer_keys_pass_on_newer_releases(listeners: dict[str, Any]) -> None:
     {"ws": {"default": {"enable": True, "websocket": {"mqtt_path": "/mqtt", "deflate_opts": {
         "level": "none", "mem_level": 9}}}}},
     {"ssl": {"default": {"enable_authn": "quick_deny_anonymous"}}},
+    tls(ciphers="AES128-SHA AES256-SHA,AES128-SHA256"), {"ssl": {"default": {"ssl_options": {
+        "password": ""}}}},
     {"ssl": {"default": {"access_rules": ["allow 10.0.0.0/8, deny all"]}}},
 ])
 def test_what_emqx_accepts_passes(listeners: dict[str, Any]) -> None:
@@ -310,6 +313,13 @@ def test_one_port_at_two_addresses(one: str, other: str, taken: bool) -> None:
         assert found == ((sentence,) if taken else ())
 
 
+@pytest.mark.parametrize(("key", "value"), [("session_tickets", "stateful"),
+                                            ("partial_chain", "yes")])
+def test_newer_keys_hold_words(key: str, value: str) -> None:
+    [sentence] = errors(tls(**{key: value}), "5.10.3")
+    assert sentence.startswith(f"listeners.ssl.default.ssl_options.{key}: must be one of ")
+
+
 def test_both_names_of_a_key_may_say_the_same() -> None:
     assert errors({"ssl": {"default": {"enabled": True, "enable": True}}}) == ()
     assert errors({"ssl": {"default": {"enabled": False, "enable": True}}}) == (
@@ -322,7 +332,7 @@ def test_null_removes_what_another_release_knows() -> None:
 
 
 def test_what_an_authenticator_holds_is_not_shown() -> None:
-    authentication = [{"password": "hunter2", "ratio": 1.5}]
+    authentication = [{"mechanism": "password_based", "password": "hunter2", "ratio": 1.5}]
     [sentence] = errors({"ssl": {"default": {"authentication": authentication}}})
     assert sentence.startswith("listeners.ssl.default.authentication: must be ")
     assert "hunter2" not in sentence

@@ -144,8 +144,9 @@ class _Conversion:
                                           settings.get("ssl_options", {}))))
 
     def _ssl_options(self, path: str, given: Any) -> dict[str, Term]:
+        # No version named is no choice, to EMQX.
         options = {key: value for key, value in _mapping(path, given).items()
-                   if value is not None}
+                   if value is not None and (key, value) != ("versions", [])}
         _refuse_unknown(path, options, schema.known_keys(self._release, "ssl", "ssl_options"))
         self._warn(path, options, _IMPLEMENTED_SSL)
         defaults = {**_SSL_DEFAULTS,
@@ -170,9 +171,9 @@ def _ssl_term(path: str, key: str, value: Any) -> Term:
         return milliseconds(value)
     if key == "versions":
         wrong = [version for version in value if version not in schema.TLS_VERSIONS]
-        if wrong or not value:
+        if wrong:
             raise ConversionError(f"{path} must be some of {', '.join(schema.TLS_VERSIONS)}, not "
-                                  f"{', '.join(wrong) or 'none'}")
+                                  f"{', '.join(wrong)}")
         return [Atom(version) for version in value]
     if isinstance(value, (bool, int, str)):
         return value

@@ -18,8 +18,11 @@ _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000,
 _DURATION = re.compile(rf"(?:{_NUMBER}(?:{_UNIT}))+|[0-9]+")
 _DURATION_PART = re.compile(rf"({_NUMBER})({_UNIT})")
 _RATE = re.compile(r" *([0-9]+)([A-Za-z]*)(?:/([0-9]*)(ms|MS|[smhdSMHD]))? *")
+_POSITIVE = re.compile(r"\+?[0-9]+")
 _BEGINNING = re.compile(r"([0-9]+)(kb|mb|gb|)", re.IGNORECASE)
-_LOOKUP = re.compile(r"[: ]*[^: ]+[: ]+[^: ]+[: ]*")
+# Both become atoms, which have 255 characters at most.
+_LOOKUP = re.compile(r"[: ]*[^: ]{1,255}[: ]+[^: ]{1,255}[: ]*")
+_ZONE = re.compile(".{1,255}")
 # RFC 3986, section 2: what stands in a URI without being percent-encoded.
 _URL = re.compile(r"https?://(?![/?#])[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+", re.IGNORECASE)
 _KEEPALIVE = ((1, 72_000), (1, 750), (1, 90))
@@ -107,7 +110,7 @@ def _keepalive(value: Any) -> str:
     numbers = [word for word in re.split("[, ]", result) if word]
     if result != "none" and not (
             len(numbers) == len(_KEEPALIVE)
-            and all(re.fullmatch(r"\+?[0-9]+", number) and low <= int(number) <= high
+            and all(_POSITIVE.fullmatch(number) and low <= int(number) <= high
                     for number, (low, high) in zip(numbers, _KEEPALIVE))):
         raise WrongValueError("none or three positive integers such as 240,30,5 (idle seconds up "
                               "to 72000, interval up to 750, probes up to 90)")
@@ -122,8 +125,10 @@ def _mqtt_path(value: Any) -> str:
 
 
 def _authentication(value: Any) -> Any:
-    if not isinstance(value, (list, tuple, dict)):
-        raise WrongValueError("a list of authenticators")
+    authenticators = [value] if isinstance(value, dict) else value
+    if not isinstance(authenticators, (list, tuple)) or not all(
+            isinstance(one, dict) and "mechanism" in one for one in authenticators):
+        raise WrongValueError("a list of authenticators, each with its mechanism")
     return kinds.anything(value)
 
 
@@ -141,12 +146,12 @@ def is_access_rule(rule: str) -> bool:
 
 
 def _is_network(written: str) -> bool:
-    address, slash, length = written.partition("/")
+    address, *length = [part for part in written.split("/") if part] or [""]
     try:
         bits = kinds.ip_address(address).max_prefixlen
     except ValueError:
         return False
-    return not slash or (length.isascii() and length.isdigit() and int(length) <= bits)
+    return len(length) < 2 and all(_POSITIVE.fullmatch(bit) and int(bit) <= bits for bit in length)
 
 
 DURATION = Kind("duration", _duration)
@@ -160,6 +165,7 @@ INITIAL = Kind("number", _initial)
 KEEPALIVE = Kind("keep-alive", _keepalive)
 MQTT_PATH = Kind("path", _mqtt_path)
 AUTHENTICATION = Kind("list of authenticators", _authentication)
+ZONE = Kind("zone", _matching(_ZONE, "a name of 1 to 255 characters"))
 LOOKUP_FUNCTION = Kind("function", _matching(
     _LOOKUP, "a function as module:function, such as emqx_tls_psk:lookup"))
 URL = Kind("URL", _matching(_URL, "a URL such as http://ocsp.example.com/, without spaces"))

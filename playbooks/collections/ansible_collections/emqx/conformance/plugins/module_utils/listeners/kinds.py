@@ -190,11 +190,11 @@ def anything(value: Any) -> Any:
 
 
 def list_of(kind: Kind, *, comma_separated: bool = False) -> Kind:
-    """Make the kind of lists; EMQX also splits some strings at commas."""
+    """Make the kind of lists; EMQX also splits some strings at commas and spaces."""
 
     def read(value: Any) -> list[Any]:
         if comma_separated and isinstance(value, str):
-            value = [item.strip() for item in value.split(",") if item.strip()]
+            value = [item for item in re.split("[, ]", value) if item]
         if not isinstance(value, (list, tuple)):
             raise WrongValueError("a list")
         try:

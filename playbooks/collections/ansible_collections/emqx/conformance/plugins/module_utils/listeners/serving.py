@@ -4,7 +4,7 @@ An error is what no client gets through; a warning, what some client or other co
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import grammar
@@ -23,6 +23,11 @@ _SHORTEST_HANDSHAKE_MS = 100
 _SHORTEST_WITHOUT_UNIT_MS = 1000
 
 BUT_NO_HANDSHAKE = "EMQX boots, but every handshake fails"
+
+
+def versions_of(options: Mapping[str, Any]) -> Sequence[str]:
+    """Return the TLS versions that EMQX speaks, which picks them where none is named."""
+    return options.get("versions") or ("tlsv1.3", "tlsv1.2")
 
 
 def check_listener(path: str, listener: Mapping[str, Any], release: Release,
@@ -64,7 +69,7 @@ def check_tls(path: str, options: Mapping[str, Any], release: Release,
                                         f"boot, or boots and every handshake fails")
     _check_handshake_timeout(f"{path}.handshake_timeout", options.get("handshake_timeout", "15s"),
                              release, problems)
-    versions = options.get("versions", ["tlsv1.2"])
+    versions = versions_of(options)
     if "tlsv1.2" not in versions:
         problems.warn(f"{path}.versions", "without tlsv1.2 there are no session IDs to resume")
     ciphers = options.get("ciphers", [])
@@ -107,7 +112,7 @@ def check_suites(path: str, options: Mapping[str, Any], key_type: str | None,
     """Check that a suite is for the server's key, where its type is known."""
     ciphers = options.get("ciphers", [])
     wanted = {key_of(cipher) for cipher in ciphers}
-    if ciphers and key_type and "tlsv1.3" not in options.get("versions", ["tlsv1.2"]) \
+    if ciphers and key_type and "tlsv1.3" not in versions_of(options) \
             and wanted.isdisjoint({key_type, ""}):
         problems.error(f"{path}.ciphers", f"has no suite for the {key_type} key of certfile: "
                                           f"{BUT_NO_HANDSHAKE}")
