@@ -10,7 +10,8 @@
 -define(CRL_TIMEOUT_MS, 15_000).
 
 %% @doc The options, or a sentence that begins with the key at fault. A certificate file
-%% that does not exist is left to fail in each handshake, as on EMQX.
+%% that does not exist is left to fail in each handshake, as on EMQX; but for trust anchors with
+%% verify_none.
 -spec options(#{atom() => term()}) -> {ok, [ssl:tls_server_option()]} | {error, iodata()}.
 options(#{versions := Versions} = Options) ->
     Kept = case Versions of
@@ -20,9 +21,18 @@ options(#{versions := Versions} = Options) ->
     case suites(maps:get(ciphers, Kept, [])) of
         {error, Name} -> {error, ["ciphers: OTP does not know the cipher suite ", Name]};
         {ok, Suites} ->
-            Plain = maps:without([ciphers, enable_crl_check, handshake_timeout], Kept),
+            Plain = anchors(maps:without([ciphers, enable_crl_check, handshake_timeout], Kept)),
             revocation(Kept, [option(Option) || Option <- maps:to_list(Plain)] ++ Suites)
     end.
+
+%% As EMQX has it: trust anchors that nobody is held to may be missing. OTP would refuse everybody.
+anchors(#{verify := verify_none, cacertfile := Path} = Options) ->
+    case filelib:is_regular(unicode:characters_to_list(Path)) of
+        true -> Options;
+        false -> maps:remove(cacertfile, Options)
+    end;
+anchors(Options) ->
+    Options.
 
 option({Key, Path}) when Key =:= cacertfile; Key =:= certfile; Key =:= keyfile ->
     {Key, unicode:characters_to_list(Path)};

@@ -14,6 +14,16 @@ options_test() ->
     %% Not an option of OTP but the third argument of ssl:handshake/3.
     ?assertNot(proplists:is_defined(handshake_timeout, Options)).
 
+trust_anchors_that_are_missing_test() ->
+    Missing = (given())#{cacertfile => <<"/nowhere/ca.pem">>, verify => verify_none},
+    {ok, Unverified} = embedded_node_tls:options(Missing),
+    ?assertNot(proplists:is_defined(cacertfile, Unverified)),
+    {ok, Verified} = embedded_node_tls:options(Missing#{verify := verify_peer}),
+    ?assertEqual("/nowhere/ca.pem", proplists:get_value(cacertfile, Verified)),
+    Present = filename:absname(?FILE),
+    {ok, Kept} = embedded_node_tls:options(Missing#{cacertfile := list_to_binary(Present)}),
+    ?assertEqual(Present, proplists:get_value(cacertfile, Kept)).
+
 only_tls_1_3_test() ->
     {ok, Options} = embedded_node_tls:options((given())#{versions := ['tlsv1.3']}),
     ?assertNot(proplists:is_defined(reuse_sessions, Options)),

@@ -60,7 +60,7 @@ KEYS = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,12}", fullmatch=True).filter(
 SCALARS = st.one_of(TEXTS, st.booleans(), st.integers(-2**31, 2**31),
                     st.sampled_from(["15s", "1h30m", "500ms", "4KB", "1MB", "infinity", "true",
                                      "127.0.0.1:8883", "${HOME}", "a # b", "// c", 'say "x"',
-                                     "back\\slash", "include", "null", "dépôt", "日本"]))
+                                     "back\\slash", "include", "null", "dépôt", "日本", "a\tb"]))
 # pyhocon drops empty strings from lists; no list that EMQX knows may hold one.
 VALUES = st.recursive(SCALARS, lambda below: st.one_of(
     st.lists(below.filter(lambda item: item != ""), max_size=4),

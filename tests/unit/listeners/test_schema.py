@@ -18,13 +18,14 @@ SSL_OPTIONS_EVERYWHERE = {
     "user_lookup_fun", "gc_after_handshake", "ocsp", "enable_crl_check"}
 LISTENER_EVERYWHERE = {
     "enable", "bind", "acceptors", "max_connections", "mountpoint", "zone", "enable_authn",
-    "access_rules", "proxy_protocol", "proxy_protocol_timeout", "tcp_options", "ssl_options"}
+    "access_rules", "authentication", "proxy_protocol", "proxy_protocol_timeout", "tcp_options",
+    "ssl_options"}
 RATES = {"max_conn_rate", "messages_rate", "bytes_rate"}
 BURSTS = {"max_conn_burst", "messages_burst", "bytes_burst"}
 
 
 @pytest.mark.parametrize(("release", "more"), [
-    ("5.1.0", {"limiter"}), ("5.8.9", RATES | {"limiter"}),
+    ("5.0.25", {"limiter"}), ("5.0.26", RATES | {"limiter"}), ("5.8.9", RATES | {"limiter"}),
     ("5.9.0", RATES | BURSTS | {"parse_unit"}),
     ("6.3.0", RATES | BURSTS | {"parse_unit", "allow_log_packet_data_from"}),
 ])
@@ -55,6 +56,16 @@ def test_other_listener_types_have_their_own_keys() -> None:
     assert "websocket" not in known_keys(release, "ssl")
     assert "ocsp" not in known_keys(release, "wss", "ssl_options")
     assert "level" in known_keys(release, "ws", "websocket", "deflate_opts")
+
+
+@pytest.mark.parametrize(("section", "key", "since", "before"), [
+    ("tcp_options", "nolinger", "5.8.3", "5.8.2"), ("tcp_options", "keepalive", "5.1.0", "5.0.26"),
+    ("ssl_options", "handshake_timeout", "5.1.0", "5.0.26"),
+    ("websocket", "validate_utf8", "5.6.0", "5.5.1"),
+])
+def test_keys_that_came_later(section: str, key: str, since: str, before: str) -> None:
+    assert key in known_keys(parse_release(since), "wss", section)
+    assert key not in known_keys(parse_release(before), "wss", section)
 
 
 def test_only_sections_can_be_walked_into() -> None:

@@ -183,7 +183,8 @@ def test_complete_fills_in_a_listener_given_as_nothing_but_its_port() -> None:
      ("listeners.ssl.default.ssl_options.reuse_sessions: cannot be removed, because EMQX's "
      "releases differ in its default: set true or false")),
     (tls(certfile=None),
-     "listeners.ssl.default.ssl_options.certfile: cannot be removed: a TLS listener needs it"),
+     ("listeners.ssl.default.ssl_options.certfile: cannot be removed: a TLS listener needs it "
+     "(EMQX boots, but every handshake fails)")),
     ({"ssl": {"default": {"ssl_options": {"password": "hunter2"}}}},
      ("listeners.ssl.default.ssl_options.password: would stand in clear text in listeners.hocon: "
      "put it into a file and give file:///its/path")),
@@ -204,7 +205,7 @@ def test_complete_fills_in_a_listener_given_as_nothing_but_its_port() -> None:
      "listeners.ssl.default.tcp_options: must be a mapping of EMQX's keys"),
     ({"ssl": {"default": {"access_rules": ["permit all"]}}},
      ('listeners.ssl.default.access_rules: "permit all" is not "allow" or "deny" with an address, '
-     'a network or "all"')),
+     'a network or "all"; EMQX does not boot with it')),
     ({"ssl": {"a.b": {"bind": 8884}}},
      ("listeners.ssl.a.b: a listener's name begins with a letter and has letters, digits, _ and - "
      "only")),
@@ -212,10 +213,12 @@ def test_complete_fills_in_a_listener_given_as_nothing_but_its_port() -> None:
      ("listeners.ssl.include: a listener's name begins with a letter and has letters, digits, _ "
      "and - only")),
     ({"ssl": {"second": {"bind": 8883}}},
-     "listeners.ssl.second.bind: port 8883 is already taken by listeners.ssl.default"),
+     ("listeners.ssl.second.bind: port 8883 is already taken by listeners.ssl.default: EMQX does "
+     "not boot")),
     ({"ssl": {"second": {}}},
-     "listeners.ssl.second.bind: port 8883 is already taken by listeners.ssl.default"),
-    ({"ssl": {"default": {"enable": True, "enabled": True}}},
+     ("listeners.ssl.second.bind: port 8883 is already taken by listeners.ssl.default: EMQX does "
+     "not boot")),
+    ({"ssl": {"default": {"enable": True, "enabled": False}}},
      'listeners.ssl.default.enabled: is another name of "enable": give one of them'),
     ({"ssl": {"default": {"mountpoint": "a\nb"}}},
      ("listeners.ssl.default.mountpoint: must be a string without line breaks and control "
@@ -253,6 +256,7 @@ def test_a_listener_that_is_switched_off_takes_no_port_but_must_be_right() -> No
 
 @pytest.mark.parametrize("listeners", [
     tls(session_tickets="stateless"),
+    tls(partial_chain="two_cacerts_from_cacertfile"),
     {"ssl": {"default": {"parse_unit": "frame"}}},
 ])
 def test_newer_keys_pass_on_newer_releases(listeners: dict[str, Any]) -> None:
@@ -266,15 +270,72 @@ def test_newer_keys_pass_on_newer_releases(listeners: dict[str, Any]) -> None:
         handshake_timeout=15000, hibernate_after="1h30m"),
     {"ssl": {"default": {"ssl_options": {"password": "file:///run/secrets/key"}}}},
     {"ssl": {"default": {"bind": ":8883", "max_connections": "infinity",
-                         "limiter": {"client": {"rate": "10/s"}},
+                         "limiter": {"client": {"messages": {"rate": "10/s"}}},
                          "tcp_options": {"recbuf": "2KB", "buffer": 4096}}}},
     {"ws": {"default": {"enable": True, "websocket": {"mqtt_path": "/mqtt", "deflate_opts": {
         "level": "none", "mem_level": 9}}}}},
     {"ssl": {"default": {"enable_authn": "quick_deny_anonymous"}}},
+    tls(ciphers="AES128-SHA AES256-SHA,AES128-SHA256"), {"ssl": {"default": {"ssl_options": {
+        "password": ""}}}},
     {"ssl": {"default": {"access_rules": ["allow 10.0.0.0/8, deny all"]}}},
 ])
 def test_what_emqx_accepts_passes(listeners: dict[str, Any]) -> None:
     assert errors(listeners) == ()
+
+
+@pytest.mark.parametrize("written", ["allow 10.0.0.1, deny all", "allow all,deny all"])
+def test_several_access_rules_in_one_string(written: str) -> None:
+    rules = {"ssl": {"default": {"access_rules": [written]}}}
+    assert errors(rules, "5.7.0") == ()
+    assert errors(rules, "5.6.1") == (
+        (f'listeners.ssl.default.access_rules: "{written}" has several rules, with which EMQX '
+         "5.6.1 does not boot: make each an item of the list"),)
+    assert errors({"ssl": {"default": {"access_rules": written.split(",")}}}, "5.6.1") == ()
+
+
+@pytest.mark.parametrize(("name", "fits"), [("x" * 251, True), ("x" * 252, False)])
+def test_long_names(name: str, fits: bool) -> None:
+    found = errors({"ssl": {name: {"bind": 8884}}}, "5.3.2")
+    assert (found == ()) is fits
+    assert fits or "at most 251 characters: EMQX does not boot with more" in found[0]
+
+
+@pytest.mark.parametrize(("one", "other", "taken"), [
+    ("0.0.0.0:1", "[::]:1", True), (":1", "127.0.0.1:1", True), ("[::]:1", "[::1]:1", True),
+    ("127.1:1", "127.0.0.1:1", True), ("[0::1]:1", "[::1]:1", True),
+    ("0.0.0.0:1", "[::1]:1", False), (":1", "[::1]:1", False), ("127.0.0.1:1", "[::1]:1", False),
+])
+def test_one_port_at_two_addresses(one: str, other: str, taken: bool) -> None:
+    for first, second in ((one, other), (other, one)):
+        found = errors({"ssl": {"a": {"bind": first}, "b": {"bind": second}}})
+        sentence = ("listeners.ssl.b.bind: port 1 is already taken by listeners.ssl.a: EMQX does "
+                    "not boot")
+        assert found == ((sentence,) if taken else ())
+
+
+@pytest.mark.parametrize(("key", "value"), [("session_tickets", "stateful"),
+                                            ("partial_chain", "yes")])
+def test_newer_keys_hold_words(key: str, value: str) -> None:
+    [sentence] = errors(tls(**{key: value}), "5.10.3")
+    assert sentence.startswith(f"listeners.ssl.default.ssl_options.{key}: must be one of ")
+
+
+def test_both_names_of_a_key_may_say_the_same() -> None:
+    assert errors({"ssl": {"default": {"enabled": True, "enable": True}}}) == ()
+    assert errors({"ssl": {"default": {"enabled": False, "enable": True}}}) == (
+        'listeners.ssl.default.enabled: is another name of "enable": give one of them',)
+
+
+def test_null_removes_what_another_release_knows() -> None:
+    assert errors({"ssl": {"default": {"tcp_options": {"nolinger": None}}}}, "5.3.2") == ()
+    assert errors({"ssl": {"default": {"tcp_options": {"nolingr": None}}}}, "5.3.2")
+
+
+def test_what_an_authenticator_holds_is_not_shown() -> None:
+    authentication = [{"mechanism": "password_based", "password": "hunter2", "ratio": 1.5}]
+    [sentence] = errors({"ssl": {"default": {"authentication": authentication}}})
+    assert sentence.startswith("listeners.ssl.default.authentication: must be ")
+    assert "hunter2" not in sentence
 
 
 def test_all_errors_come_in_one_run() -> None:
@@ -320,8 +381,8 @@ def test_missing_certificate_files_are_refused(tmp_path: Path) -> None:
 
 def test_a_directory_is_not_a_certificate_file(tmp_path: Path) -> None:
     certificates = Certificates(str(tmp_path), str(tmp_path), str(tmp_path))
-    result = check_node(node({}, certificates=certificates), parse_release("5.8.6"),
-                        check_files=True)
+    result = check_node(node(tls(verify="verify_peer"), certificates=certificates),
+                        parse_release("5.8.6"), check_files=True)
     assert len(result.errors) == 3
     assert "cannot be read (Is a directory)" in result.errors[0]
 

@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..listeners import schema
+from ..listeners.grammar import milliseconds
 from ..listeners.kinds import Kind, WrongValueError, split_bind
 from ..listeners.nearest import did_you_mean
 from ..listeners.release import Release
@@ -90,24 +90,6 @@ _IMPLEMENTED = frozenset(_LISTENER_DEFAULTS)
 _IMPLEMENTED_SSL = frozenset(_SSL_DEFAULTS) | frozenset(_PATHS)
 
 _NO_EFFECT = "known to EMQX, not implemented by the embedded node, without effect here"
-_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000,
-             "w": 604_800_000, "f": 1_209_600_000}
-_DURATION_PART = re.compile(r"([0-9.]+)(ms|[smhdwf])")
-
-
-def milliseconds(duration: int | str) -> int:
-    """Return a duration of EMQX (``15s``, ``1h30m``, ``500ms``, ``1500``) in milliseconds.
-
-    Raises:
-        ValueError: it is none.
-    """
-    text = str(duration).lower()
-    if text.isascii() and text.isdigit():
-        return int(text)
-    parts = _DURATION_PART.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f"{duration} is not a duration such as 15s or 1h30m")
-    return round(sum(float(number) * _UNITS_MS[unit] for number, unit in parts))
 
 
 def convert(tree: Mapping[str, Any], release: Release) -> Converted:
@@ -139,7 +121,7 @@ class _Conversion:
         settings = {schema.LISTENER_ALIASES.get(key, key): value
                     for key, value in _mapping(path, keys).items() if value is not None}
         _refuse_unknown(path, settings, schema.known_keys(self._release, listener_type))
-        own = {key: _read(f"{path}.{key}", schema.LISTENER[key].holds, value)
+        own = {key: _read(f"{path}.{key}", schema.LISTENER[key].holds_in(self._release), value)
                for key, value in {**_LISTENER_DEFAULTS, **settings}.items()
                if key in _IMPLEMENTED}
         if not own["enable"]:
@@ -157,14 +139,14 @@ class _Conversion:
             port=port, acceptors=own["acceptors"],
             max_connections=None if limit == "infinity" else int(limit),
             proxy_protocol=own["proxy_protocol"],
-            proxy_protocol_timeout=_milliseconds(
-                f"{path}.proxy_protocol_timeout", own["proxy_protocol_timeout"]),
+            proxy_protocol_timeout=milliseconds(own["proxy_protocol_timeout"]),
             ssl_options=self._ssl_options(f"{path}.ssl_options",
                                           settings.get("ssl_options", {}))))
 
     def _ssl_options(self, path: str, given: Any) -> dict[str, Term]:
+        # No version named is no choice, to EMQX.
         options = {key: value for key, value in _mapping(path, given).items()
-                   if value is not None}
+                   if value is not None and (key, value) != ("versions", [])}
         _refuse_unknown(path, options, schema.known_keys(self._release, "ssl", "ssl_options"))
         self._warn(path, options, _IMPLEMENTED_SSL)
         defaults = {**_SSL_DEFAULTS,
@@ -172,8 +154,9 @@ class _Conversion:
         result: dict[str, Term] = {}
         for key, value in {**defaults, **options}.items():
             if key in _IMPLEMENTED_SSL:
-                read = _read(f"{path}.{key}", schema.SSL_OPTIONS[key].holds, value)
-                result[key] = _ssl_term(f"{path}.{key}", key, read)
+                kind = schema.SSL_OPTIONS[key].holds_in(self._release)
+                result[key] = _ssl_term(f"{path}.{key}", key,
+                                        _read(f"{path}.{key}", kind, value))
         return result
 
     def _warn(self, path: str, keys: Mapping[str, Any], implemented: frozenset[str]) -> None:
@@ -185,23 +168,16 @@ def _ssl_term(path: str, key: str, value: Any) -> Term:
     if key in _ATOMS:
         return Atom(value)
     if key in _DURATIONS:
-        return _milliseconds(path, value)
+        return milliseconds(value)
     if key == "versions":
         wrong = [version for version in value if version not in schema.TLS_VERSIONS]
-        if wrong or not value:
+        if wrong:
             raise ConversionError(f"{path} must be some of {', '.join(schema.TLS_VERSIONS)}, not "
-                                  f"{', '.join(wrong) or 'none'}")
+                                  f"{', '.join(wrong)}")
         return [Atom(version) for version in value]
     if isinstance(value, (bool, int, str)):
         return value
     return [str(item) for item in value]
-
-
-def _milliseconds(path: str, value: Any) -> int:
-    try:
-        return milliseconds(value)
-    except ValueError as error:
-        raise ConversionError(f"{path}: {error}") from None
 
 
 def _mapping(path: str, value: Any) -> Mapping[str, Any]:

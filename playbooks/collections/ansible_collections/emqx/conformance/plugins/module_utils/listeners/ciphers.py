@@ -43,6 +43,24 @@ TLS_AES_256_GCM_SHA384 TLS_CHACHA20_POLY1305_SHA256"""
 CIPHERS = frozenset(" ".join((_RSA, _DHE, _ECDH, _ECDHE, _PSK_SRP, _TLS13)).split())
 
 
+def key_of(name: str) -> str:
+    """Return the type of the server's key that a suite needs: RSA, EC or DSS.
+
+    Empty: any key (TLS 1.3), or none (PSK).
+    """
+    if name.startswith(("TLS_", "PSK-")):
+        return ""
+    # ECDH-RSA: an elliptic curve key whose certificate is signed with RSA.
+    if "ECDSA" in name or name.startswith("ECDH-"):
+        return "EC"
+    return "DSS" if "DSS" in name else "RSA"
+
+
+def needs_shared_secret_or_old_library(name: str) -> bool:
+    """Tell whether an ordinary client of today speaks no such suite."""
+    return "PSK-" in name or name.startswith("SRP-") or "RC4-" in name or "DES-" in name
+
+
 def _folded(name: str) -> str:
     """Return what OpenSSL's and the RFC's name of one suite have in common."""
     words = [word for word in re.split(r"[-_]", name.upper())

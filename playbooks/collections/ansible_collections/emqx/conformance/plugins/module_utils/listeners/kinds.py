@@ -7,11 +7,20 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Union
 
-_INTEGER = re.compile(r"-?[0-9]+")
+Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+
+_INTEGER = re.compile(r" *[+-]?[0-9]+ *")
+_PORT = re.compile(r"\+?[0-9]+")
+_IPV4 = re.compile(r"[0-9A-Fa-fXx.]+")
+_OCTAL = re.compile(r"(?:.*\.)?0[0-9].*")
+# EMQX's HOCON scanner starts an unquoted key with a letter; a dot in it would nest.
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_RESERVED = frozenset({"true", "false", "null", "include"})
 MAX_PORT = 65535
 
 
@@ -88,8 +97,9 @@ def text(value: Any) -> str:
     """Read a string, within what EMQX's HOCON scanner can read back."""
     if not isinstance(value, str):
         raise WrongValueError("a string (quote it)")
-    # EMQX's scanner has no \\uXXXX and ends a string at U+2028 and U+2029.
-    if any(ord(char) < 0x20 or char in "\x7f\u2028\u2029" for char in value):
+    # EMQX's scanner has no \\uXXXX and ends a string at U+2028 and U+2029; it knows \\t.
+    if any((ord(char) < 0x20 and char != "\t") or 0x7f <= ord(char) < 0xa0
+           or char in "\u2028\u2029" for char in value):
         raise WrongValueError("a string without line breaks and control characters")
     return str(value)
 
@@ -102,18 +112,25 @@ def filled_text(value: Any) -> str:
     return result
 
 
-def quantity(name: str, pattern: str, words: str) -> Kind:
-    """Make the kind of numbers with units, which EMQX also takes as plain integers."""
-    compiled = re.compile(rf"{pattern}|[0-9]+")
+def is_name(value: Any) -> bool:
+    """Tell whether this can be a name in HOCON without quotes: a listener's, or a key's."""
+    return isinstance(value, str) and bool(_NAME.fullmatch(value)) and value not in _RESERVED
 
-    def read(value: Any) -> Any:
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return int(value)
-        if isinstance(value, str) and compiled.fullmatch(value):
-            return str(value)
-        raise WrongValueError(words)
 
-    return Kind(name, read)
+def ip_address(written: str) -> Address:
+    """Return an address as Erlang reads it: ``127.1`` and ``0177.0.0.1`` are ``127.0.0.1``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if ":" not in written and _IPV4.fullmatch(written):
+        try:
+            return ipaddress.IPv4Address(socket.inet_aton(written))
+        except OSError:
+            raise ValueError(f"{written} is no address") from None
+    if "%" in written:
+        raise ValueError(f"{written} has a zone index")
+    return ipaddress.ip_address(written)
 
 
 def split_bind(value: Any) -> tuple[str, int]:
@@ -122,16 +139,30 @@ def split_bind(value: Any) -> tuple[str, int]:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise wrong
     address, _, port = str(value).replace(" ", "").rpartition(":")
-    if not (port.isascii() and port.isdigit()) or not 1 <= int(port) <= MAX_PORT:
+    if not _PORT.fullmatch(port) or int(port) > MAX_PORT:
         raise wrong
+    if int(port) == 0:
+        raise WrongValueError(f"a port from 1 to {MAX_PORT} (EMQX boots with 0, but listens at a "
+                              "port that no client knows)")
     if address.startswith("[") and address.endswith("]"):
         address = address[1:-1]
-    if address:
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            raise wrong from None
-    return address, int(port)
+    if not address:
+        return "", int(port)
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        raise wrong from None
+    return _bindable(address, parsed), int(port)
+
+
+def _bindable(written: str, address: Address) -> str:
+    if address.version == 4 and _OCTAL.fullmatch(written):
+        raise WrongValueError(f"an address without leading zeros (EMQX reads {written} as "
+                              f"{address}, and does not boot where that is another machine's)")
+    if address.version == 6 and address.is_link_local:
+        raise WrongValueError("an address that is not link-local (EMQX does not boot with it: such "
+                              "an address needs an interface, and a bind has none)")
+    return str(address)
 
 
 def bind(value: Any) -> Any:
@@ -151,16 +182,19 @@ def anything(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [anything(item) for item in value]
     if isinstance(value, dict):
-        return {text(key): anything(item) for key, item in value.items()}
+        if not all(is_name(key) for key in value):
+            raise WrongValueError("a mapping whose keys begin with a letter and have letters, "
+                                  "digits, _ and - only")
+        return {key: anything(item) for key, item in value.items()}
     raise WrongValueError("a string, an integer, true, false, a list or a mapping")
 
 
 def list_of(kind: Kind, *, comma_separated: bool = False) -> Kind:
-    """Make the kind of lists; EMQX also splits some strings at commas."""
+    """Make the kind of lists; EMQX also splits some strings at commas and spaces."""
 
     def read(value: Any) -> list[Any]:
         if comma_separated and isinstance(value, str):
-            value = [item.strip() for item in value.split(",") if item.strip()]
+            value = [item for item in re.split("[, ]", value) if item]
         if not isinstance(value, (list, tuple)):
             raise WrongValueError("a list")
         try:
@@ -174,12 +208,6 @@ def list_of(kind: Kind, *, comma_separated: bool = False) -> Kind:
 BOOLEAN = Kind("boolean", boolean)
 TEXT = Kind("string", text)
 FILLED_TEXT = Kind("string", filled_text)
-# emqx/hocon reads digits and dots, then a unit, any number of times.
-DURATION = quantity("duration", r"(?:[0-9.]+(?:ms|MS|[fwdhmsFWDHMS]))+",
-                    "a duration such as 15s, 500ms or 1h30m")
-SIZE = quantity("size", r"[0-9]+(?:b|B|kb|KB|mb|MB|gb|GB)", "a size such as 4096, 4KB or 1MB")
-RATE = quantity("rate", r"[0-9.]+(?:b|B|kb|KB|mb|MB|gb|GB)?(?:/[0-9]*(?:ms|[smhd]))?",
-                "a rate such as 1000/s or 1MB/10s")
 BIND = Kind("bind", bind)
 PATH = Kind("path", filled_text)
 ANYTHING = Kind("anything", anything)

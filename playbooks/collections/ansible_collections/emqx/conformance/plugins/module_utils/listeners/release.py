@@ -81,6 +81,16 @@ def otp_of(release: Release) -> int | None:
     return next((otp for window, otp in _OTP if release in window), None)
 
 
+def reads_password_files(release: Release) -> bool:
+    """Tell whether ``password: file:///…`` is the file's content and not the passphrase itself."""
+    return release >= Release(5, 8, 2)
+
+
+def separates_access_rules(release: Release) -> bool:
+    """Tell whether one string may hold several access rules (emqx/emqx#13012)."""
+    return release >= Release(5, 7)
+
+
 def ignores_reuse_sessions(release: Release) -> bool:
     """Tell whether this release reuses sessions even when told not to."""
     return any(release in window for window in REUSE_SESSIONS_IGNORED)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from . import kinds
+from . import grammar, kinds
 from .kinds import Kind
 from .release import Release, Window
 
@@ -23,7 +23,10 @@ LISTENER_ALIASES = {"enabled": "enable"}
 """Other spellings that EMQX accepts for a listener's own keys."""
 
 ALWAYS = (Window(Release(5, 0)),)
-_SINCE_5_3 = (Window(Release(5, 3)),)
+_SINCE_5_0_26 = (Window(Release(5, 0, 26)),)
+_SINCE_5_1 = (Window(Release(5, 1)),)
+_SINCE_5_6 = (Window(Release(5, 6)),)
+_SINCE_5_8_3 = (Window(Release(5, 8, 3)),)
 _UNTIL_5_8 = (Window(Release(5, 0), Release(5, 9)),)
 _SINCE_5_9 = (Window(Release(5, 9)),)
 _SINCE_6_3 = (Window(Release(6, 3)),)
@@ -39,33 +42,50 @@ class Key:
     holds: Kind | Mapping[str, Key]
     releases: tuple[Window, ...] = ALWAYS
     types: tuple[str, ...] = LISTENER_TYPES
+    before: tuple[tuple[Release, Kind], ...] = ()
+    """What it held before a release, the oldest first."""
 
     def known_to(self, release: Release, listener_type: str) -> bool:
         """Tell whether this release knows the key in a listener of this type."""
         return listener_type in self.types and any(release in window for window in self.releases)
 
+    def holds_in(self, release: Release) -> Kind | Mapping[str, Key]:
+        """Return what it holds in this release."""
+        return next((kind for newer, kind in self.before if release < newer), self.holds)
+
+
+def _size() -> Key:
+    # 5.8.9 knows the unit b, 5.3.2 does not; nothing between them was tried.
+    return Key(grammar.SIZE, before=((Release(5, 8, 9), grammar.SIZE_WITHOUT_B),))
+
+
+def _rate() -> Key:
+    # The unit b came with emqx/emqx#15009.
+    return Key(kinds.or_infinity(grammar.RATE), _SINCE_5_0_26,
+               before=((Release(5, 9), kinds.or_infinity(grammar.RATE_WITHOUT_B)),))
+
 
 TCP_OPTIONS: Mapping[str, Key] = {
     "active_n": Key(kinds.integer(0)),
     "backlog": Key(kinds.integer(1)),
-    "send_timeout": Key(kinds.DURATION),
+    "send_timeout": Key(grammar.DURATION),
     "send_timeout_close": Key(kinds.BOOLEAN),
-    "recbuf": Key(kinds.SIZE),
-    "sndbuf": Key(kinds.SIZE),
-    "buffer": Key(kinds.SIZE),
-    "high_watermark": Key(kinds.SIZE),
+    "recbuf": _size(),
+    "sndbuf": _size(),
+    "buffer": _size(),
+    "high_watermark": _size(),
     "nodelay": Key(kinds.BOOLEAN),
-    "nolinger": Key(kinds.BOOLEAN),
+    "nolinger": Key(kinds.BOOLEAN, _SINCE_5_8_3),
     "reuseaddr": Key(kinds.BOOLEAN),
-    "keepalive": Key(kinds.FILLED_TEXT),
+    "keepalive": Key(grammar.KEEPALIVE, _SINCE_5_1),
 }
 
 OCSP: Mapping[str, Key] = {
     "enable_ocsp_stapling": Key(kinds.BOOLEAN),
-    "responder_url": Key(kinds.FILLED_TEXT),
+    "responder_url": Key(grammar.URL),
     "issuer_pem": Key(kinds.PATH),
-    "refresh_interval": Key(kinds.DURATION),
-    "refresh_http_timeout": Key(kinds.DURATION),
+    "refresh_interval": Key(grammar.DURATION),
+    "refresh_http_timeout": Key(grammar.DURATION),
 }
 
 # A WebSocket listener is served by another library, which takes fewer TLS options.
@@ -76,7 +96,7 @@ SSL_OPTIONS: Mapping[str, Key] = {
     "cacerts": Key(kinds.BOOLEAN),
     "certfile": Key(kinds.PATH),
     "keyfile": Key(kinds.PATH),
-    "password": Key(kinds.FILLED_TEXT),
+    "password": Key(kinds.TEXT),
     "verify": Key(kinds.one_of("verify_peer", "verify_none")),
     "depth": Key(kinds.integer(0)),
     "versions": Key(kinds.list_of(kinds.TEXT)),
@@ -85,30 +105,34 @@ SSL_OPTIONS: Mapping[str, Key] = {
     "secure_renegotiate": Key(kinds.BOOLEAN),
     "log_level": Key(kinds.one_of("emergency", "alert", "critical", "error", "warning", "notice",
                                   "info", "debug", "none", "all")),
-    "hibernate_after": Key(kinds.DURATION),
+    "hibernate_after": Key(grammar.DURATION),
     "dhfile": Key(kinds.PATH),
     "fail_if_no_peer_cert": Key(kinds.BOOLEAN),
     "honor_cipher_order": Key(kinds.BOOLEAN),
     "client_renegotiation": Key(kinds.BOOLEAN),
-    "handshake_timeout": Key(kinds.DURATION),
-    "user_lookup_fun": Key(kinds.FILLED_TEXT),
+    "handshake_timeout": Key(grammar.DURATION, _SINCE_5_1),
+    "user_lookup_fun": Key(grammar.LOOKUP_FUNCTION),
     "gc_after_handshake": Key(kinds.BOOLEAN, types=_SSL_ONLY),
     "ocsp": Key(OCSP, types=_SSL_ONLY),
     "enable_crl_check": Key(kinds.BOOLEAN, types=_SSL_ONLY),
-    "partial_chain": Key(kinds.ANYTHING, _SINCE_5_9),
+    "partial_chain": Key(kinds.one_of(True, False, "cacert_from_cacertfile",
+                                      "two_cacerts_from_cacertfile"), _SINCE_5_9),
     "verify_peer_ext_key_usage": Key(kinds.FILLED_TEXT, _SINCE_5_9),
-    "session_tickets": Key(kinds.ANYTHING, _SESSION_TICKETS),
+    "session_tickets": Key(kinds.one_of("disabled", "stateless", "stateless_with_cert"),
+                           _SESSION_TICKETS),
     "managed_certs": Key(kinds.ANYTHING, _SINCE_6_3),
 }
 
 _TAKEOVER = kinds.one_of("takeover", "no_takeover")
 
 WEBSOCKET: Mapping[str, Key] = {
-    "mqtt_path": Key(kinds.TEXT),
+    "mqtt_path": Key(grammar.MQTT_PATH),
     "mqtt_piggyback": Key(kinds.one_of("single", "multiple")),
     "compress": Key(kinds.BOOLEAN),
-    "idle_timeout": Key(kinds.DURATION),
-    "max_frame_size": Key(kinds.or_infinity(kinds.integer(1))),
+    "idle_timeout": Key(grammar.DURATION),
+    # 5.3.2 takes 0 and less for no limit, 5.8.9 refuses them; nothing between them was tried.
+    "max_frame_size": Key(kinds.or_infinity(kinds.integer(1)),
+                          before=((Release(5, 8, 9), kinds.or_infinity(kinds.integer())),)),
     "fail_if_no_subprotocol": Key(kinds.BOOLEAN),
     "supported_subprotocols": Key(kinds.TEXT),
     "check_origin_enable": Key(kinds.BOOLEAN),
@@ -116,7 +140,7 @@ WEBSOCKET: Mapping[str, Key] = {
     "check_origins": Key(kinds.TEXT),
     "proxy_address_header": Key(kinds.TEXT),
     "proxy_port_header": Key(kinds.TEXT),
-    "validate_utf8": Key(kinds.BOOLEAN),
+    "validate_utf8": Key(kinds.BOOLEAN, _SINCE_5_6),
     "deflate_opts": Key({
         "level": Key(kinds.one_of("none", "default", "best_compression", "best_speed")),
         "mem_level": Key(kinds.integer(1, 9)),
@@ -128,27 +152,49 @@ WEBSOCKET: Mapping[str, Key] = {
     }),
 }
 
+_BUCKET: Mapping[str, Key] = {
+    "rate": Key(kinds.or_infinity(grammar.RATE_WITHOUT_B)),
+    "burst": Key(kinds.or_infinity(grammar.BURST_WITHOUT_B)),
+    "capacity": Key(kinds.or_infinity(grammar.BURST_WITHOUT_B)),
+    "initial": Key(grammar.INITIAL),
+}
+_CLIENT_BUCKET: Mapping[str, Key] = {
+    **_BUCKET,
+    "low_watermark": Key(grammar.INITIAL),
+    "divisible": Key(kinds.BOOLEAN),
+    "max_retry_time": Key(grammar.DURATION),
+    "failure_strategy": Key(kinds.one_of("force", "drop", "throw")),
+}
+_LIMITED = ("bytes", "bytes_in", "messages", "message_in", "connection", "message_routing")
+
+LIMITER: Mapping[str, Key] = {
+    **{name: Key(_BUCKET) for name in _LIMITED},
+    "client": Key({name: Key(_CLIENT_BUCKET) for name in _LIMITED}),
+}
+
 LISTENER: Mapping[str, Key] = {
     "enable": Key(kinds.BOOLEAN),
     "bind": Key(kinds.BIND),
     "acceptors": Key(kinds.integer(1)),
     "max_connections": Key(kinds.or_infinity(kinds.integer(1))),
     "mountpoint": Key(kinds.TEXT),
-    "zone": Key(kinds.FILLED_TEXT),
+    "zone": Key(grammar.ZONE),
     "enable_authn": Key(kinds.one_of(True, False, "quick_deny_anonymous")),
-    "access_rules": Key(kinds.list_of(kinds.FILLED_TEXT)),
+    "access_rules": Key(kinds.list_of(kinds.TEXT)),
+    "authentication": Key(grammar.AUTHENTICATION),
     "proxy_protocol": Key(kinds.BOOLEAN),
-    "proxy_protocol_timeout": Key(kinds.DURATION),
+    "proxy_protocol_timeout": Key(grammar.DURATION),
     "tcp_options": Key(TCP_OPTIONS),
     "ssl_options": Key(SSL_OPTIONS, types=TLS_TYPES),
     "websocket": Key(WEBSOCKET, types=("ws", "wss")),
-    "limiter": Key(kinds.ANYTHING, _UNTIL_5_8),
-    "max_conn_rate": Key(kinds.or_infinity(kinds.RATE), _SINCE_5_3),
-    "messages_rate": Key(kinds.or_infinity(kinds.RATE), _SINCE_5_3),
-    "bytes_rate": Key(kinds.or_infinity(kinds.RATE), _SINCE_5_3),
-    "max_conn_burst": Key(kinds.RATE, _SINCE_5_9),
-    "messages_burst": Key(kinds.RATE, _SINCE_5_9),
-    "bytes_burst": Key(kinds.RATE, _SINCE_5_9),
+    # EMQX 5.0 had buckets of other names.
+    "limiter": Key(LIMITER, _UNTIL_5_8, before=((Release(5, 1), kinds.ANYTHING),)),
+    "max_conn_rate": _rate(),
+    "messages_rate": _rate(),
+    "bytes_rate": _rate(),
+    "max_conn_burst": Key(grammar.BURST, _SINCE_5_9),
+    "messages_burst": Key(grammar.BURST, _SINCE_5_9),
+    "bytes_burst": Key(grammar.BURST, _SINCE_5_9),
     "parse_unit": Key(kinds.one_of("chunk", "frame"), _SINCE_5_9, types=("tcp", "ssl")),
     "allow_log_packet_data_from": Key(kinds.ANYTHING, _SINCE_6_3),
 }

@@ -5,41 +5,29 @@ keys; :func:`check` looks at a completed mapping for what only shows when keys m
 """
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from . import kinds, schema
+from . import grammar, kinds, schema, serving
 from .ciphers import CIPHERS, cipher_hint
 from .complete import Node, complete, is_enabled
+from .files import check_files as check_files_of
 from .kinds import Kind, WrongValueError
 from .nearest import did_you_mean
-from .release import Release, ignores_reuse_sessions
+from .problems import Problems
+from .release import (
+    Release,
+    ignores_reuse_sessions,
+    reads_password_files,
+    separates_access_rules,
+)
 from .schema import Key
 
-# EMQX's HOCON scanner starts an unquoted key with a letter; a dot in it would nest.
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-_RESERVED = frozenset({"true", "false", "null", "include"})
-_ACCESS_RULES = re.compile(r"\s*(?:allow|deny) +[^\s,]+(?:\s*,\s*(?:allow|deny) +[^\s,]+)*\s*")
-_FILES = ("cacertfile", "certfile", "keyfile", "dhfile")
-
-
-@dataclass
-class Problems:
-    """What was found: sentences that begin with the path of the key."""
-
-    errors: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def error(self, path: str, sentence: str) -> None:
-        """Add an error."""
-        self.errors.append(f"{path}: {sentence}")
-
-    def warn(self, path: str, sentence: str) -> None:
-        """Add a warning."""
-        self.warnings.append(f"{path}: {sentence}")
+# EMQX names a listener's processes type:name, and Erlang's atoms end here.
+_LONGEST_ATOM = 255
+# May hold passwords of their own.
+_SECRETS = (".password", ".authentication")
 
 
 @dataclass(frozen=True)
@@ -98,9 +86,14 @@ class _Reader:
 
     def listener(self, path: str, name: Any, keys: Any) -> dict[str, Any] | None:
         """Read one listener, its keys spelled EMQX's first way."""
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _RESERVED:
+        if not kinds.is_name(name):
             self.problems.error(path, "a listener's name begins with a letter and has letters, "
                                       "digits, _ and - only")
+            return None
+        longest = _LONGEST_ATOM - len(f"{self.listener_type}:")
+        if len(name) > longest:
+            self.problems.error(path, f"a listener's name has at most {longest} characters: EMQX "
+                                      f"does not boot with more")
             return None
         if keys is None:
             return None
@@ -110,10 +103,11 @@ class _Reader:
         spelled: dict[str, Any] = {}
         for key, value in keys.items():
             proper = schema.LISTENER_ALIASES.get(str(key), str(key))
-            if proper in spelled:
-                self.problems.error(f"{path}.{key}",
+            if spelled.setdefault(proper, value) != value:
+                other = next(name for name in keys
+                             if name != proper and schema.LISTENER_ALIASES.get(name) == proper)
+                self.problems.error(f"{path}.{other}",
                                     f'is another name of "{proper}": give one of them')
-            spelled[proper] = value
         return self._section(path, spelled, schema.LISTENER)
 
     def _section(self, path: str, values: Mapping[str, Any],
@@ -123,6 +117,9 @@ class _Reader:
         result: dict[str, Any] = {}
         for name, value in values.items():
             below = f"{path}.{name}"
+            if value is None and name in table and name not in known:
+                # Nothing of it is written.
+                continue
             if name not in known:
                 self.problems.error(below, self._unknown(str(name), table.get(name), known))
             elif value is None:
@@ -131,7 +128,7 @@ class _Reader:
                                                "in its default: set true or false")
                 result[name] = None
             else:
-                result[name] = self._value(below, value, table[name].holds)
+                result[name] = self._value(below, value, table[name].holds_in(self.release))
         return result
 
     def _unknown(self, name: str, key: Key | None, known: Iterable[str]) -> str:
@@ -160,7 +157,7 @@ class _Reader:
 
 def _got(path: str, value: Any) -> str:
     """Show the wrong value, unless it could be a secret or is too long to help."""
-    if path.endswith(".password"):
+    if path.endswith(_SECRETS):
         return ""
     shown = str(value).lower() if isinstance(value, bool) else repr(value)
     return f", not {shown}" if len(shown) <= 60 else ""
@@ -173,7 +170,8 @@ def check(whole: Mapping[str, Any], release: Release, problems: Problems, *,
     for listener_type, name, listener in listeners_of(whole):
         path = f"listeners.{listener_type}.{name}"
         # EMQX checks the keys of a listener that is switched off too.
-        _check_access_rules(f"{path}.access_rules", listener.get("access_rules", []), problems)
+        _check_access_rules(f"{path}.access_rules", listener.get("access_rules", []), release,
+                            problems)
         options = listener.get("ssl_options", {})
         _check_ssl(f"{path}.ssl_options", options, release, problems)
         if not is_enabled(listener):
@@ -182,12 +180,17 @@ def check(whole: Mapping[str, Any], release: Release, problems: Problems, *,
             listener.get("bind", schema.EMQX_DEFAULT_PORT[listener_type]))
         for other_address, other_port, other_path in taken:
             if port == other_port and _overlap(address, other_address):
-                problems.error(f"{path}.bind", f"port {port} is already taken by {other_path}")
+                problems.error(f"{path}.bind", f"port {port} is already taken by "
+                                               f"{other_path}: EMQX does not boot")
         taken.append((address, port, path))
+        serving.check_listener(path, listener, release, problems)
         if listener_type in schema.TLS_TYPES:
-            _check_usable(f"{path}.ssl_options", options, release, problems)
+            serving.check_tls(f"{path}.ssl_options", options, release, problems)
             if check_files:
-                _check_files(f"{path}.ssl_options", options, problems)
+                check_files_of(f"{path}.ssl_options", options, release, problems)
+            else:
+                serving.check_password(f"{path}.ssl_options.password", options, release, problems,
+                                       encrypted=None)
     for listener_type in schema.LISTENER_TYPES:
         if "default" not in whole.get(listener_type, {}):
             problems.warn(f"listeners.{listener_type}.default",
@@ -204,15 +207,25 @@ def listeners_of(whole: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[s
 
 
 def _overlap(one: str, other: str) -> bool:
-    everywhere = {"", "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
-    return one == other or one in everywhere or other in everywhere
+    if one == other or "::" in (one, other):
+        return True
+    # :: is IPv4, too; 0.0.0.0 and no address are IPv4 only.
+    everywhere = {"", "0.0.0.0"}  # noqa: S104 - compared, not bound
+    return ((one in everywhere and ":" not in other)
+            or (other in everywhere and ":" not in one))
 
 
-def _check_access_rules(path: str, rules: list[str], problems: Problems) -> None:
-    for rule in rules:
-        if not _ACCESS_RULES.fullmatch(rule):
-            problems.error(path, f'"{rule}" is not "allow" or "deny" with an address, a network '
-                                 f'or "all"')
+def _check_access_rules(path: str, strings: list[str], release: Release,
+                        problems: Problems) -> None:
+    for written in strings:
+        rules = list(grammar.access_rules(written))
+        for rule in rules:
+            if not grammar.is_access_rule(rule):
+                problems.error(path, f'"{rule}" is not "allow" or "deny" with an address, a '
+                                     f'network or "all"; EMQX does not boot with it')
+        if len(rules) > 1 and not separates_access_rules(release):
+            problems.error(path, f'"{written}" has several rules, with which EMQX {release} does '
+                                 f"not boot: make each an item of the list")
 
 
 def _check_ssl(path: str, options: Mapping[str, Any], release: Release,
@@ -234,8 +247,10 @@ def _check_ssl(path: str, options: Mapping[str, Any], release: Release,
                 problems.error(f"{path}.ocsp.{needed}", "is missing; OCSP stapling needs it")
     password = options.get("password", "")
     if password and not password.startswith("file://"):
-        problems.error(f"{path}.password", "would stand in clear text in listeners.hocon: put it "
-                                           "into a file and give file:///its/path")
+        instead = ("put it into a file and give file:///its/path" if reads_password_files(release)
+                   else f"use a key without a passphrase (EMQX {release} reads none from a file)")
+        problems.error(f"{path}.password",
+                       f"would stand in clear text in listeners.hocon: {instead}")
     if ignores_reuse_sessions(release) and options.get("reuse_sessions") is False:
         problems.warn(f"{path}.reuse_sessions", f"EMQX {release} ignores false and reuses "
                                                 f"sessions all the same (emqx/emqx#16456)")
@@ -249,38 +264,6 @@ def _check_versions(path: str, versions: list[str], problems: Problems) -> None:
                                  f"{did_you_mean(version, schema.TLS_VERSIONS)}")
     if "tlsv1.3" in versions and len(versions) > 1 and "tlsv1.2" not in versions:
         problems.error(path, "EMQX refuses tlsv1.3 with an older version but without tlsv1.2")
-
-
-def _check_usable(path: str, options: Mapping[str, Any], release: Release,
-                  problems: Problems) -> None:
-    """Check what lets a node boot and every handshake fail, or makes sessions impossible."""
-    for needed in ("certfile", "keyfile"):
-        if needed not in options:
-            problems.error(f"{path}.{needed}", "cannot be removed: a TLS listener needs it")
-    if not re.search(r"[1-9]", str(options.get("handshake_timeout", "15s"))):
-        problems.error(f"{path}.handshake_timeout",
-                       f"must be more than 0: EMQX {release} boots, but every handshake fails")
-    if "tlsv1.2" not in options.get("versions", ["tlsv1.2"]):
-        problems.warn(f"{path}.versions", "without tlsv1.2 there are no session IDs to resume")
-
-
-def _check_files(path: str, options: Mapping[str, Any], problems: Problems) -> None:
-    files = [(name, options[name]) for name in _FILES if name in options]
-    if "issuer_pem" in options.get("ocsp", {}):
-        files.append(("ocsp.issuer_pem", options["ocsp"]["issuer_pem"]))
-    for name, file in files:
-        if not Path(file).is_absolute():
-            problems.error(f"{path}.{name}", f'"{file}" must be an absolute path: a node does not '
-                                             f"run in this directory")
-            continue
-        try:
-            with Path(file).open("rb"):
-                pass
-        except FileNotFoundError:
-            problems.error(f"{path}.{name}", f'"{file}" does not exist; EMQX boots without it, but '
-                                             f"every handshake fails")
-        except OSError as error:
-            problems.error(f"{path}.{name}", f'"{file}" cannot be read ({error.strerror})')
 
 
 @dataclass(frozen=True)
