@@ -129,7 +129,11 @@ def test_half_of_the_credentials(cluster: TestCluster, missing: str) -> None:
         run(cluster, **{missing: None})
 
 
-def test_the_external_driver_uses_them_too(cluster: TestCluster) -> None:
-    assert run(cluster, driver="external").identities["emqx1"].version == "0.1.0"
-    refused = run(cluster, driver="external", mqtt_password="wrong").identities["emqx1"]  # noqa: S106
-    assert "bad user name or password" in refused.how_identified
+def test_nodes_of_somebody_else_are_not_contacted(cluster: TestCluster) -> None:
+    def accepted() -> list[int]:
+        return [cluster.status(node)["handshakes"]["accepted"] for node in cluster.ports]
+
+    before = accepted()
+    answer = run(cluster, driver="external")
+    assert (answer.unchanged, answer.identities) == (["emqx1", "emqx2"], {})
+    assert accepted() == before

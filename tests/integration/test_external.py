@@ -95,7 +95,7 @@ def test_an_ipv6_address_that_nobody_listens_on_is_named_in_brackets(
     assert f"six ([::1]:{ipv6_node.port}): connection refused" in results["headline"]
 
 
-# -- one run of verify.yml, looked at from all sides -----------------------------------------------
+# -- one run as by make verify, looked at from all sides ----------------------------------------------
 
 
 @dataclass
@@ -150,7 +150,7 @@ def vaulted(password: str, key: str) -> str:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """verify.yml on two nodes that demand a password, as verbose as it gets."""
+    """site.yml on two nodes that demand a password, as verbose as it gets."""
     folder = tmp_path_factory.mktemp("external")
     password, vault_key = secrets.token_hex(16), secrets.token_hex(16)
     authority = Authority(folder, "ca")
@@ -187,7 +187,7 @@ all:
     begun = time.monotonic()
     with output.open("w") as file, processes() as seen:
         done = subprocess.run(
-            cluster.command("verify.yml", "-vvv", "--vault-password-file",
+            cluster.command("playbooks/site.yml", "-vvv", "--vault-password-file",
                             str(folder / "vault-key")),
             cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False, timeout=180,
             env={**cluster.environment(), "HOME": str(home), "PYTHONPATH": str(site),
@@ -205,6 +205,7 @@ all:
 
 def test_it_passes(watched: Watched) -> None:
     assert watched.code == 0, watched.output
+    assert "Not contacted: stage1, stage2: the verification will tell" in watched.output
     assert watched.results["headline"] == "4 of 4 pairs as expected"
 
 
@@ -231,7 +232,7 @@ def test_budget_and_rate_are_kept(watched: Watched) -> None:
 
 def test_the_password_is_nowhere(watched: Watched) -> None:
     hidden = watched.password.encode()
-    assert any(b"verify.yml" in text for text in watched.processes)
+    assert any(b"site.yml" in text for text in watched.processes)
     assert not [text for text in watched.processes if hidden in text]
     assert "resumption_verify" in watched.ansible_log.read_text()
     files = [watched.ansible_log, *watched.report.rglob("*"),

@@ -25,7 +25,7 @@ options:
   driver:
     description:
       - What runs the nodes. V(docker) is this machine's Docker Engine. V(external) nodes are run by
-        somebody else and are only identified.
+        somebody else and are left alone.
     type: str
     choices: [embedded, docker, external]
     default: embedded
@@ -179,7 +179,7 @@ stopped:
   elements: str
   returned: success
 identities:
-  description: What each node says it is; empty in check mode.
+  description: What each node says it is; empty in check mode, and of V(external) nodes.
   type: dict
   returned: success
   sample:

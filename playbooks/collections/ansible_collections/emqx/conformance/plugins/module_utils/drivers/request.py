@@ -19,7 +19,6 @@ from .docker.deployment import ContainerSpec, DockerDeployment, WantedContainers
 from .docker.driver import DockerCluster
 from .docker.engine import Engine
 from .embedded.deployment import Deployment, Wanted, destroy, diff_text
-from .external import ExternalDriver
 from .layout import ClusterFolder
 from .lock import exclusive
 from .ready import Caller
@@ -70,7 +69,7 @@ def ask(params: Mapping[str, Any], *, pretend: bool, stop: threading.Event) -> A
         if not pretend:
             caller.load()
         if params["driver"] == "external":
-            return _external(params, caller, pretend=pretend)
+            return _external(params)
         if params["driver"] == "docker":
             return _docker(params, caller, pretend=pretend, stop=stop)
         return _embedded(params, caller, pretend=pretend, stop=stop)
@@ -124,16 +123,12 @@ def _absent(params: Mapping[str, Any], caller: Caller, *, pretend: bool) -> Answ
                   stopped=[*containers, *done.stopped])
 
 
-def _external(params: Mapping[str, Any], caller: Caller, *, pretend: bool) -> Answer:
+def _external(params: Mapping[str, Any]) -> Answer:
+    """Let nodes of somebody else alone: every connection to them is announced by a verification."""
     if params["state"] == "restarted":
         raise DriverError("the external driver cannot restart nodes: external nodes are run by "
                           "somebody else")
-    nodes = _specs(params)
-    answer = Answer(unchanged=[node.name for node in nodes])
-    if not pretend:
-        driver = ExternalDriver(caller)
-        answer.identities = {node.name: driver.identify(node) for node in nodes}
-    return answer
+    return Answer(unchanged=[node.name for node in _specs(params)])
 
 
 def _embedded(params: Mapping[str, Any], caller: Caller, *, pretend: bool,
