@@ -95,7 +95,7 @@ def test_an_ipv6_address_that_nobody_listens_on_is_named_in_brackets(
     assert f"six ([::1]:{ipv6_node.port}): connection refused" in results["headline"]
 
 
-# -- one run as by make verify, looked at from all sides ----------------------------------------------
+# -- one run as by make verify, looked at from all sides -------------------------------------------
 
 
 @dataclass
