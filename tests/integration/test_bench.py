@@ -15,6 +15,7 @@ from bench import claims as c
 from tests.support.playbooks import ROOT
 from tests.support.seed_script import no_ignored_signals
 
+pytestmark = pytest.mark.beyond_gate("it measures speed, on which no verdict depends")
 RESUMED, FULL = 20, 5
 
 

@@ -23,6 +23,7 @@ UNSTEADY_AT_MOST = 2
 TRIED_AGAIN_AT_MOST = 10
 """Causes that are tried again: more than these are no accident."""
 _OUTCOMES = "--gate-outcomes"
+_BEYOND = "beyond_gate"
 _SENTENCE = 200
 """Characters."""
 
@@ -46,11 +47,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("gate", "the gate's run")
     group.addoption("--gate", action="store_true", help=(
         "try what failed once more, alone, at the end; end with lines for a person"))
+    group.addoption("--all", action="store_true", help=(
+        "with --gate: also what is marked beyond_gate"))
     group.addoption(_OUTCOMES, metavar="FILE", help="write which tests passed, as JSON")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Add the plugin that was asked for, where tests are reported and not only run."""
+    config.addinivalue_line("markers", f"{_BEYOND}(why): it runs with make test-all alone")
     if hasattr(config, "workerinput"):
         return
     if config.getoption("--gate"):
@@ -58,6 +62,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_Gate(config))
     if path := config.getoption(_OUTCOMES):
         config.pluginmanager.register(_Outcomes(Path(path)))
+
+
+@pytest.hookimpl(tryfirst=True)  # before anything is set up
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what the gate has no time for."""
+    beyond = item.get_closest_marker(_BEYOND)
+    if beyond and item.config.getoption("--gate") and not item.config.getoption("--all"):
+        pytest.skip(f"left to make test-all: {beyond.args[0]}")
 
 
 class _Outcomes:

@@ -130,6 +130,24 @@ def test_what_is_left_behind_fails_and_what_is_skipped_is_told_by_reason(gate: G
         "FAILED test_it.py::test_leaves_something - AssertionError: it is still there*"])
 
 
+def test_what_the_gate_has_no_time_for_is_skipped_with_its_reason(gate: Gate) -> None:
+    source = """
+    @pytest.fixture
+    def dear():
+        raise AssertionError("it was set up")
+
+    @pytest.mark.beyond_gate("it takes an hour")
+    def test_long(dear):
+        pass
+"""
+    run = gate(source)
+    assert run.ret == 0
+    run.stdout.fnmatch_lines(["SKIPPED 1: left to make test-all: it takes an hour (test_it.py)"])
+    run = gate(source, "--all")
+    assert run.ret == 1
+    run.stdout.fnmatch_lines(["FAILED test_it.py::test_long - *it was set up*"])
+
+
 def test_what_cannot_be_collected_is_red(gate: Gate) -> None:
     run = gate("""
     import no_such_module
