@@ -9,6 +9,7 @@ A fault is a name in FAULTS and one question (``_has``) where it makes a differe
 from __future__ import annotations
 
 import contextlib
+import functools
 import secrets
 import select
 import socket
@@ -164,10 +165,11 @@ class SessionCache(dict[bytes, bytes]):
             return secret
 
 
-def _key(key_file: Path) -> Any:
+@functools.cache
+def _key(pem: str) -> Any:
     """Return a key for tlslite-ng that signs with OpenSSL, which is ten times as fast."""
-    key = parsePEMKey(key_file.read_text(), private=True)
-    quick = serialization.load_pem_private_key(key_file.read_bytes(), None)
+    key = parsePEMKey(pem, private=True)
+    quick = serialization.load_pem_private_key(pem.encode(), None)
     assert isinstance(quick, rsa.RSAPrivateKey)
     key._raw_pkcs1_sign = lambda data: bytearray(
         quick.sign(bytes(data), padding.PKCS1v15(), NoDigestInfo()))
@@ -214,7 +216,7 @@ class MessageServer:
         self._counting = threading.Lock()
         self.chain = X509CertChain()
         self.chain.parsePemList(cert_file.read_text())
-        self.key = _key(key_file)
+        self.key = _key(key_file.read_text())
         self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
         self.port: int = self._listener.getsockname()[1]
         self.stopped = threading.Event()

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import ipaddress
 import ssl
 from collections.abc import Iterator
@@ -38,12 +39,18 @@ class Started:
     """Of the balancer before them; None: there is none."""
 
 
-def make_identity(folder: Path, wrong: str = "") -> tuple[Path, Path, Path]:
+@functools.cache
+def _rsa_key(owner: str) -> rsa.RSAPrivateKey:
+    """Return a key, one of each owner's for all servers of this process: to make one takes long."""
+    return rsa.generate_private_key(65537, 2048)
+
+
+def make_identity(folder: Path, wrong: str = "", owner: str = "") -> tuple[Path, Path, Path]:
     """Write a self-signed RSA certificate for localhost, its key and what vouches for it.
 
     ``wrong``: ``other_name``, ``expired`` or ``other_ca``.
     """
-    key = rsa.generate_private_key(65537, 2048)
+    key = _rsa_key(owner)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "faulty server")])
     now = datetime.datetime.now(datetime.timezone.utc)
     day = datetime.timedelta(days=1)
@@ -68,7 +75,7 @@ def make_identity(folder: Path, wrong: str = "") -> tuple[Path, Path, Path]:
     if wrong == "other_ca":
         other = folder / "other"
         other.mkdir()
-        paths[2].write_bytes(make_identity(other)[0].read_bytes())
+        paths[2].write_bytes(make_identity(other, owner="other")[0].read_bytes())
     return paths
 
 
