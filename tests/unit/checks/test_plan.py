@@ -122,6 +122,16 @@ def test_a_target_that_declares_no_resumption_is_not_asked_to_resume() -> None:
         "CORE-01", "CORE-02", "CORE-03", "CORE-08", "CORE-10", "NEG-01", "SEC-03", "SEC-04"}
 
 
+@pytest.mark.parametrize(("scope", "told"), [
+    ("node", "LIFE-01  A restarted node forgets, and nothing else breaks"),
+    ("cluster", "LIFE-01  A restarted node resumes what it issued, and nothing else breaks"),
+    ("none", "CORE-02  The same node does not resume"),
+])
+def test_the_plan_tells_what_is_expected_of_this_target(scope: str, told: str) -> None:
+    plan = plan_for(2, Impact.DISRUPTIVE, scope=scope, abilities=ABLE)
+    assert [line for line in plan.lines() if line.startswith(f"{told}: 2 nodes")]
+
+
 @given(st.integers(2, 40), st.sampled_from(list(Impact)), st.integers(50, 3000))
 def test_no_node_gets_more_sessions_than_its_budget(
         count: int, impact: Impact, cache: int) -> None:

@@ -33,6 +33,11 @@ def by_status(results: dict[str, Any]) -> dict[str, Counter[str]]:
     return found
 
 
+def titles(results: dict[str, Any], *checks: str) -> list[str]:
+    of_checks = {row["id"]: row["title"] for row in results["checks"]}
+    return [of_checks[check] for check in checks]
+
+
 def test_three_healthy_nodes(run: Callable[..., Any], brokers: Brokers) -> None:
     nodes = [brokers() for _ in range(3)]
     results = run([node.port for node in nodes])
@@ -111,6 +116,8 @@ def test_no_cache_is_fine_where_it_is_declared(run: Callable[..., Any], brokers:
     results = run([brokers(cache=False).port for _ in range(2)], cache_scope="none")
     assert results["verdict"] == "passed"
     assert {cell["expected"] for cell in results["matrix"]} == {"full"}
+    assert titles(results, "CORE-02", "CORE-03") == [
+        "The same node does not resume", "Every other node falls back to a full handshake"]
 
 
 def test_resuming_where_none_is_declared_fails(run: Callable[..., Any], brokers: Brokers) -> None:
@@ -126,7 +133,11 @@ def test_two_names_for_one_node_are_a_cache_shared_across_nodes(
     assert shared["verdict"] == "failed"
     assert by_status(shared)["CORE-03"] == {"failed": 2}
     assert "resumed_elsewhere" in shared["headline"]
-    assert run([port, port], cache_scope="cluster")["verdict"] == "passed"
+    declared = run([port, port], cache_scope="cluster")
+    assert declared["verdict"] == "passed"
+    assert titles(declared, "CORE-02", "CORE-03", "CORE-04") == [
+        "The same node resumes", "Every other node resumes",
+        "A session resumed elsewhere still resumes at home"]
 
 
 def test_cluster_scope_on_separate_caches_fails(

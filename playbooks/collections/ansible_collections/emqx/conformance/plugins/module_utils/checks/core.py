@@ -347,7 +347,8 @@ def register(registry: Registry) -> None:
             "must say resumed, and cipher suite and randoms are compared with those of the "
             f"first handshake. If it is answered by a full handshake the check has failed, and "
             f"the session is offered {DIAGNOSIS} times more, only to tell a node that does not "
-            "resume from an address of several nodes.", diagnosis=DIAGNOSIS))
+            "resume from an address of several nodes.", diagnosis=DIAGNOSIS,
+        titles={"none": "The same node does not resume"}))
     registry.add(Check(
         "CORE-03", "Every other node falls back to a full handshake",
         "Offered to any other node, a session that resumes at home leads to a full handshake "
@@ -359,7 +360,7 @@ def register(registry: Registry) -> None:
         (Need("CORE-02", "issuer"), Need("CORE-01", "redeemer")), _two_nodes,
         how="Each node's session, which has resumed at home, is offered to every other node. "
             "All three witnesses must say full, no alert may come, and CONNECT must be "
-            "accepted."))
+            "accepted.", titles={"cluster": "Every other node resumes"}))
     registry.add(Check(
         "CORE-04", "A session declined elsewhere still resumes at home",
         "After another node declined it, a session still resumes on the node that issued it.",
@@ -368,7 +369,8 @@ def register(registry: Registry) -> None:
         "One detour through another node, as behind any load balancer, costs a device its "
         "session.", (Need("CORE-03"),), _two_nodes_that_resume,
         how="After CORE-03 the session is offered to its issuer again, once for each node "
-            "that declined it."))
+            "that declined it.",
+        titles={"cluster": "A session resumed elsewhere still resumes at home"}))
     registry.add(Check(
         "CORE-05", "A session resumes again and again",
         f"One session resumes {REPETITIONS} times in sequence.",
