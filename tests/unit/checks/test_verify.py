@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import datetime
+import itertools
+import random
 import re
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.report import ter
 
 from tests.support.costs import never_completed
 from tests.support.mqtt_broker import MqttBroker
+from tests.support.tcp_balancer import TcpBalancer
 
 Brokers = Callable[..., MqttBroker]
 MEASURED = {*(f"CORE-{number:02d}" for number in range(1, 11)),
@@ -138,6 +141,35 @@ def test_two_names_for_one_node_are_a_cache_shared_across_nodes(
     assert titles(declared, "CORE-02", "CORE-03", "CORE-04") == [
         "The same node resumes", "Every other node resumes",
         "A session resumed elsewhere still resumes at home"]
+
+
+@pytest.fixture
+def lucky_balancer(brokers: Brokers) -> Iterator[TcpBalancer]:
+    """One that leads to either of two nodes by chance, and to the same in CORE-01 and CORE-02."""
+    nodes = [brokers().port, brokers().port]
+
+    def is_lucky(seed: int) -> bool:
+        pick = random.Random(seed)  # noqa: S311
+        return pick.choice(nodes) == pick.choice(nodes)
+
+    made = TcpBalancer(nodes, "random", seed=next(filter(is_lucky, itertools.count())))
+    yield made
+    made.stop()
+
+
+def test_what_resumes_at_times_may_be_several_nodes(
+        run: Callable[..., Any], lucky_balancer: TcpBalancer) -> None:
+    results = run([lucky_balancer.port])
+    found = {row["id"]: row for row in results["checks"]}
+    assert found["CORE-02"]["status"] == "passed"
+    for check, status, told in (
+            ("CORE-05", "failed", "10 times: it forgets a session that it should keep"),
+            ("CORE-07", "warned", "16 connections at once: it does not look the session up for")):
+        assert (found[check]["status"], found[check]["reason"]) == (status, "not_resumed")
+        assert re.search(
+            rf" of {told}[a-z ]*, or about \d separate session caches answer behind its address "
+            r"\(a load balancer\?\); if so, give each node's own address, or put this one in the "
+            "group load_balancer$", found[check]["message"])
 
 
 def test_cluster_scope_on_separate_caches_fails(
