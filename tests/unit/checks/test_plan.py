@@ -34,7 +34,7 @@ HANDSHAKES = {
     "CORE-08": (4, 1), "CORE-09": (2, 1), "CORE-10": (1, 1),
     "NEG-01": (1, 1), "NEG-02": (6, 5), "NEG-03": (4, 2), "NEG-04": (3, 2), "NEG-05": (4, 3),
     "NEG-07": (4, 2), "NEG-08": (11, 9), "NEG-09": (5, 3), "NEG-10": (5, 3), "NEG-11": (1, 0),
-    "NEG-12": (15, 5),
+    "NEG-12": (18, 6),
     "SEC-03": (256, 0), "SEC-04": (1, 1),
     # Two first; 78 full and 372 resumed in turn; with 4, 16 and 64 clients at once six parts of 24,
     # 32 and 64, and two of each client beside.
