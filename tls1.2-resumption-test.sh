@@ -30,7 +30,8 @@ Usage: ./tls1.2-resumption-test.sh [OPTION]... HOST[:PORT]...
 Connects with TLS 1.2, receives a session ID, disconnects, reconnects offering
 the session ID, and verifies that the session was resumed. Sends MQTT CONNECT
 and DISCONNECT each time. With several endpoints it does so with each, then
-offers each one's session to every other, and prints the matrix.
+offers each one's session to every other, and prints the matrix: - where there
+was none to offer or nobody to offer it to, and refused where the client is.
 
   ./tls1.2-resumption-test.sh localhost:8883
   ./tls1.2-resumption-test.sh localhost:8883 localhost:8884 localhost:8885
@@ -269,8 +270,9 @@ prepare() {
 
 # -- One connection ---------------------------------------------------------------------------
 
-# What `connect` leaves behind of a connection. `why` is empty when TLS worked.
-why='' said='' protocol='' cipher='' id='' master='' messages='' mqtt='' closed=''
+# What `connect` leaves behind of a connection. `why` is empty when TLS worked, and `denied` is not
+# when the server answered TLS and then let nobody in.
+why='' denied='' said='' protocol='' cipher='' id='' master='' messages='' mqtt='' closed=''
 # What openssl reports on the way there.
 connected='' offset=0 alert_read='' verify_error='' not_tls='' refused='' unresolved=''
 
@@ -442,6 +444,10 @@ connect() {
   read_session || true
   read_events
   explain "$1" "$late"
+  denied=''
+  if [ -n "$why" ] && [ -z "$late$verify_error" ] && { [ -n "$alert_read" ] || came ServerHello; }; then
+    denied=yes
+  fi
 }
 
 # explain INDEX LATE: sets `why` to the reason why TLS did not work, if it did not.
@@ -532,8 +538,9 @@ mqtt_text() {
 
 # -- Verdicts ---------------------------------------------------------------------------------
 
-# Of the first connection to each endpoint; no `ids` where it issued no session.
-ids=() masters=() ciphers=() mqtts=()
+# Of the first connection to each endpoint; no `ids` where it issued no session, and `refusals` where
+# it let nobody in.
+ids=() masters=() ciphers=() mqtts=() refusals=()
 
 # compared NAME VALUE FIRST-VALUE [MORE]: a detail of the verification.
 compared() {
@@ -560,7 +567,7 @@ judge() {
     why='openssl says New, but session ID, master key or handshake are those of a resumed session.'
     return
   fi
-  if [ "$mqtt" != "${mqtts[$2]}" ]; then
+  if [ -z "${refusals[$2]}" ] && [ "$mqtt" != "${mqtts[$2]}" ]; then
     mqtt_text "$mqtt"
     why="TLS worked, but MQTT went otherwise than on the first connection to ${names[$2]}: $text."
     return
@@ -587,10 +594,11 @@ show_mqtt() {
 # five_steps INDEX: sets `outcome` and, unless the session was resumed, `why`.
 five_steps() {
   local file=$work/session.$1
-  outcome=failed ids[$1]='' masters[$1]='' ciphers[$1]='' mqtts[$1]=''
+  outcome=failed ids[$1]='' masters[$1]='' ciphers[$1]='' mqtts[$1]='' refusals[$1]=''
 
   echo '1. Connect with TLS 1.2'
   connect "$1" -sess_out "$file"
+  refusals[$1]=$denied
   [ -z "$why" ] || return 0
   mqtts[$1]=$mqtt
   show_handshake
@@ -680,25 +688,38 @@ matrix() {
 }
 
 # want ISSUER REDEEMER: sets `wanted` to what should come of it when each node has a session cache of
-# its own.
-want() { if [ "$1" -eq "$2" ]; then wanted=resumed; else wanted=full; fi; }
+# its own. Who refuses a client must refuse it with a session of somebody else, too.
+want() {
+  if [ "$1" -eq "$2" ]; then
+    wanted=resumed
+  elif [ -n "${refusals[$2]}" ]; then
+    wanted=refused
+  else
+    wanted=full
+  fi
+}
 
 # offer_elsewhere ISSUER REDEEMER CELL
 offer_elsewhere() {
-  if [ -z "${ids[$1]}" ]; then
+  # There is nothing to offer, or nobody to offer it to: five steps have said why, and another wait
+  # would say nothing new.
+  if [ -z "${ids[$1]}" ] || [ -z "${mqtts[$2]}${refusals[$2]}" ]; then
     cells[$3]=-
     return
   fi
-  # The redeemer's own five steps have said why already; another wait would say nothing new.
-  if [ -z "${mqtts[$2]}" ]; then
-    cells[$3]=failed
+  connect "$2" -sess_in "$work/session.$1"
+  if [ -n "$denied" ] && [ -n "${refusals[$2]}" ]; then
+    cells[$3]=refused
     return
   fi
-  connect "$2" -sess_in "$work/session.$1"
   judge "$1" "$2"
   cells[$3]=$outcome
   if [ $outcome = failed ]; then
     reasons+=("Session of ${names[$1]} offered to ${names[$2]}: $why")
+  elif [ -n "${refusals[$2]}" ]; then
+    mqtt_text "$mqtt"
+    reasons+=("${names[$2]} refuses this client, and let it in ($outcome) when it offered a session
+               of ${names[$1]}: $text.")
   elif [ $outcome = resumed ]; then
     reasons+=("${names[$2]} resumed a session of ${names[$1]}: both addresses lead to one node, or
                the nodes share their sessions.")

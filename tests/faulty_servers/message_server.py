@@ -91,6 +91,7 @@ FAULTS = frozenset((
     "ems_unasked", "refuses_without_ems", "declines_ems_sessions",
     # the shape of a ClientHello
     "chokes_on_records", "chokes_on_tiny_records", "chokes_on_segments", "chokes_on_grease",
+    "chokes_on_grease_version", "declines_grease_version",
     "declines_records", "declines_segments", "declines_grease", "answers_grease",
     # session IDs and what is spoken
     "repeats_ids", "counts_ids", "short_ids", "half_constant_ids",
@@ -111,7 +112,7 @@ SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
 OTHER_SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
 OLD_SUITE = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA
 TLS11, TLS12 = (3, 2), (3, 3)
-GREASE_SUITE, GREASE_EXTENSION = 0x0A0A, 0x1A1A
+GREASE_SUITE, GREASE_EXTENSION, GREASE_VERSION = 0x0A0A, 0x1A1A, (0x5A, 0x5A)
 SHORTEST_HELLO = 41
 """Bytes of the shortest ClientHello body (RFC 5246 7.4.1.2)."""
 ID_LENGTHS = {"no_session_id": 0, "short_ids": 8, "session_id_of_33_bytes": 33}
@@ -421,6 +422,8 @@ class _Connection:
             self._babble()
         if self._greased() and self._has("chokes_on_grease"):
             self._alert(AlertDescription.illegal_parameter)
+        if self._greased_version() and self._has("chokes_on_grease_version"):
+            self._alert(AlertDescription.insufficient_security)
         if not self._speaks_tls12() and not self._turns_to_tls11():
             if self._has("closes_on_other_versions"):
                 raise HangUpError
@@ -465,6 +468,10 @@ class _Connection:
     def _greased(self) -> bool:
         return GREASE_SUITE in self._hello.cipher_suites
 
+    def _greased_version(self) -> bool:
+        offered = self._hello.getExtension(ExtensionType.supported_versions)
+        return offered is not None and GREASE_VERSION in offered.versions
+
     @property
     def _name(self) -> bytes:
         names = self._hello.server_name
@@ -497,7 +504,8 @@ class _Connection:
     def _declines(self) -> bool:
         return ((self._has("declines_records") and self._in_records)
                 or (self._has("declines_segments") and self._in_segments)
-                or (self._has("declines_grease") and self._greased()))
+                or (self._has("declines_grease") and self._greased())
+                or (self._has("declines_grease_version") and self._greased_version()))
 
     def _same_version(self, made: Made) -> bool:
         return made.version == self._version or self._has("resumes_at_other_version") or (

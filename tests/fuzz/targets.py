@@ -303,6 +303,7 @@ class Probes:
                     session_id=SESSION_ID if offers else b"",
                     suites=("ECDHE-RSA-AES128-SHA",) if more & 2 else tuple(crafted.SUITES),
                     version=(3, 2) if more & 4 else (3, 3), grease=more & 8 != 0,
+                    grease_version=more & 8 != 0,
                     compression=(1, 0) if more & 16 else (0,),
                     extended_master_secret=not more & 32, record_size=99 if more & 64 else None,
                     segment_size=150 if more & 128 else None),

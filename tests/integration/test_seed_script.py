@@ -76,13 +76,14 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def special(tmp_path_factory: pytest.TempPathFactory,
             authority: tuple[Path, Path]) -> Iterator[dict[str, int]]:
     """The ports of an embedded node's listeners, each with a reason not to resume."""
-    ports = dict(zip(("noreuse", "mtls", "tls13"), free_ports(3)))
+    ports = dict(zip(("noreuse", "mtls", "strangers", "tls13"), free_ports(4)))
     made = TestCluster(tmp_path_factory.mktemp("special"), authority,
                        {"emqx1": ports["noreuse"]})
     made.render(
         "emqx1", made.listener(ports["noreuse"], reuse="false"),
-        made.listener(ports["mtls"], name="mtls").replace(
-            "verify_none", "verify_peer\n        fail_if_no_peer_cert = true"),
+        made.listener(ports["mtls"], name="mtls", demands=authority[0]),
+        made.listener(ports["strangers"], name="strangers",
+                      demands=make_signed(tmp_path_factory.mktemp("strangers"))[0]),
         made.listener(ports["tls13"], name="tls13").replace("tlsv1.2", "tlsv1.3"))
     try:
         made.deploy()
@@ -308,10 +309,46 @@ def test_the_matrix_with_a_node_that_is_down(cluster: Cluster, script: Script) -
     said = script.run(*nodes)
     assert matrix(said) == [
         "                     [1]       [2]",
-        f"[1] {nodes[0]}  resumed   failed!",
+        f"[1] {nodes[0]}  resumed   -",
         f"[2] {nodes[1]}  -         failed!"]
     assert said.flat.count(f"Nothing listens on {nodes[1]} (connection refused)") == 2
     assert said.verdict == "not as expected: 3 of 4 pairs."
+    assert said.code == 1
+
+
+def test_a_session_that_gets_in_where_its_client_does_not(
+        special: dict[str, int], authority: tuple[Path, Path], tmp_path: Path,
+        script: Script) -> None:
+    nodes = [f"localhost:{special[name]}" for name in ("mtls", "strangers")]
+    cert, key = make_signed(tmp_path / "client", authority)
+    said = script.run("--insecure", "--cert", str(cert), "--key", str(key), *nodes)
+    assert matrix(said) == [
+        "                     [1]       [2]",
+        f"[1] {nodes[0]}  resumed   resumed!",
+        f"[2] {nodes[1]}  -         failed!"]
+    assert (f" Why {nodes[1]} refuses this client, and let it in (resumed) when it offered a "
+            f"session of {nodes[0]}: CONNECT accepted (CONNACK, return code 0).") in said.flat
+    assert f" Why {nodes[1]} refuses the client certificate {cert} (alert: " in said.flat
+    assert said.verdict == "not as expected: 3 of 4 pairs."
+    assert said.code == 1
+
+
+def test_a_session_that_is_refused_like_its_client(
+        authority: tuple[Path, Path], tmp_path: Path, script: Script) -> None:
+    ports = free_ports(2)
+    nodes = [f"localhost:{port}" for port in ports]
+    cert, key = make_signed(tmp_path / "client", authority)
+    stranger, _ = make_signed(tmp_path / "stranger")
+    demand = ("-Verify", "1", "-verify_return_error", "-CAfile")
+    with s_server(authority, ports[0], *demand, str(authority[0])), \
+            s_server(authority, ports[1], *demand, str(stranger)):
+        said = script.run("--insecure", "--timeout", "1", "--cert", str(cert), "--key", str(key),
+                          *nodes)
+    assert matrix(said) == [
+        "                     [1]       [2]",
+        f"[1] {nodes[0]}  resumed   refused",
+        f"[2] {nodes[1]}  -         failed!"]
+    assert said.verdict == "not as expected: 2 of 4 pairs."
     assert said.code == 1
 
 

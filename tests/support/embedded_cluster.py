@@ -37,9 +37,9 @@ LISTENER = """
       {extra}
       ssl_options {{
         versions = ["tlsv1.2"]
-        verify = verify_none
+        {verify}
         reuse_sessions = {reuse}
-        cacertfile = "{cert}"
+        cacertfile = "{ca}"
         certfile = "{cert}"
         keyfile = "{key}"
       }}
@@ -56,6 +56,8 @@ class TestCluster:
     folder: Path
     certificate: tuple[Path, Path]
     ports: dict[str, int]
+    ca: Path | None = None
+    """Who signed the certificate, unless it did so itself."""
     session_lifetime: int | None = None
     session_cache_max: int | None = None
     credentials: Credentials | None = None
@@ -78,10 +80,14 @@ class TestCluster:
         return self.folder / "config" / node / "listeners.hocon"
 
     def listener(self, port: int, *, name: str = "default", extra: str = "",
-                 reuse: str = "true", cert: str | None = None) -> str:
-        """Return one listener in HOCON."""
-        return LISTENER.format(name=name, port=port, extra=extra, reuse=reuse,
-                               cert=cert or self.certificate[0], key=self.certificate[1])
+                 reuse: str = "true", cert: str | None = None, demands: Path | None = None,
+                 ) -> str:
+        """Return one listener in HOCON; ``demands`` is whose client certificates it demands."""
+        own = cert or self.certificate[0]
+        verify = "verify = verify_none" if demands is None else \
+            "verify = verify_peer, fail_if_no_peer_cert = true"
+        return LISTENER.format(name=name, port=port, extra=extra, reuse=reuse, verify=verify,
+                               ca=demands or own, cert=own, key=self.certificate[1])
 
     def render(self, node: str, *listeners: str) -> None:
         """Write a node's configuration; by default one listener on its port."""
@@ -106,7 +112,7 @@ class TestCluster:
 
     def caller(self) -> Caller:
         """Return what finds out whether a node is ready."""
-        return Caller(Trust(ca_file=str(self.certificate[0])), self.credentials)
+        return Caller(Trust(ca_file=str(self.ca or self.certificate[0])), self.credentials)
 
     def prepared(self, *, only: tuple[str, ...] | None = None) -> Deployment:
         """Return a deployment that has a folder to write to."""

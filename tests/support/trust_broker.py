@@ -23,7 +23,7 @@ from cryptography import x509
 from tests.support.mqtt_broker import MqttBroker
 
 FAULTS = frozenset(("one_cache", "resumes_without_certificate", "outlives_expiry",
-                    "alerts_on_foreign_session"))
+                    "alerts_on_foreign_session", "ordinary_has_no_cache"))
 HANDSHAKE_FAILURE = b"\x15\x03\x03\x00\x02\x02\x28"
 
 
@@ -33,8 +33,9 @@ class TrustingBroker(MqttBroker):
 
     def __init__(self, cert_file: Path, key_file: Path, ca_file: Path | None,
                  shared: _SharedCache | None = None, *, forgets_expired: bool = True,
-                 knows_its_own: bool = False, **options: Any) -> None:
+                 knows_its_own: bool = False, remembers: bool = True, **options: Any) -> None:
         """``ca_file``: whom it trusts, None to ask for no certificate."""
+        self._remembers = remembers
         self._shared, self._forgets_expired = shared, forgets_expired
         self._knows_its_own = knows_its_own
         self.ca_file = ca_file
@@ -64,7 +65,7 @@ class TrustingBroker(MqttBroker):
             raise OSError("a session of somebody else")
         if self._shared is not None:
             tls = self._shared.wrap(connection, self.context)
-        elif self._forgets_expired and self._is_expired(offered):
+        elif not self._remembers or (self._forgets_expired and self._is_expired(offered)):
             tls = _without_cache(self.context, connection)
         else:
             tls = self.context.wrap_socket(connection, server_side=True,
@@ -199,7 +200,8 @@ class TrustingNode:
         cache = _SharedCache(spare)
         among = cache if "one_cache" in self.faults else None
         with_all = cache if "resumes_without_certificate" in self.faults else None
-        self.ordinary = TrustingBroker(*cert, None, with_all)
+        self.ordinary = TrustingBroker(*cert, None, with_all,
+                                       remembers="ordinary_has_no_cache" not in self.faults)
         self.listeners = [
             TrustingBroker(*(other if name == names[-1] else cert), self.folder / f"{name}-ca.pem",
                            with_all if name == names[0] and with_all else among,

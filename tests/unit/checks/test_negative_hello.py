@@ -219,6 +219,10 @@ def test_without_another_version_there_is_nothing_to_ask(
      "in records of 3 bytes, which split its header, does not get through"),
     ("chokes_on_segments", "NEG-12", Status.FAILED, "broken_in_segments", "TCP segments of 5"),
     ("chokes_on_grease", "NEG-12", Status.FAILED, "broken_with_grease", "illegal_parameter"),
+    ("chokes_on_grease_version", "NEG-12", Status.FAILED, "broken_with_grease_version",
+     "n1: a ClientHello with supported_versions of GREASE and TLS 1.2 does not get through: "),
+    ("declines_grease_version", "NEG-12", Status.FAILED, "not_resumed_with_grease_version",
+     "n1: a ClientHello with supported_versions of GREASE and TLS 1.2 gets a full handshake"),
     ("answers_grease", "NEG-12", Status.FAILED, "broken_with_grease", "0x1a1a"),
     ("declines_records", "NEG-12", Status.FAILED, "not_resumed_in_records", "full handshake"),
     ("declines_segments", "NEG-12", Status.FAILED, "not_resumed_in_segments", "full handshake"),
@@ -250,4 +254,4 @@ def test_a_shape_that_breaks_is_named_and_does_not_spoil_the_others(faulty: Try)
     verdict = faulty("chokes_on_segments").measure("NEG-12")
     assert [text.partition(" does not")[0] for text in verdict.message.split("; ")] == [
         "n1: a ClientHello in TCP segments of 5 bytes",
-        "a ClientHello that is greased and in small records and segments at once"]
+        "a ClientHello with all that GREASE, in small records and segments at once,"]

@@ -34,7 +34,7 @@ HANDSHAKES = {
     "CORE-08": (4, 1), "CORE-09": (2, 1), "CORE-10": (1, 1),
     "NEG-01": (1, 1), "NEG-02": (6, 5), "NEG-03": (4, 2), "NEG-04": (3, 2), "NEG-05": (4, 3),
     "NEG-07": (4, 2), "NEG-08": (11, 9), "NEG-09": (5, 3), "NEG-10": (5, 3), "NEG-11": (1, 0),
-    "NEG-12": (15, 5),
+    "NEG-12": (18, 6),
     "SEC-03": (256, 0), "SEC-04": (1, 1),
     # Two first; 78 full and 372 resumed in turn; with 4, 16 and 64 clients at once six parts of 24,
     # 32 and 64, and two of each client beside.
@@ -120,6 +120,16 @@ def test_a_target_that_declares_no_resumption_is_not_asked_to_resume() -> None:
     plan = plan_for(3, scope="none")
     assert measured(plan) == {
         "CORE-01", "CORE-02", "CORE-03", "CORE-08", "CORE-10", "NEG-01", "SEC-03", "SEC-04"}
+
+
+@pytest.mark.parametrize(("scope", "told"), [
+    ("node", "LIFE-01  A restarted node forgets, and nothing else breaks"),
+    ("cluster", "LIFE-01  A restarted node resumes what it issued, and nothing else breaks"),
+    ("none", "CORE-02  The same node does not resume"),
+])
+def test_the_plan_tells_what_is_expected_of_this_target(scope: str, told: str) -> None:
+    plan = plan_for(2, Impact.DISRUPTIVE, scope=scope, abilities=ABLE)
+    assert [line for line in plan.lines() if line.startswith(f"{told}: 2 nodes")]
 
 
 @given(st.integers(2, 40), st.sampled_from(list(Impact)), st.integers(50, 3000))

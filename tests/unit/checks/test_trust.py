@@ -253,10 +253,55 @@ def test_without_trust_domains_they_are_skipped_and_say_what_is_needed() -> None
         assert "demand" in verdict.message
 
 
-def test_where_nothing_is_expected_to_resume_they_are_skipped(tried: Try) -> None:
+def test_what_is_declared_of_the_ordinary_listener_is_no_word_on_the_others(tried: Try) -> None:
     each = tried(cache_scope="none")
-    plan = make_plan(each.target, CHECKS.values(), Impact.DISRUPTIVE)
-    assert not any(planned.subjects for planned in plan.checks)
+    plan = make_plan(each.target, catalogue(), Impact.DISRUPTIVE)
+    assert {planned.check.id for planned in plan.checks
+            if planned.subjects and planned.check.id in CHECKS} == set(CHECKS)
+    assert not [need for check in CHECKS.values() for need in check.needs
+                if need.check == "CORE-02"]
+
+
+def test_without_a_session_there_is_none_without_a_certificate(tried: Try) -> None:
+    verdict = tried("ordinary_has_no_cache").measure("SEC-02")
+    assert (verdict.status, verdict.reason) == (Status.SKIPPED, "nothing_resumes")
+    assert "where clients without a certificate get in" in verdict.message
+    # It was offered where it is refused all the same.
+    assert len([one for one in verdict.handshakes
+                if one.offered_id and one.outcome is Outcome.REFUSED]) == 3
+
+
+def test_an_ordinary_listener_that_resumed_before_has_no_excuse(tried: Try) -> None:
+    each = tried()
+    each.bench.record_cell("n1", "n1", each.bench.contact(
+        "n1", each.bench.fresh_session("n1").session).handshake)
+    assert each.bench.cells["n1", "n1"].outcome is Outcome.RESUMED
+    each.bench.handshakes.clear()
+    each.node.ordinary.trusts(None)
+    contact = each.bench.contact
+
+    def forgotten(node: str, offer: Session | None = None, *, guest: Guest) -> Contact:
+        each.node.ordinary.trusts(None)
+        return contact(node, offer, guest=guest)
+
+    each.bench.contact = forgotten  # type: ignore[assignment, method-assign]
+    verdict = each.measure("SEC-02")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "not_resumed")
+    assert "though it had resumed one in CORE-02" in verdict.message
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_listeners_without_session_ids_have_nothing_to_cross(tried: Try, check: str) -> None:
+    each = tried(count=2)
+    contact = each.bench.contact
+
+    def nameless(node: str, offer: Session | None = None, *, guest: Guest) -> Contact:
+        return replace(contact(node, offer, guest=guest), session=None)
+
+    each.bench.contact = nameless  # type: ignore[assignment, method-assign]
+    verdict = each.measure(check)
+    assert (verdict.status, verdict.reason) == (Status.SKIPPED, "nothing_resumes")
+    assert each.driver.told == []
 
 
 def test_nodes_may_have_different_domains(tried: Try) -> None:
@@ -467,6 +512,24 @@ def test_a_whole_run_counts_and_reports_them(run: Callable[..., Any], tried: Try
     (known,) = [row for row in results["checks"] if row["id"] == "SEC-01"]
     assert (results["verdict"], known["status"]) == ("passed", "known")
     assert "in March" in known["evidence"]["waiver"]
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize(("scope", "core_02"), [("none", "passed"), ("node", "failed")])
+def test_an_ordinary_listener_without_a_cache_hides_no_session_that_crosses(
+        run: Callable[..., Any], tried: Try, scope: str, core_02: str) -> None:
+    node = tried("one_cache", "ordinary_has_no_cache", count=2).node
+    results = run([node.ordinary.port], ca=str(node.folder / "ca.pem"), trust_domains=rows(node),
+                  cache_scope=scope)
+    found = {row["id"]: (row["status"], row["reason"]) for row in results["checks"]}
+    assert results["verdict"] == "failed"
+    assert found["CORE-02"][0] == core_02
+    assert {check: found[check] for check in CHECKS} == {
+        "SEC-01": ("failed", "resumed_in_other_domain"), "SEC-02": ("skipped", "nothing_resumes"),
+        "SEC-05": ("skipped", "impact_not_allowed"), "SEC-06": ("failed", "resumed_after_expiry")}
+    if scope == "none":
+        budget = results["budget"]["nodes"]["n1"]
+        assert budget["handshakes_announced"] == budget["handshakes_done"]
 
 
 def test_a_client_that_cannot_be_used_is_told_before_anything_starts(

@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import datetime
+import itertools
+import random
 import re
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.report import ter
 
 from tests.support.costs import never_completed
 from tests.support.mqtt_broker import MqttBroker
+from tests.support.tcp_balancer import TcpBalancer
 
 Brokers = Callable[..., MqttBroker]
 MEASURED = {*(f"CORE-{number:02d}" for number in range(1, 11)),
@@ -31,6 +34,11 @@ def by_status(results: dict[str, Any]) -> dict[str, Counter[str]]:
     for row in results["checks"]:
         found.setdefault(row["id"], Counter())[row["status"]] += 1
     return found
+
+
+def titles(results: dict[str, Any], *checks: str) -> list[str]:
+    of_checks = {row["id"]: row["title"] for row in results["checks"]}
+    return [of_checks[check] for check in checks]
 
 
 def test_three_healthy_nodes(run: Callable[..., Any], brokers: Brokers) -> None:
@@ -55,16 +63,16 @@ def test_three_healthy_nodes(run: Callable[..., Any], brokers: Brokers) -> None:
     assert results["budget"]["differences"] == []
     for name, node in zip(("n1", "n2", "n3"), nodes):
         announced = results["budget"]["nodes"][name]
-        assert announced["handshakes_announced"] == announced["handshakes_done"] == 380
+        assert announced["handshakes_announced"] == announced["handshakes_done"] == 383
         # Refused are three versions, a session ID that is too long, a wrong secret, a record that
         # cannot be decrypted and a wrong Finished, a broken name, and a session without its
         # extended master secret; broken off are two handshakes, and 256 for their session IDs.
         assert never_completed(results) == 3 + 1 + 1 + 2 + 1 + 1 + 2 + 256
         # OpenSSL refuses a session's other suites too, and resumes whatever the name.
-        assert node.handshakes == 380 - never_completed(results) - 1
+        assert node.handshakes == 383 - never_completed(results) - 1
         # It forgets a session that somebody offered with a wrong secret.
-        assert announced["sessions_announced"] == 49
-        assert announced["sessions_made"] == 49 - 1 - 2
+        assert announced["sessions_announced"] == 50
+        assert announced["sessions_made"] == 50 - 1 - 2
     # Handshakes of the crafted client are not timed, and those of PERF-01 but two are not listed.
     assert results["latency"]["full"]["count"] == 3 * (5 + 1 + 1 + 1)
     assert results["latency"]["resumed"]["count"] == 3 * (1 + 2 + 10 + 5 + 1 + 1 + 1 + 1 + 1)
@@ -111,6 +119,8 @@ def test_no_cache_is_fine_where_it_is_declared(run: Callable[..., Any], brokers:
     results = run([brokers(cache=False).port for _ in range(2)], cache_scope="none")
     assert results["verdict"] == "passed"
     assert {cell["expected"] for cell in results["matrix"]} == {"full"}
+    assert titles(results, "CORE-02", "CORE-03") == [
+        "The same node does not resume", "Every other node falls back to a full handshake"]
 
 
 def test_resuming_where_none_is_declared_fails(run: Callable[..., Any], brokers: Brokers) -> None:
@@ -126,7 +136,40 @@ def test_two_names_for_one_node_are_a_cache_shared_across_nodes(
     assert shared["verdict"] == "failed"
     assert by_status(shared)["CORE-03"] == {"failed": 2}
     assert "resumed_elsewhere" in shared["headline"]
-    assert run([port, port], cache_scope="cluster")["verdict"] == "passed"
+    declared = run([port, port], cache_scope="cluster")
+    assert declared["verdict"] == "passed"
+    assert titles(declared, "CORE-02", "CORE-03", "CORE-04") == [
+        "The same node resumes", "Every other node resumes",
+        "A session resumed elsewhere still resumes at home"]
+
+
+@pytest.fixture
+def lucky_balancer(brokers: Brokers) -> Iterator[TcpBalancer]:
+    """One that leads to either of two nodes by chance, and to the same in CORE-01 and CORE-02."""
+    nodes = [brokers().port, brokers().port]
+
+    def is_lucky(seed: int) -> bool:
+        pick = random.Random(seed)  # noqa: S311
+        return pick.choice(nodes) == pick.choice(nodes)
+
+    made = TcpBalancer(nodes, "random", seed=next(filter(is_lucky, itertools.count())))
+    yield made
+    made.stop()
+
+
+def test_what_resumes_at_times_may_be_several_nodes(
+        run: Callable[..., Any], lucky_balancer: TcpBalancer) -> None:
+    results = run([lucky_balancer.port])
+    found = {row["id"]: row for row in results["checks"]}
+    assert found["CORE-02"]["status"] == "passed"
+    for check, status, told in (
+            ("CORE-05", "failed", "10 times: it forgets a session that it should keep"),
+            ("CORE-07", "warned", "16 connections at once: it does not look the session up for")):
+        assert (found[check]["status"], found[check]["reason"]) == (status, "not_resumed")
+        assert re.search(
+            rf" of {told}[a-z ]*, or about \d separate session caches answer behind its address "
+            r"\(a load balancer\?\); if so, give each node's own address, or put this one in the "
+            "group load_balancer$", found[check]["message"])
 
 
 def test_cluster_scope_on_separate_caches_fails(
@@ -286,7 +329,7 @@ def test_the_terminal_keeps_its_width_and_shows_the_matrix(
     row = next(line for line in lines if line.startswith("n1 "))
     assert row.split() == ["n1", "resumed", "resumed", "!"]
     announced = sum(node["handshakes_announced"] for node in results["budget"]["nodes"].values())
-    assert announced == 2 * 378  # each node has one pair less than among three
+    assert announced == 2 * 381  # each node has one pair less than among three
     assert any(line.startswith(f"Budget    {announced} ") for line in lines)
     assert any(line.startswith("Verdict   FAILED: 2 of 4 pairs as expected") for line in lines)
 

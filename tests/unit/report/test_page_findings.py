@@ -61,6 +61,13 @@ def test_reasons_are_apart_and_the_worst_is_first() -> None:
     assert (check.worst, check.share) == ("failed", "2 of 3")
 
 
+def test_a_pass_is_not_hidden_by_what_was_skipped() -> None:
+    document = results(finding("SEC-02", "n1"), finding("SEC-02", "n2", "skipped", "precondition"),
+                       finding("SEC-02", "n3", "skipped", "precondition"))
+    [check] = shown(document)
+    assert (check.worst, check.share) == ("passed", "1 finding, 2 skipped")
+
+
 def test_of_much_evidence_one_of_every_kind_is_shown_and_the_rest_counted() -> None:
     handshakes = {f"h{number:05d}": handshake("n1", "resumed", port=1) for number in range(1, 100)}
     handshakes["h00077"] = handshake("n1", "full", port=1)

@@ -104,6 +104,19 @@ def test_a_pair_is_issuer_and_redeemer() -> None:
     assert told.sound == 'the second line says "Reused"'
 
 
+@pytest.mark.parametrize(("check", "subject", "alone", "shared"), [
+    ("CORE-04", "n1->n2", '"New", "New" and "Reused"', '"New", "Reused" and "Reused"'),
+    ("LIFE-01", "n1", '"New", "New", "New" and "Reused"', '"New", "Reused", "New" and "Reused"'),
+])
+def test_what_nodes_that_share_sessions_print_is_told(
+        check: str, subject: str, alone: str, shared: str) -> None:
+    declared = results(matrix=[{"issuer": "n1", "redeemer": "n2", "expected": "resumed"}])
+    for told, document in ((alone, results()), (shared, declared)):
+        found = recipe(document, row(check, "not_resumed", subject))
+        assert found is not None
+        assert found.sound == f"the lines say {told}"
+
+
 def ports(told: Recipe) -> list[str]:
     return re.findall(r"-connect n1\.example:(\d+)", "\n".join(told.lines))
 

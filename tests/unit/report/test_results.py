@@ -118,7 +118,7 @@ def test_the_terminal_tells_once_what_follows_from_what() -> None:
         "notes": [], "verdict": "error", "headline": "bad"}, "reports/latest")]
     begin = lines.index("CORE-01  error       1/2  Title of CORE-01")
     assert lines[begin + 1:lines.index("", begin)] == [
-        "         n1 is silent", "CORE-02  skipped     1/2  Title of CORE-02"]
+        "         n1 is silent", "CORE-02  passed      1/1, skipped 1  Title of CORE-02"]
     assert lines.count("Skipped  as a consequence, on n1: CORE-02") == 1
     at = lines.index("Skipped  since they are noisy, and resumption_max_impact is safe: CORE-07,")
     assert lines[at + 1] == "         CORE-08"

@@ -115,6 +115,20 @@ def test_each_v_adds_evidence() -> None:
         "CORE-02  failed      1/3  Title of CORE-02"]
 
 
+@pytest.mark.parametrize(("statuses", "told"), [
+    (("passed", "skipped", "skipped"), "passed      1/1, skipped 2"),
+    (("info", "skipped", "passed"), "info        1/2, skipped 1"),
+    (("skipped", "failed", "passed"), "failed      1/2, skipped 1"),
+    (("skipped", "skipped", "skipped"), "skipped     3/3"),
+])
+def test_what_was_measured_is_not_hidden_by_what_was_skipped(
+        statuses: tuple[str, ...], told: str) -> None:
+    names = ["n1", "n2", "n3"]
+    rows = [finding("SEC-02", name, status, f"told of {name}", reason="" if status == "passed"
+                    else "precondition") for name, status in zip(names, statuses)]
+    assert f"SEC-02   {told}  Title of SEC-02" in lines(result(names, rows))
+
+
 def test_figures_of_many_nodes_are_told_of_a_few() -> None:
     names = [f"n{number}" for number in range(1, 51)]
     results = result(names, [finding("PERF-01", name, "info", f"{name} takes {at} ms")

@@ -112,7 +112,8 @@ def test_segments_come_one_by_one() -> None:
 
 
 def test_grease_and_unknown_extensions_are_where_rfc_8701_has_them() -> None:
-    (record,) = heard(Hello(grease=True, extensions=UNKNOWN_EXTENSIONS)).records
+    (record,) = heard(Hello(grease=True, grease_version=True,
+                            extensions=UNKNOWN_EXTENSIONS)).records
     hello = parse_hello(record[4:], client=True)
     assert hello.cipher_suites[0] == GREASE_SUITE
     first, last = (kind for kind, _ in GREASE_EXTENSIONS)
@@ -156,7 +157,8 @@ def test_openssl_puts_the_pieces_together(brokers: Callable[..., MqttBroker],
                                           record_size: int | None,
                                           segment_size: int | None) -> None:
     attempt = CLIENT.connect(at(brokers().port), Hello(
-        record_size=record_size, segment_size=segment_size, grease=True))
+        record_size=record_size, segment_size=segment_size, grease=True,
+        grease_version=True))
     assert attempt.handshake.outcome is Outcome.FULL, attempt.handshake.why
     assert attempt.stream is not None
     attempt.stream.close()

@@ -73,10 +73,11 @@ class Node:
     def established(self, guest: Guest, who: str) -> Home | None:
         """Make a session, and look whether it resumes where it was made.
 
-        Returns None when the listener does not speak TLS 1.2.
+        Whether any does is the business of this listener alone: another one of the node may
+        have another ``reuse_sessions``. Returns None when it does not speak TLS 1.2.
 
         Raises:
-            EndError: the client does not get in, or there is no session.
+            EndError: the client does not get in.
         """
         first = self.contact(guest)
         how = turned_away(first.handshake)
@@ -88,7 +89,7 @@ class Node:
         if verdict := trouble(first, first=True):
             raise EndError(verdict)
         if first.session is None:
-            raise EndError(error("no_session_id", f"{guest.endpoint} issued no session ID"))
+            return Home(guest, who, None, first.handshake.server_certificate, resumes=False)
         again = self.contact(guest, first.session)
         if verdict := trouble(again):
             raise EndError(verdict)
@@ -116,16 +117,19 @@ class Node:
         alert; then a new one is made at home, and resumed there first.
 
         Raises:
-            EndError: what came of it cannot be told.
+            EndError: what came of it cannot be told, or there is no session to offer.
         """
-        contact = self.contact(at, home.session)
-        if contact.handshake.offered_id != home.session.id:
+        session = home.session
+        if session is None:
+            raise EndError(error("no_session_id", f"{home.guest.endpoint} issued no session ID"))
+        contact = self.contact(at, session)
+        if contact.handshake.offered_id != session.id:
             again = self.established(home.guest, home.who)
-            if again is not None:
-                home = again
-                contact = self.contact(at, home.session)
+            if again is not None and again.session is not None:
+                session = again.session
+                contact = self.contact(at, session)
         handshake = contact.handshake
-        if handshake.offered_id != home.session.id:
+        if handshake.offered_id != session.id:
             raise EndError(error("not_offered", f"{at.endpoint}: our own TLS library did not offer "
                                                 f"the session of {home.who}"))
         if turned_away(handshake):
@@ -143,7 +147,8 @@ class Home:
     guest: Guest
     who: str
     """Its client, for people."""
-    session: Session
+    session: Session | None
+    """None where the listener issued no session ID."""
     server_certificate: str
     """SHA-256 of what the listener presents."""
     resumes: bool

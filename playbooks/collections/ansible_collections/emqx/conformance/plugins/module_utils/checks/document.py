@@ -109,6 +109,8 @@ def _section(check: Check, known: Sequence[Deviation]) -> str:
              f"- How it is tested: {check.how}",
              f"- Cost for each {check.per.value}: {cost}",
              f"- What a failure means: {check.meaning}"]
+    lines += [f"- With `resumption_cache_scope: {scope}`: {title}"
+              for scope, title in check.titles.items()]
     if needs:
         lines.append(f"- Skipped unless passed: {needs}")
     if check.alone:

@@ -334,7 +334,8 @@ def register(registry: Registry) -> None:
         well, _restart_applies, alone=True,
         how="A session resumes, the node is stopped in order, must be unreachable, is "
             "started again and awaited; then the session is offered to it, and the sessions "
-            "of the other nodes to those."))
+            "of the other nodes to those.",
+        titles={"cluster": "A restarted node resumes what it issued, and nothing else breaks"}))
     registry.add(Check(
         "LIFE-02", "A client of a killed node is served by another",
         "A client whose node was killed gets MQTT back on the next node, in a full handshake "

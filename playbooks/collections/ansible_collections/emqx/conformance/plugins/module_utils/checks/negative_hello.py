@@ -322,9 +322,14 @@ def _shapes() -> tuple[_Shape, ...]:
         _Shape("in_tiny_records", f"in records of {_TINY_RECORD} bytes, which split its header,",
                Hello(record_size=_TINY_RECORD)),
         _Shape("in_segments", f"in TCP segments of {_SEGMENT} bytes", Hello(segment_size=_SEGMENT)),
-        _Shape("with_grease", "with GREASE and unknown extensions", grease),
-        _Shape("all_together", "that is greased and in small records and segments at once",
-               replace(grease, record_size=_RECORD, segment_size=_SEGMENT)))
+        _Shape("with_grease", "with GREASE among cipher suites, extensions, groups and signature "
+               "algorithms, and with unknown extensions,", grease),
+        # Apart, since it alone makes a target that speaks TLS 1.3 read the rest of the hello as
+        # TLS 1.3's.
+        _Shape("with_grease_version", "with supported_versions of GREASE and TLS 1.2",
+               Hello(grease_version=True)),
+        _Shape("all_together", "with all that GREASE, in small records and segments at once,",
+               replace(grease, grease_version=True, record_size=_RECORD, segment_size=_SEGMENT)))
 
 
 def odd_hellos_resume(bench: Bench, subject: Subject) -> Verdict:
@@ -347,8 +352,8 @@ def odd_hellos_resume(bench: Bench, subject: Subject) -> Verdict:
         return failed(broken[0][0], f"{name}: {'; '.join(text for _, text in broken)}",
                       *node.handshakes)
     return passed(f"{name} resumed for a ClientHello in small and in tiny records, in small TCP "
-                  "segments, with GREASE and unknown extensions, and with all of that at once, and "
-                  "MQTT works", *node.handshakes)
+                  "segments, with GREASE and unknown extensions, with GREASE among the supported "
+                  "versions, and with all of that at once, and MQTT works", *node.handshakes)
 
 
 def _flaw(node: Conversation, shape: _Shape, session: CraftedSession,
@@ -404,13 +409,14 @@ def register(registry: Registry) -> None:
     registry.add(Check(
         "NEG-12", "A fragmented or greased ClientHello still resumes",
         f"A session resumes for a ClientHello in records of {_RECORD} and of {_TINY_RECORD} bytes, "
-        f"in TCP segments of {_SEGMENT} bytes, with GREASE values and unknown extensions, and with "
-        "all of that at once, and MQTT works.",
+        f"in TCP segments of {_SEGMENT} bytes, with GREASE values and unknown extensions, with a "
+        "GREASE value among its supported versions, and with all of that at once, and MQTT works.",
         "RFC 5246 6.2.1, 7.4.1.4, RFC 8701 3", Level.SHOULD, Impact.NOISY, Per.NODE,
-        Cost(full=5, resumed=2 * 5), odd_hellos_resume,
+        Cost(full=6, resumed=2 * 6), odd_hellos_resume,
         "Devices behind links with a small MTU, with a small TLS record limit, or with a modern "
         "TLS library pay for full handshakes or do not get in at all.", needs,
         crafted_and_resuming,
         how="Each shape is tried with a session of its own, which first resumes with a plain "
-            "ClientHello. GREASE is among cipher suites, extensions, groups, signature algorithms "
-            "and versions; an answer to any of it breaks the handshake off."))
+            "ClientHello. GREASE is among cipher suites, extensions, groups and signature "
+            "algorithms, and in another shape in supported_versions, beside TLS 1.2; an answer to "
+            "any of it breaks the handshake off."))

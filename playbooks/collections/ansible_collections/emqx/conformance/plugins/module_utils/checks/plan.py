@@ -64,7 +64,7 @@ class Plan:
                     what += ", one after the other"
                 if planned.left_out:
                     what += f" (a sample: {planned.left_out} left out {planned.left_out_why})"
-            lines.append(f"{planned.check.id:<7}  {planned.check.title}: {what}")
+            lines.append(f"{planned.check.id:<7}  {planned.check.title_for(self.target)}: {what}")
         for node in self.handshakes:
             most, where = ("", f"session budget {self.session_limit}") if \
                 node not in self.balancers else ("at most ", "on the nodes behind it")

@@ -176,10 +176,17 @@ class Check:
     waits: bool = False
     """Whether it does little but wait, so that all its subjects can do so at the same time."""
 
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """By resumption_cache_scope: its title where something else is expected than its title says."""
+
     @property
     def family(self) -> str:
         """``CORE`` of ``CORE-01``."""
         return self.id.partition("-")[0]
+
+    def title_for(self, target: Target) -> str:
+        """Return what is expected of this target, in a few words."""
+        return self.titles.get(target.settings.cache_scope, self.title)
 
     def cost_for(self, target: Target, node: str | None = None) -> Cost:
         """Return what one subject of this target costs; of this node, where nodes differ."""

@@ -12,7 +12,6 @@ from ..domains import VARIABLE, TrustDomain
 from ..model import Outcome
 from .bench import Bench, Target
 from .clients import NO_TLS_1_2, WHERE, EndError, Home, Node, all_of
-from .preconditions import resuming
 from .registry import (
     Check,
     Cost,
@@ -61,6 +60,8 @@ def _cross_domains(node: Node) -> Verdict:
                        "accepts the others' clients in a full handshake: there is no boundary")
     resumed: dict[_Way, str] = {}
     for way in refusals:
+        if homes[way[0]].session is None:
+            continue
         crossing = node.carried(homes[way[0]], node.guest(*way))
         if crossing.outcome is Outcome.FULL:
             return failed("accepted_in_other_domain", f"{node.name} {crossing.greeting} of a "
@@ -143,10 +144,21 @@ def _come_without(node: Node) -> Verdict:
             return skipped("certificate_demanded", f"{anonymous.endpoint} demands a client "
                            "certificate itself, so nobody gets a session without one")
         raise
-    if home is None or not home.resumes:
+    if home is None:
+        return skipped("no_tls_1_2", f"{anonymous.endpoint} does not speak TLS 1.2, so nobody gets "
+                                     "a session without a certificate")
+    before = node.bench.cells.get((node.name, node.name))
+    if not home.resumes and before is not None and before.outcome is Outcome.RESUMED:
         return error("not_resumed", f"{anonymous.endpoint} did not resume the session of a client "
-                                    "without certificate")
+                                    "without certificate, though it had resumed one in CORE-02")
+    if home.session is None:
+        return _nothing_resumes(home)
     return _offer_where_demanded(node, home)
+
+
+def _nothing_resumes(home: Home) -> Verdict:
+    return skipped("nothing_resumes", f"no session resumes on {home.guest.endpoint}, where clients "
+                                      "without a certificate get in")
 
 
 def _offer_where_demanded(node: Node, home: Home) -> Verdict:
@@ -174,6 +186,8 @@ def _offer_where_demanded(node: Node, home: Home) -> Verdict:
     if not refusals:
         return skipped("no_tls_1_2", f"no listener of {node.name} that demands client certificates "
                                      "speaks TLS 1.2")
+    if not home.resumes:
+        return _nothing_resumes(home)
     return passed(f"{node.name} did not resume on {all_of(list(refusals))} a session that was made "
                   "without a client certificate, which they refuse with "
                   f"{all_of(sorted(set(refusals.values())))}")
@@ -195,18 +209,17 @@ def _two_domains(target: Target) -> str | None:
     if not _some_node_has(target, 2):
         return ("it needs a node with two listeners that demand client certificates, signed by "
                 f"different CAs: {WHERE}")
-    return resuming(target)
+    return None
 
 
 def _one_domain(target: Target) -> str | None:
     if not _some_node_has(target, 1):
         return f"it needs a node with a listener that demands client certificates: {WHERE}"
-    return resuming(target)
+    return None
 
 
 def register(registry: Registry) -> None:
     """Add the family."""
-    well = (Need("CORE-02"),)
     registry.add(Check(
         "SEC-01", "A session stays in its trust domain",
         "A session that a client made with a listener which trusts its CA does not resume on "
@@ -215,7 +228,7 @@ def register(registry: Registry) -> None:
         "CVE-2025-23419's class", Level.MUST, Impact.SAFE, Per.NODE, CostByNode(_cross_cost),
         keeps_domains_apart,
         "Client certificates separate nothing: who has one for any of these listeners gets into "
-        "the others by resuming.", well, _two_domains,
+        "the others by resuming.", precondition=_two_domains,
         how="The client of every trust domain makes a session at home and resumes it there; each "
         "other domain must refuse that client in a full handshake, and is then offered the "
         "session. What MQTT's CONNECT is answered when one resumes is reported."))
@@ -226,7 +239,7 @@ def register(registry: Registry) -> None:
         "CVE-2025-23419's class", Level.MUST, Impact.SAFE, Per.NODE, CostByNode(_without_cost),
         demands_what_was_not_shown,
         "Anybody who can reach the ordinary listener gets into those that demand client "
-        "certificates.", well, _one_domain,
+        "certificates.", (Need("CORE-01"),), _one_domain,
         how="A client without certificate makes a session at the node's ordinary listener and "
         "resumes it there; each listener that demands certificates must refuse it in a full "
         "handshake, and is then offered the session."))

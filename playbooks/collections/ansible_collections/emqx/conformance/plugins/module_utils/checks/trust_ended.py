@@ -20,14 +20,12 @@ from ..tls.engine import OrdinaryEngine, Trust
 from ..tls.wire import Interrupted
 from .bench import Bench, Contact, Guest, Target
 from .clients import WHERE, Crossing, Home, Node, turned_away
-from .preconditions import resuming
 from .registry import (
     Check,
     Cost,
     CostByNode,
     Impact,
     Level,
-    Need,
     Per,
     Registry,
     Status,
@@ -237,7 +235,7 @@ def _anchor_can_be_replaced(target: Target) -> str | None:
     if "reopen" not in target.abilities:
         why = f": {target.limits}" if target.limits else ""
         return f"the {target.driver} driver cannot reopen a listener with another CA{why}"
-    return resuming(target)
+    return None
 
 
 _NO_CA_KEY = ("it needs a listener that demands client certificates, with ca_cert and ca_key to "
@@ -256,12 +254,11 @@ def _certificate_can_expire(target: Target) -> str | Verdict | None:
     if target.settings.max_wait < LONGEST_WAIT_S:
         return (f"it waits {LONGEST_WAIT_S:g} s for a client certificate to expire, and "
                 f"resumption_max_wait is {target.settings.max_wait:g}")
-    return resuming(target)
+    return None
 
 
 def register(registry: Registry) -> None:
     """Add the family's other part."""
-    well = (Need("CORE-02"),)
     registry.add(Check(
         "SEC-05", "A CA that is trusted no more takes its sessions along",
         "After a listener's trust anchor is replaced and the listener reopened, a session that was "
@@ -269,7 +266,7 @@ def register(registry: Registry) -> None:
         "CVE-2025-23419's class", Level.MUST, Impact.DISRUPTIVE, Per.NODE,
         CostByNode(_replace_cost), forgets_with_its_anchor,
         "Replacing a CA, after its key was stolen or a contract has ended, does not lock its "
-        "clients out.", well, _anchor_can_be_replaced, alone=True,
+        "clients out.", precondition=_anchor_can_be_replaced, alone=True,
         how="A client makes a session and resumes it; the listener is closed and opened again with "
         "the CA of another domain while the node runs on. A client of that must get in and the "
         "first be refused in a full handshake; then the session is offered. Whatever happens, the "
@@ -280,7 +277,7 @@ def register(registry: Registry) -> None:
         "RFC 5246 F.1.4", Level.MUST, Impact.NOISY, Per.NODE, CostByNode(_expire_cost),
         forgets_what_expired,
         "Certificates with a short life do not end access: whoever keeps a session gets in for as "
-        "long as the node remembers it.", well, _certificate_can_expire,
+        "long as the node remembers it.", precondition=_certificate_can_expire,
         how=f"A client certificate that is valid for {VALID_S} s is issued, its client makes a "
         "session and resumes it. Once it has expired the client must be refused in a full "
         "handshake, and offers the session; one as old whose certificate is valid must still "

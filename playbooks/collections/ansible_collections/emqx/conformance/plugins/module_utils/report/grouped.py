@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,28 @@ AFTERMATH = "needs_"
 
 
 _FIGURES = re.compile(r"\d[\d.,]*")
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a check came to on all its subjects."""
+
+    worst: str
+    """The worst status, of what was measured if anything was: a pass counts for more than that
+    other nodes have nothing to measure."""
+    count: int
+    """Subjects that have it."""
+    of: int
+    """Subjects that were measured, or all that were skipped where none was."""
+    skipped: int
+    """Subjects that were skipped while others were measured."""
+
+
+def tally(statuses: Sequence[str]) -> Tally:
+    """Return what the statuses of a check's findings come to."""
+    measured = [status for status in statuses if status != "skipped"] or statuses
+    worst = next(status for status in WORST_FIRST if status in measured)
+    return Tally(worst, measured.count(worst), len(measured), len(statuses) - len(measured))
 
 
 @dataclass(frozen=True)
@@ -48,9 +70,7 @@ class Checked:
 
     id: str
     title: str
-    worst: str
-    share: str
-    """How many of how many subjects have the worst status."""
+    tally: Tally
     groups: tuple[Group, ...]
     """Without what follows from other findings; the worst first."""
 
@@ -99,16 +119,13 @@ def why_left_out(why: str, checks: list[str]) -> str:
 
 
 def _checked(check: str, rows: list[dict[str, Any]]) -> Checked:
-    statuses = [row["status"] for row in rows]
-    worst = next(status for status in WORST_FIRST if status in statuses)
     alike: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in rows:
         if not row["reason"].startswith(AFTERMATH):
             alike.setdefault((row["status"], _kind(row), known.explanation(row)), []).append(row)
     groups = sorted((Group(status, tuple(members)) for (status, _, _), members in alike.items()),
                     key=lambda group: WORST_FIRST.index(group.status))
-    return Checked(check, rows[0]["title"], worst, f"{statuses.count(worst)}/{len(rows)}",
-                   tuple(groups))
+    return Checked(check, rows[0]["title"], tally([row["status"] for row in rows]), tuple(groups))
 
 
 def _kind(row: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import known
-from .grouped import WORST_FIRST
+from .grouped import WORST_FIRST, Tally, tally
 from .ladders import named_messages
 from .reproduce import Recipe, recipe
 
@@ -107,12 +107,10 @@ def families(results: Mapping[str, Any]) -> list[Family]:
     called = _Called(results["nodes"])
     shown: dict[str, list[ShownCheck]] = {}
     for check, rows in by_id.items():
-        statuses = [row["status"] for row in rows]
-        worst = next(status for status in WORST_FIRST if status in statuses)
-        first = rows[0]
+        first, total = rows[0], tally([row["status"] for row in rows])
         shown.setdefault(check.partition("-")[0], []).append(ShownCheck(
-            check, first["title"], first["clause"], first["level"], first["impact"], worst,
-            _share(statuses.count(worst), len(rows)), _groups(rows, results, called)))
+            check, first["title"], first["clause"], first["level"], first["impact"],
+            total.worst, _share(total), _groups(rows, results, called)))
     # Sorting is stable: what has not failed keeps the catalogue's order.
     return [Family(name, FAMILIES.get(name, ""), sorted(checks, key=_rank))
             for name, checks in sorted(shown.items(), key=lambda item: min(map(_rank, item[1])))]
@@ -138,8 +136,10 @@ def _rank(check: ShownCheck) -> int:
     return _BAD.index(check.worst) if check.worst in _BAD else len(_BAD)
 
 
-def _share(count: int, of: int) -> str:
-    return f"{count:,} of {of:,}" if count != of else f"{of:,} finding{'s' * (of > 1)}"
+def _share(total: Tally) -> str:
+    share = f"{total.count:,} of {total.of:,}" if total.count != total.of else \
+        f"{total.of:,} finding{'s' * (total.of > 1)}"
+    return f"{share}, {total.skipped:,} skipped" if total.skipped else share
 
 
 class _Called:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..checks.bench import Bench
+from ..checks.bench import Bench, Target
 from ..checks.choosing import ids_of, unmeasured
 from ..checks.deviations import major_of
 from ..checks.finding import Finding
@@ -74,7 +74,8 @@ def _measured(record: RunRecord) -> dict[str, Any]:
     cells = dict(record.bench.cells)
     handshakes = tuple(record.bench.handshakes)
     numbers = record.ledger.keys(handshakes)
-    heads = {planned.check.id: _head(planned.check) for planned in record.plan.checks}
+    heads = {planned.check.id: _head(planned.check, record.plan.target)
+             for planned in record.plan.checks}
     checks = [_finding(heads[finding[0].id], finding, numbers) for finding in findings]
     matrix = _matrix(record, findings, cells, numbers)
     counts = Counter(row["status"] for row in checks)
@@ -128,8 +129,8 @@ def _in_order(record: RunRecord) -> list[tuple[Check, str, Finding | None]]:
     return rows
 
 
-def _head(check: Check) -> dict[str, Any]:
-    return {"id": check.id, "title": check.title, "clause": check.clause,
+def _head(check: Check, target: Target) -> dict[str, Any]:
+    return {"id": check.id, "title": check.title_for(target), "clause": check.clause,
             "level": check.level.value, "impact": check.impact.label}
 
 

@@ -112,8 +112,12 @@ def _findings(results: dict[str, Any], width: int, verbosity: int) -> list[Line]
     evidence = Evidence(results) if verbosity >= HANDSHAKES else None
     lines: list[Line] = []
     for check in found.checks:
-        lines += block(f"{check.id:<7}  {check.worst:<7} {check.share:>7}  ", check.title, width,
-                       _COLOURS[check.worst])
+        tally = check.tally
+        share = f"{f'{tally.count}/{tally.of}':>7}"
+        if tally.skipped:
+            share += f", skipped {tally.skipped}"
+        lines += block(f"{check.id:<7}  {tally.worst:<7} {share}  ", check.title, width,
+                       _COLOURS[tally.worst])
         told, left_out = _told(check, verbosity)
         for group in told:
             lines += _details(group, width, verbosity)

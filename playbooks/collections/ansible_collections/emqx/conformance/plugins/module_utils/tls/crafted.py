@@ -185,8 +185,10 @@ class Hello:
     extended_master_secret: bool = True
     """Whether the extension is there (RFC 7627 5.1)."""
     grease: bool = False
-    """Whether reserved values are among the cipher suites, extensions, groups, signature
-    algorithms and versions (RFC 8701 3)."""
+    """Whether reserved values are among the cipher suites, extensions, groups and signature
+    algorithms (RFC 8701 3)."""
+    grease_version: bool = False
+    """Whether there is supported_versions, of a reserved value and the version (RFC 8701 3)."""
     record_size: int | None = None
     """Bytes of the message in each TLS record (RFC 5246 6.2.1); None: all in one."""
     segment_size: int | None = None
@@ -720,11 +722,13 @@ class _Talk:
         if hello.extended_master_secret:
             extensions.append(_extension(EXT_EXTENDED_MASTER_SECRET, b""))
         extensions += [_extension(kind, body) for kind, body in hello.extensions]
+        if hello.grease_version:
+            versions = GREASE_VERSION.to_bytes(2, "big") + bytes(hello.version)
+            extensions.append(_extension(EXT_SUPPORTED_VERSIONS, b"\x04" + versions))
         if not reserved:
             return extensions
-        versions = GREASE_VERSION.to_bytes(2, "big") + bytes(hello.version)
         first, last = (_extension(kind, body) for kind, body in GREASE_EXTENSIONS)
-        return [first, *extensions, _extension(EXT_SUPPORTED_VERSIONS, b"\x04" + versions), last]
+        return [first, *extensions, last]
 
     def _server_hello(self) -> Any:
         kind, body = self.records.receive()
