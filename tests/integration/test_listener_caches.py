@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils import certificates
 
 from tests.support.embedded_cluster import TestCluster
-from tests.support.playbooks import free_ports
+from tests.support.ports import free_ports
 from tests.support.whole_run import whole_run
 
 DOMAINS = ("d1", "d2")

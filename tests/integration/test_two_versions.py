@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.embedded_cluster import TestCluster
-from tests.support.playbooks import free_ports
+from tests.support.ports import free_ports
 from tests.support.whole_run import whole_run
 
 
