@@ -30,13 +30,21 @@ def test_scenario(scenario: str) -> None:
         docker_engine.local_image()
     tests = list((ROOT / "molecule" / scenario / "tests").glob("test_*.py"))
     assert tests, f"molecule/{scenario} has no tests: molecule would call that a success"
-    done = subprocess.run(
-        ["molecule", "test", "--scenario-name", scenario], cwd=ROOT,
-        capture_output=True, text=True, check=False, timeout=900,
-        env={**os.environ, "NO_COLOR": "1",
-             # Molecule's own files stay inside the checkout, so that two checkouts do not meet.
-             "ANSIBLE_HOME": str(ROOT / ".ansible"),
-             "SCENARIO_BASE_PORT": str(free_ports(PORTS)[0])})
+    environment = {
+        **os.environ, "NO_COLOR": "1",
+        # Molecule's own files stay inside the checkout, so that two checkouts do not meet.
+        "ANSIBLE_HOME": str(ROOT / ".ansible"),
+        "SCENARIO_BASE_PORT": str(free_ports(PORTS)[0])}
+
+    def molecule(action: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["molecule", action, "--scenario-name", scenario], cwd=ROOT, env=environment,
+            capture_output=True, text=True, check=False, timeout=900)
+
+    done = molecule("test")
+    if done.returncode != 0:
+        # Whatever broke: no other run has these ports and names to remove what is left.
+        molecule("destroy")
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
     # The verifier must have run: without one molecule ends with 0 as well.
