@@ -12,7 +12,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from tests.faulty_servers.message_server import MessageServer
@@ -38,12 +38,14 @@ class Started:
     """Of the balancer before them; None: there is none."""
 
 
-def make_identity(folder: Path, wrong: str = "") -> tuple[Path, Path, Path]:
-    """Write a self-signed RSA certificate for localhost, its key and what vouches for it.
+def make_identity(folder: Path, wrong: str = "", kind: str = "RSA") -> tuple[Path, Path, Path]:
+    """Write a self-signed certificate for localhost, its key and what vouches for it.
 
-    ``wrong``: ``other_name``, ``expired`` or ``other_ca``.
+    ``wrong``: ``other_name``, ``expired`` or ``other_ca``; ``kind`` of key: ``RSA`` or ``Ed25519``.
     """
-    key = rsa.generate_private_key(65537, 2048)
+    key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey = rsa.generate_private_key(65537, 2048)
+    if kind == "Ed25519":
+        key = ed25519.Ed25519PrivateKey.generate()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "faulty server")])
     now = datetime.datetime.now(datetime.timezone.utc)
     day = datetime.timedelta(days=1)
@@ -57,7 +59,7 @@ def make_identity(folder: Path, wrong: str = "") -> tuple[Path, Path, Path]:
         .not_valid_before(now - 2 * day)
         .not_valid_after(now - day if wrong == "expired" else now + day)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256()))
+        .sign(key, hashes.SHA256() if kind == "RSA" else None))
     paths = folder / "cert.pem", folder / "key.pem", folder / "ca.pem"
     paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     paths[1].touch(0o600)
@@ -81,7 +83,7 @@ def started(row: Row, folder: Path, *, port: int = 0) -> Iterator[Started]:
         folder: where certificates, and what else they need, are written.
         port: of the first node, the others follow; 0: free ones.
     """
-    cert, key, ca_file = make_identity(folder, row.certificate)
+    cert, key, ca_file = make_identity(folder, row.certificate, row.key)
     with contextlib.ExitStack() as stack:
         ports = tuple(_STARTERS[row.kind](row, (cert, key), port, stack))
         options = dict(row.balancer)

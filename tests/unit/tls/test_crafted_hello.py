@@ -30,17 +30,11 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.transcript im
 )
 
 from tests.support.mqtt_broker import MqttBroker
-from tests.support.openssl_cli import Identity, make_identity
+from tests.support.openssl_cli import make_identity
 
 CLIENT = CraftedClient(Trust())
 SIGNATURE_ALGORITHMS = 13
 HANDSHAKE_FAILURE = b"\x15\x03\x03\x00\x02\x02\x28"
-
-
-@pytest.fixture(scope="module")
-def rsa(tmp_path_factory: pytest.TempPathFactory) -> Identity:
-    """An RSA certificate."""
-    return make_identity(tmp_path_factory.mktemp("rsa"), "localhost")
 
 
 def at(port: int) -> Endpoint:
@@ -170,11 +164,9 @@ def test_openssl_puts_the_pieces_together(brokers: Callable[..., MqttBroker],
     ((3, 1), "tlsv1"), ((3, 2), "tlsv1.1"), ((3, 3), "tlsv1.2")])
 @pytest.mark.parametrize("suite", OLD_SUITES)
 def test_openssl_speaks_every_shared_suite_with_both_master_secrets(
-        certificate: tuple[Path, Path], rsa: Identity, suite: str, version: tuple[int, int],
+        speaking: Callable[[str], MqttBroker], suite: str, version: tuple[int, int],
         name: str) -> None:
-    files = certificate if "ECDSA" in suite else (rsa.certificate, rsa.key)
-    broker = MqttBroker(*files)
-    broker.context.set_ciphers(f"{suite}:@SECLEVEL=0")
+    broker = speaking(suite)
     broker.context.minimum_version = ssl.TLSVersion.TLSv1
     for extended in (True, False):
         attempt = CLIENT.connect(at(broker.port), Hello(
@@ -187,7 +179,6 @@ def test_openssl_speaks_every_shared_suite_with_both_master_secrets(
             is extended
         assert attempt.stream is not None
         attempt.stream.close()
-    broker.stop()
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")

@@ -21,7 +21,7 @@ _HINTS = {
 }
 _UNANSWERED = frozenset(("connection_closed", "connection_reset"))
 _OURS = frozenset(("certificate_not_trusted", "certificate_expired", "certificate_name_mismatch",
-                   "library_rejected", "not_offered", TURNED_AWAY))
+                   "client_broke", "library_rejected", "not_offered", TURNED_AWAY))
 """Causes on our side of the connection, or of what is done to anybody: never evidence."""
 
 
