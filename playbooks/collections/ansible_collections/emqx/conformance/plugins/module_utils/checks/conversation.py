@@ -4,6 +4,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..model import Alert, Handshake
+from ..tls.engine import is_forward_secret
 from ..tls.transcript import ALERT_DESCRIPTIONS
 from ..tls.wire import Deadline
 from .bench import Bench, Contact
@@ -44,6 +45,13 @@ class _EndsInAlert:
         self.heard = self._stream.abort(self._description, deadline_s=self._deadline_s)
 
 
+def _suites_for(bench: Bench, name: str) -> tuple[str, ...]:
+    """Return what is offered unless a check has a reason: what the ordinary client offers too."""
+    careful = (bench.settings.credentials.password is not None
+               and not bench.takes_no_forward_secrecy(bench.nodes[name]))
+    return tuple(filter(is_forward_secret, Hello.suites)) if careful else Hello.suites
+
+
 class Conversation:
     """Crafted conversations with one node, all of which are evidence."""
 
@@ -51,6 +59,7 @@ class Conversation:
         self.name = name
         self._bench = bench
         self._client = CraftedClient(bench.engine.trust, stop=bench.stop)
+        self._usual = Hello(suites=_suites_for(bench, name))
         self.handshakes: list[Handshake] = []
 
     def hears(self, hello: Hello, *, knowing: CraftedSession | None = None,
@@ -65,6 +74,8 @@ class Conversation:
             patient: :meth:`Bench.in_turn`'s; for a hello that nobody has a reason to hang up on.
         """
         bench = self._bench
+        if hello.suites == Hello.suites:
+            hello = replace(hello, suites=self._usual.suites)
         attempt = bench.in_turn(self.name, lambda: self._client.connect(
             bench.nodes[self.name], hello, offer=knowing, conduct=conduct or HONEST,
             deadline_s=bench.settings.deadline_s), patient=patient)
@@ -81,7 +92,8 @@ class Conversation:
         """
         bench = self._bench
         attempt = bench.in_turn(self.name, lambda: self._client.connect(
-            bench.nodes[self.name], Hello(), deadline_s=bench.settings.deadline_s), patient=False)
+            bench.nodes[self.name], self._usual,
+            deadline_s=bench.settings.deadline_s), patient=False)
         heard = False
         if attempt.stream is None:
             contact = bench.heard(self.name, Contact(attempt.handshake))
