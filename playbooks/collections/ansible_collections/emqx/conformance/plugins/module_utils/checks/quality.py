@@ -7,13 +7,13 @@ from ..model import Handshake, Outcome
 from ..tls.engine import is_forward_secret
 from . import session_ids
 from .bench import Bench, Contact
-from .conversation import CRAFTED, Conversation
+from .conversation import CRAFTED, Conversation, client_for
 from .preconditions import crafted
 from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Status, Subject, Verdict
 from .verdicts import error, failed, passed, trouble
 
 if CRAFTED:
-    from ..tls.crafted import SUITES, Conduct, CraftedClient, Hello, StopAfter
+    from ..tls.crafted import SUITES, Conduct, Hello, StopAfter
 
 SAMPLE = 256
 """Session IDs that SEC-03 looks at."""
@@ -27,7 +27,7 @@ def ids_are_unique_and_unpredictable(bench: Bench, subject: Subject) -> Verdict:
     """SEC-03: who can guess an ID can probe for sessions; who gets another's loses his own."""
     (node,) = subject
     before = [handshake.server_id for handshake in bench.handshakes if _issued(handshake, node)]
-    client = CraftedClient(bench.engine.trust, stop=bench.stop)
+    client = client_for(bench, node)
     sample: list[bytes] = []
     first: Handshake | None = None
     for _ in range(SAMPLE):
