@@ -142,7 +142,8 @@ def _otp(row: Row, identity: tuple[Path, Path], port: int,
         session_cache_max=options.get("session_cache_max"))
     for name, own in cluster.ports.items():
         cluster.render(name, cluster.listener(
-            own, reuse=str(options.get("reuse_sessions", True)).lower()))
+            own, reuse=str(options.get("reuse_sessions", True)).lower(),
+            suites=tuple(options.get("ciphers", ()))))
     stack.callback(cluster.destroy)
     cluster.deploy()  # tidied up also when it fails
     return iter(ports)

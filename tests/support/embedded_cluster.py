@@ -37,6 +37,7 @@ LISTENER = """
       {extra}
       ssl_options {{
         versions = ["tlsv1.2"]
+        ciphers = [{ciphers}]
         verify = verify_none
         reuse_sessions = {reuse}
         cacertfile = "{cert}"
@@ -78,9 +79,11 @@ class TestCluster:
         return self.folder / "config" / node / "listeners.hocon"
 
     def listener(self, port: int, *, name: str = "default", extra: str = "",
-                 reuse: str = "true", cert: str | None = None) -> str:
-        """Return one listener in HOCON."""
+                 reuse: str = "true", cert: str | None = None,
+                 suites: tuple[str, ...] = ()) -> str:
+        """Return one listener in HOCON; without ``suites`` it speaks OTP's own choice."""
         return LISTENER.format(name=name, port=port, extra=extra, reuse=reuse,
+                               ciphers=", ".join(f'"{suite}"' for suite in suites),
                                cert=cert or self.certificate[0], key=self.certificate[1])
 
     def render(self, node: str, *listeners: str) -> None:
