@@ -13,7 +13,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from tests.faulty_servers.message_server import MessageServer
@@ -40,17 +40,20 @@ class Started:
 
 
 @functools.cache
-def _rsa_key(owner: str) -> rsa.RSAPrivateKey:
+def _key(kind: str, owner: str) -> rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey:
     """Return a key, one of each owner's for all servers of this process: to make one takes long."""
+    if kind == "Ed25519":
+        return ed25519.Ed25519PrivateKey.generate()
     return rsa.generate_private_key(65537, 2048)
 
 
-def make_identity(folder: Path, wrong: str = "", owner: str = "") -> tuple[Path, Path, Path]:
-    """Write a self-signed RSA certificate for localhost, its key and what vouches for it.
+def make_identity(folder: Path, wrong: str = "", kind: str = "RSA",
+                  owner: str = "") -> tuple[Path, Path, Path]:
+    """Write a self-signed certificate for localhost, its key and what vouches for it.
 
-    ``wrong``: ``other_name``, ``expired`` or ``other_ca``.
+    ``wrong``: ``other_name``, ``expired`` or ``other_ca``; ``kind`` of key: ``RSA`` or ``Ed25519``.
     """
-    key = _rsa_key(owner)
+    key = _key(kind, owner)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "faulty server")])
     now = datetime.datetime.now(datetime.timezone.utc)
     day = datetime.timedelta(days=1)
@@ -64,7 +67,7 @@ def make_identity(folder: Path, wrong: str = "", owner: str = "") -> tuple[Path,
         .not_valid_before(now - 2 * day)
         .not_valid_after(now - day if wrong == "expired" else now + day)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256()))
+        .sign(key, hashes.SHA256() if kind == "RSA" else None))
     paths = folder / "cert.pem", folder / "key.pem", folder / "ca.pem"
     paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     paths[1].touch(0o600)
@@ -88,7 +91,7 @@ def started(row: Row, folder: Path, *, port: int = 0) -> Iterator[Started]:
         folder: where certificates, and what else they need, are written.
         port: of the first node, the others follow; 0: free ones.
     """
-    cert, key, ca_file = make_identity(folder, row.certificate)
+    cert, key, ca_file = make_identity(folder, row.certificate, row.key)
     with contextlib.ExitStack() as stack:
         ports = tuple(_STARTERS[row.kind](row, (cert, key), port, stack))
         options = dict(row.balancer)
@@ -147,7 +150,8 @@ def _otp(row: Row, identity: tuple[Path, Path], port: int,
         session_cache_max=options.get("session_cache_max"))
     for name, own in cluster.ports.items():
         cluster.render(name, cluster.listener(
-            own, reuse=str(options.get("reuse_sessions", True)).lower()))
+            own, reuse=str(options.get("reuse_sessions", True)).lower(),
+            suites=tuple(options.get("ciphers", ()))))
     stack.callback(cluster.destroy)
     cluster.deploy()  # tidied up also when it fails
     return iter(ports)

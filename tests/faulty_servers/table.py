@@ -12,7 +12,7 @@ TABLE = Path(__file__).with_name("servers.yml")
 KINDS = ("messages", "openssl", "otp")
 ALARMS = ("failed", "warned", "error", "known")
 """Statuses that say: something is wrong."""
-_KEYS = frozenset((*KINDS, "what", "nodes", "balancer", "cache", "mqtt", "certificate",
+_KEYS = frozenset((*KINDS, "what", "nodes", "balancer", "cache", "mqtt", "certificate", "key",
                    "declared", "finds"))
 
 
@@ -55,6 +55,8 @@ class Row:
     """Faults of its MQTT."""
     certificate: str = ""
     """What is wrong with its certificate; empty when nothing is."""
+    key: str = "RSA"
+    """What kind of key the certificate is for: ``RSA`` or ``Ed25519``."""
     declared: tuple[tuple[str, Any], ...] = ()
     """What the inventory says of it, where that is not the default."""
     finds: tuple[Expected, ...] = ()
@@ -102,7 +104,7 @@ def _row(name: str, told: dict[str, Any]) -> Row:
     return Row(name, told["what"], kinds[0], told[kinds[0]],
                tuple(told.get("cache", {}).items()), told.get("nodes", 1),
                tuple(told.get("balancer", {}).items()),
-               tuple(told.get("mqtt", ())), told.get("certificate", ""),
+               tuple(told.get("mqtt", ())), told.get("certificate", ""), told.get("key", "RSA"),
                tuple(told.get("declared", {}).items()),
                tuple(_finds(name, told.get("finds", {}))))
 

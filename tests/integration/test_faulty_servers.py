@@ -4,12 +4,19 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Callable
+from typing import Any
+from unittest import mock
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
+from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Session
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
+    Attempt,
+    OrdinaryEngine,
+)
 
 from tests.faulty_servers import proof, table
-from tests.faulty_servers.trial import Trial
+from tests.faulty_servers.trial import Trial, run
 from tests.faulty_servers.trials import run_all, summary
 
 # A right server keeps its deadlines only where processors have little else to do.
@@ -38,6 +45,29 @@ def _children_s() -> float:
 @pytest.mark.parametrize("name", ROWS)
 def test_server(trials: dict[str, Trial], name: str) -> None:
     trial = trials[name]
+    assert not trial.differences, trial.report()
+
+
+def test_a_library_that_drops_sessions_after_alerts_finds_the_same() -> None:
+    """OpenSSL 3.5 forgets, for good, a session whose offer was answered with a fatal alert."""
+    dropped: set[bytes] = set()
+    prepare, connect = OrdinaryEngine._tls, OrdinaryEngine.connect
+
+    def forgetful(self: OrdinaryEngine, endpoint: Endpoint, offer: Session | None,
+                  **options: Any) -> Any:
+        kept = offer if offer is not None and offer.id not in dropped else None
+        return prepare(self, endpoint, kept, **options)
+
+    def spoilt(self: OrdinaryEngine, *args: Any, **options: Any) -> Attempt:
+        attempt = connect(self, *args, **options)
+        if any(alert.level == "fatal" for alert in attempt.handshake.alerts):
+            dropped.add(attempt.handshake.offered_id)
+        return attempt
+
+    with mock.patch.object(OrdinaryEngine, "_tls", forgetful), \
+            mock.patch.object(OrdinaryEngine, "connect", spoilt):
+        trial = run(ROWS["alerts_on_unknown_id"])
+    assert dropped - {b""}
     assert not trial.differences, trial.report()
 
 

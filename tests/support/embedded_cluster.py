@@ -37,6 +37,7 @@ LISTENER = """
       {extra}
       ssl_options {{
         versions = ["tlsv1.2"]
+        ciphers = [{ciphers}]
         {verify}
         reuse_sessions = {reuse}
         cacertfile = "{ca}"
@@ -81,12 +82,16 @@ class TestCluster:
 
     def listener(self, port: int, *, name: str = "default", extra: str = "",
                  reuse: str = "true", cert: str | None = None, demands: Path | None = None,
-                 ) -> str:
-        """Return one listener in HOCON; ``demands`` is whose client certificates it demands."""
+                 suites: tuple[str, ...] = ()) -> str:
+        """Return one listener in HOCON; ``demands`` is whose client certificates it demands.
+
+        Without ``suites`` it speaks OTP's own choice.
+        """
         own = cert or self.certificate[0]
         verify = "verify = verify_none" if demands is None else \
             "verify = verify_peer, fail_if_no_peer_cert = true"
         return LISTENER.format(name=name, port=port, extra=extra, reuse=reuse, verify=verify,
+                               ciphers=", ".join(f'"{suite}"' for suite in suites),
                                ca=demands or own, cert=own, key=self.certificate[1])
 
     def render(self, node: str, *listeners: str) -> None:

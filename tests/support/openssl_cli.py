@@ -26,15 +26,42 @@ class Identity:
     key: Path
 
 
-def make_identity(folder: Path, name: str, *, ecdsa: bool = False,
+KEYS = {
+    "RSA": ["rsa:2048"], "RSA-PSS": ["rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048"],
+    "P-256": ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    "P-384": ["ec", "-pkeyopt", "ec_paramgen_curve:P-384"],
+    "P-521": ["ec", "-pkeyopt", "ec_paramgen_curve:P-521"],
+    "secp256k1": ["ec", "-pkeyopt", "ec_paramgen_curve:secp256k1"],
+    "Ed25519": ["ed25519"], "Ed448": ["ed448"],
+}
+"""Kinds of keys, and how ``openssl req -newkey`` is asked for one."""
+
+
+def make_identity(folder: Path, name: str, *, ecdsa: bool = False, kind: str = "",
                   serial: str | None = None) -> Identity:
-    """Write a self-signed certificate with an RSA or an ECDSA key; its serial number is in hex."""
+    """Write a self-signed certificate; its serial number is in hex.
+
+    ``kind`` is one of KEYS, or ``DSA``; without it the key is RSA's, or ECDSA's if that is asked
+    for.
+    """
     made = Identity(folder / f"{name}-cert.pem", folder / f"{name}-key.pem")
-    key = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"] if ecdsa else ["rsa:2048"]
+    key = KEYS.get(kind or ("P-256" if ecdsa else "RSA"))
+    if key is None:
+        parameters = folder / "dsa.pem"
+        openssl("dsaparam", "-out", parameters, "2048")
+        key = [f"dsa:{parameters}"]
     openssl("req", "-x509", "-newkey", *key, "-nodes", "-days", "2", "-keyout", made.key,
             "-out", made.certificate, "-subj", f"/O=Session tests, Inc./CN={name}",
+            "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
             *(["-set_serial", f"0x{serial}"] if serial else []))
     return made
+
+
+def make_dh_parameters(folder: Path) -> Path:
+    """Write the Diffie-Hellman group ffdhe2048 (RFC 7919) for a server."""
+    path = folder / "dh.pem"
+    openssl("genpkey", "-genparam", "-algorithm", "DH", "-pkeyopt", "group:ffdhe2048", "-out", path)
+    return path
 
 
 @contextlib.contextmanager

@@ -142,6 +142,20 @@ def test_a_connection_that_breaks_while_sending_is_closed() -> None:
     assert caught.value.cause == "mqtt_closed"
 
 
+def test_what_our_own_code_raises_is_not_called_malformed() -> None:
+    class Broken(Canned):
+        def receive_now(self) -> bytes:
+            if self.heard:
+                raise TypeError("ours")
+            return b""
+
+    made = connection(Broken(CONNACK["5"]))
+    assert made.open()
+    with pytest.raises(TypeError, match="ours"):
+        made.await_connack()
+    made.close()
+
+
 def test_a_handshake_that_failed_is_told_and_has_no_mqtt() -> None:
     attempt = Attempt(Handshake(ENDPOINT, "now", Outcome.FAILED, "no"))
     made = PahoConnection(Link(lambda: attempt, "5", Credentials(), 0.3), Identity("abc"))

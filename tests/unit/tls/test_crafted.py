@@ -12,8 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Contact
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Status
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.verdicts import trouble
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import client as mqtt
+from ansible_collections.emqx.conformance.plugins.module_utils.tls import crafted
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted import (
     SUITES,
     Conduct,
@@ -23,7 +27,11 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted impor
     MasterSecret,
     StopAfter,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import EngineError, Trust
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
+    EngineError,
+    OrdinaryEngine,
+    Trust,
+)
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import (
     Deadline,
     Interrupted,
@@ -34,7 +42,7 @@ from hypothesis import strategies as st
 
 from tests.faulty_servers.message_server import MessageServer
 from tests.support.mqtt_broker import MqttBroker
-from tests.support.openssl_cli import Identity, make_identity
+from tests.support.openssl_cli import Identity, make_identity, s_server
 
 CLIENT = CraftedClient(Trust())
 OURS = frozenset((
@@ -63,10 +71,8 @@ def remembers(broker: MqttBroker, count: int) -> bool:
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_every_suite_is_made_and_resumed_and_carries_mqtt(
-        certificate: tuple[Path, Path], rsa: Identity, suite: str) -> None:
-    files = certificate if "ECDSA" in suite else (rsa.certificate, rsa.key)
-    broker = MqttBroker(*files)
-    broker.context.set_ciphers(f"{suite}:@SECLEVEL=0")
+        speaking: Callable[[str], MqttBroker], suite: str) -> None:
+    broker = speaking(suite)
     full = CLIENT.connect(at(broker.port), Hello())
     assert (full.handshake.outcome, full.handshake.cipher) == (Outcome.FULL, suite)
     assert full.stream is not None
@@ -83,7 +89,6 @@ def test_every_suite_is_made_and_resumed_and_carries_mqtt(
     mqtt.disconnect(again.stream, Deadline(2))
     assert again.stream.receive(Deadline(2)) == b""
     again.stream.close()
-    broker.stop()
 
 
 def test_a_suite_that_the_target_does_not_have_is_refused_by_the_target(
@@ -95,10 +100,10 @@ def test_a_suite_that_the_target_does_not_have_is_refused_by_the_target(
     assert attempt.stream is None
 
 
-@pytest.mark.parametrize("ecdsa", [True, False])
+@pytest.mark.parametrize("kind", ["RSA", "RSA-PSS", "P-256", "P-384", "P-521", "Ed25519", "Ed448"])
 def test_a_client_certificate_is_shown_to_a_target_that_demands_one(
-        certificate: tuple[Path, Path], tmp_path: Path, ecdsa: bool) -> None:
-    ours = make_identity(tmp_path, "client", ecdsa=ecdsa)
+        certificate: tuple[Path, Path], tmp_path: Path, kind: str) -> None:
+    ours = make_identity(tmp_path, "client", kind=kind)
     broker = MqttBroker(*certificate)
     broker.context.load_verify_locations(ours.certificate)
     broker.context.verify_mode = ssl.CERT_REQUIRED
@@ -110,6 +115,80 @@ def test_a_client_certificate_is_shown_to_a_target_that_demands_one(
     assert shown.stream is not None
     shown.stream.close()
     broker.stop()
+
+
+@pytest.mark.parametrize("algorithms", ["rsa_pss_rsae_sha256", "rsa_pkcs1_sha512"])
+def test_a_client_signs_with_what_the_target_takes(
+        tmp_path: Path, rsa: Identity, algorithms: str) -> None:
+    ours = make_identity(tmp_path, "client", kind="RSA")
+    with s_server("-tls1_2", "-cert", rsa.certificate, "-key", rsa.key, "-Verify", "1",
+                  "-CAfile", ours.certificate, "-client_sigalgs", algorithms) as port:
+        client = CraftedClient(Trust(cert_file=str(ours.certificate), key_file=str(ours.key)))
+        made = client.connect(at(port), Hello())
+        assert made.handshake.outcome is Outcome.FULL, made.handshake.why
+        assert made.stream is not None
+        made.stream.close()
+
+
+def test_a_client_without_a_suitable_signature_shows_no_certificate(
+        tmp_path: Path, rsa: Identity) -> None:
+    ours = make_identity(tmp_path, "client", kind="Ed25519")
+    with s_server("-tls1_2", "-cert", rsa.certificate, "-key", rsa.key, "-verify", "1",
+                  "-CAfile", ours.certificate, "-client_sigalgs", "ecdsa_secp256r1_sha256") as port:
+        client = CraftedClient(Trust(cert_file=str(ours.certificate), key_file=str(ours.key)))
+        made = client.connect(at(port), Hello())
+        assert made.handshake.outcome is Outcome.FULL, made.handshake.why
+        sent = {message.name: message.length for message in made.handshake.messages
+                if message.sender == "client"}
+        assert sent["Certificate"] == 7
+        assert "CertificateVerify" not in sent
+        assert made.stream is not None
+        made.stream.close()
+
+
+@pytest.mark.parametrize("kind", ["RSA", "RSA-PSS", "P-384", "P-521", "Ed25519", "Ed448"])
+def test_every_server_key_that_the_ordinary_client_takes_is_taken(
+        tmp_path: Path, kind: str) -> None:
+    identity = make_identity(tmp_path, "localhost", kind=kind)
+    broker = MqttBroker(identity.certificate, identity.key)
+    ordinary = OrdinaryEngine(Trust(str(identity.certificate)))
+    for made in (ordinary.connect(at(broker.port)), CLIENT.connect(at(broker.port), Hello())):
+        assert made.handshake.outcome is Outcome.FULL, made.handshake.why
+        assert made.stream is not None
+        made.stream.close()
+    ordinary.close()
+    broker.stop()
+
+
+@pytest.mark.parametrize("group", ["X25519", "P-256", "X448", "P-521", "P-384"])
+def test_every_group_is_spoken(rsa: Identity, group: str) -> None:
+    with s_server("-tls1_2", "-cert", rsa.certificate, "-key", rsa.key, "-groups", group) as port:
+        made = CLIENT.connect(at(port), Hello())
+        assert made.handshake.outcome is Outcome.FULL, made.handshake.why
+        assert made.stream is not None
+        made.stream.close()
+
+
+def test_what_breaks_on_our_side_is_not_called_the_targets(
+        brokers: Callable[..., MqttBroker], monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object, **__: object) -> None:
+        raise TypeError("ours")
+
+    monkeypatch.setattr(crafted, "calc_key", breaks)
+    made = CLIENT.connect(at(brokers().port), Hello()).handshake
+    assert made.failure is not None
+    assert (made.outcome, made.failure.cause) == (Outcome.FAILED, "client_broke")
+    assert "our own crafted client broke" in made.why
+    verdict = trouble(Contact(made))
+    assert verdict is not None
+    assert verdict.status is Status.ERROR
+
+
+@pytest.mark.parametrize("kind", ["DSA", "secp256k1"])
+def test_a_client_key_that_cannot_sign_is_one_sentence(tmp_path: Path, kind: str) -> None:
+    ours = make_identity(tmp_path, "client", kind=kind)
+    with pytest.raises(EngineError, match=r"client-cert\.pem and key .* cannot be used"):
+        CraftedClient(Trust(cert_file=str(ours.certificate), key_file=str(ours.key)))
 
 
 def test_a_client_certificate_that_is_none_is_one_sentence(tmp_path: Path) -> None:

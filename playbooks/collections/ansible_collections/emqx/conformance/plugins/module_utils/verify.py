@@ -366,7 +366,8 @@ def _run(wanted: Request, stop: threading.Event,
          begun: Callable[[RunRecord], _Report]) -> tuple[dict[str, Any], _Report]:
     """Run everything; ``begun`` opens the report, once it is sure that the run begins."""
     previous = compare.load(wanted.compare, wanted.root) if wanted.compare else None
-    engine = OrdinaryEngine(wanted.trust, stop=stop)
+    password = wanted.target.settings.credentials.password
+    engine = OrdinaryEngine(wanted.trust, stop=stop, forward_secret=password is not None)
     plan = plan_of(wanted)
     bench = Bench(engine, plan.target, stop)
     _load_clients(bench)

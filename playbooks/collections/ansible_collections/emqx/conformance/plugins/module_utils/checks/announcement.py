@@ -55,6 +55,10 @@ def _alerts(plan: Plan, target: Target) -> list[str]:
         told.append(f"Alerts: {refused} of these are refused on purpose, by "
                     f"{_each([name for name in plan.refused if plan.refused[name]])}, which may "
                     f"log an alert for each ({', '.join(checks)})")
+    if plan.handshakes and target.settings.credentials.password is not None:
+        told.append("Cipher suites: since there is a password, those with forward secrecy alone; a "
+                    "node that takes none of them gets up to two more handshakes, and the password "
+                    "without it")
     if plan.handshakes and target.settings.mqtt_version == "auto":
         password = ", password included" if target.settings.credentials.password else ""
         told.append("MQTT: version 5 is tried first; a node that speaks only 3.1.1 gets one more "

@@ -13,7 +13,13 @@ from ..domains import TrustDomain
 from ..drivers.base import Driver, DriverError, NodeSpec
 from ..model import Endpoint, Handshake, MqttResult, Outcome, Session
 from ..mqtt import client as mqtt
-from ..tls.engine import Attempt, OrdinaryEngine, Trust
+from ..tls.engine import (
+    Attempt,
+    OrdinaryEngine,
+    Trust,
+    is_forward_secret,
+    nothing_in_common,
+)
 from ..tls.wire import Deadline, WireError
 from .pace import Made, Pace
 from .savings import Fleet
@@ -210,6 +216,8 @@ class Bench:
         self.paces = {name: Pace(self.settings.rate_limit) for name in self.endpoints}
         """By node: how fast it is connected to."""
         self._answered: set[str] = set()
+        self._alarmed: set[bytes] = set()
+        self._not_forward_secret: set[Endpoint] = set()
         self._lock = threading.Lock()
         self._engines: dict[Trust, OrdinaryEngine] = {}
 
@@ -225,7 +233,8 @@ class Bench:
             return self.engine
         with self._lock:
             if trust not in self._engines:
-                self._engines[trust] = OrdinaryEngine(trust, stop=self.stop)
+                self._engines[trust] = OrdinaryEngine(
+                    trust, stop=self.stop, forward_secret=self.engine.forward_secret)
             return self._engines[trust]
 
     def close(self) -> None:
@@ -302,16 +311,28 @@ class Bench:
     def _contact(self, node: str, offer: Session | None, version: str, how: _How) -> Contact:
         engine, endpoint = (self.engine, self.endpoints[node]) if how.guest is None else (
             how.guest.engine, how.guest.endpoint)
-        attempt = self.in_turn(node, lambda: engine.connect(
-            endpoint, offer=offer, deadline_s=self.settings.deadline_s,
-            tickets=how.tickets, versions=how.versions, keep_session=how.keep_session),
-            patient=how.together is None and how.guest is None)
+
+        def connected() -> Attempt:
+            return self.in_turn(node, lambda: engine.connect(
+                endpoint, offer=offer, deadline_s=self.settings.deadline_s,
+                tickets=how.tickets, versions=how.versions, keep_session=how.keep_session),
+                patient=how.together is None and how.guest is None)
+
+        attempt = connected()
+        if (engine.forward_secret and offer is None and how.versions is None
+                and nothing_in_common(attempt.handshake)):
+            self.heard(node, Contact(attempt.handshake))
+            self._takes_no_forward_secrecy(node, endpoint)
+            engine.offer_all_suites()
+            attempt = connected()
         if attempt.stream is None:
             return self.heard(node, Contact(attempt.handshake))
         seen = attempt.handshake if how.together is None else replace(
             attempt.handshake, crowded=True)
         try:
-            result, connack = self._speak_mqtt(attempt.stream, node, version, how.together)
+            withheld = self._withheld(node, seen, version, tempted=how.versions is not None)
+            result, connack = (withheld, None) if withheld is not None else self._speak_mqtt(
+                attempt.stream, node, version, how.together)
         except mqtt.UnsupportedVersionError as error:
             # This handshake happened too, even though another one takes its place.
             result = MqttResult(version, error.cause, str(error))
@@ -376,8 +397,9 @@ class Bench:
         version = self.mqtt_version(node)
         connack = None
         try:
-            result, connack = self._speak_mqtt(connection, node, version, None,
-                                               disconnect=disconnect)
+            withheld = self._withheld(node, handshake, version, tempted=True)
+            result, connack = (withheld, None) if withheld is not None else self._speak_mqtt(
+                connection, node, version, None, disconnect=disconnect)
         except mqtt.UnsupportedVersionError as error:
             result = MqttResult(version, error.cause, str(error))
         finally:
@@ -392,6 +414,8 @@ class Bench:
         """
         handshake = contact.handshake
         with self._lock:
+            if handshake.offered_id and handshake.alerts:
+                self._alarmed.add(handshake.offered_id)
             if listed:
                 self.handshakes.append(handshake)
             if contact.connack is not None:
@@ -407,6 +431,47 @@ class Bench:
             count = self._connected
         self.on_handshake(count)
         return contact
+
+    def takes_no_forward_secrecy(self, endpoint: Endpoint) -> bool:
+        """Tell whether a listener is known to refuse who offers only forward-secret suites."""
+        with self._lock:
+            return endpoint in self._not_forward_secret
+
+    def _takes_no_forward_secrecy(self, node: str, endpoint: Endpoint) -> None:
+        with self._lock:
+            self._not_forward_secret.add(endpoint)
+            self.more[self.check, node] = (
+                "asked for cipher suites with forward secrecy alone, of which it speaks none")
+
+    def _withheld(self, node: str, handshake: Handshake, version: str, *,
+                  tempted: bool) -> MqttResult | None:
+        """Return why no password is sent on a connection, or None where one may be.
+
+        Where SEC-04 warns of the suite, only who takes nothing else gets it. Whether a node does is
+        asked once; a client that has ``tempted`` it to such a suite does without CONNECT.
+        """
+        endpoint = handshake.endpoint
+        if (self.settings.credentials.password is None or handshake.version == "tlsv1.3"
+                or is_forward_secret(handshake.cipher) or self.takes_no_forward_secrecy(endpoint)):
+            return None
+        if tempted:
+            return MqttResult(version, "", f"CONNECT was not sent: {handshake.cipher} has no "
+                                           "forward secrecy, and there is a password")
+        careful = OrdinaryEngine(self.engine.trust, stop=self.stop, forward_secret=True)
+        try:
+            attempt = self.in_turn(node, lambda: careful.connect(
+                endpoint, deadline_s=self.settings.deadline_s, keep_session=False), patient=False)
+            if attempt.stream is not None:
+                attempt.stream.close()
+        finally:
+            careful.close()
+        control = self.heard(node, Contact(attempt.handshake)).handshake
+        if nothing_in_common(control):
+            self._takes_no_forward_secrecy(node, endpoint)
+            return None
+        return MqttResult(version, "password_withheld", "the password was not sent with "
+                          f"{handshake.cipher}, which has no forward secrecy, since a client that "
+                          f"offers nothing else got {control.cipher or control.why}")
 
     def _speak_mqtt(self, stream: mqtt.ByteStream, node: str, version: str,
                     together: threading.Barrier | None, *, disconnect: bool = True,
@@ -454,27 +519,39 @@ class Bench:
     def renew_old(self, nodes: Iterable[str]) -> Contact | None:
         """Replace remembered sessions that have lived half the time they are declared to have.
 
-        What a check then offers has not expired, as long as it takes less than the other half.
+        What a check then offers has not expired, as long as it takes less than the other half. Of
+        a single node, one that our library does not offer any more is replaced too; pairs leave
+        that to :meth:`offer`, since such a session must resume at home first.
         Returns the contact that should have brought a new session and did not, or None.
 
         Raises:
             Interrupted: the run was asked to stop.
         """
-        lifetime = self.settings.session_lifetime
-        if lifetime is None:
-            return None
-        for node in dict.fromkeys(nodes):
+        names = tuple(dict.fromkeys(nodes))
+        for node in names:
             with self._lock:
                 renewing = self._renewing[node]
             with renewing:
-                if (node not in self.sessions
-                        or time.monotonic() - self._established[node] < lifetime / 2):
+                if node not in self.sessions or not (
+                        self._is_old(node) or (len(names) == 1 and self._is_lost(node))):
                     continue
                 self.announced_too_few(node)
                 contact = self.fresh_session(node)
                 if contact.session is None:
                     return contact
         return None
+
+    def _is_old(self, node: str) -> bool:
+        lifetime = self.settings.session_lifetime
+        return (lifetime is not None
+                and time.monotonic() - self._established[node] >= lifetime / 2)
+
+    def _is_lost(self, node: str) -> bool:
+        """Tell whether our library has dropped a node's session, as it may after any alert."""
+        session = self.sessions[node]
+        with self._lock:
+            doubtful = session.id in self._alarmed or bool(self._not_forward_secret)
+        return doubtful and not self.engine.can_offer(self.nodes[node], session)
 
     @property
     def unannounced(self) -> int:
@@ -501,21 +578,22 @@ class Bench:
         """Offer the issuer's remembered session to the redeemer.
 
         OpenSSL forbids a session for good when a peer answers its ClientHello with a fatal
-        alert. A session spoilt that way by *another* redeemer was never offered to this
+        alert. One spoilt that way by *another* redeemer would not be offered to this
         one, so a new one is made at home, and resumed there first.
 
         A session that the redeemer issues instead is not kept.
         """
-        contact = self.contact(redeemer, self.sessions[issuer], keep_session=False)
-        failure = contact.handshake.failure
-        if failure is None or failure.cause != "not_offered":
-            return contact
         with self._lock:
-            self.more[self.check, issuer] = (f"{redeemer} was offered a session that another node "
-                                             "had not spoilt")
-        if self.fresh_session(issuer).session is None:
-            return contact
-        self.contact(issuer, self.sessions[issuer])
+            renewing = self._renewing[issuer]
+        with renewing:
+            if self._is_lost(issuer):
+                with self._lock:
+                    self.more[self.check, issuer] = (
+                        f"{redeemer} was offered a session that no other node had spoilt")
+                renewed = self.fresh_session(issuer)
+                if renewed.session is None:
+                    return renewed
+                self.contact(issuer, renewed.session)
         return self.contact(redeemer, self.sessions[issuer], keep_session=False)
 
     def record_cell(self, issuer: str, redeemer: str, handshake: Handshake) -> None:

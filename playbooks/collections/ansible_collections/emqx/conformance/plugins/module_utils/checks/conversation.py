@@ -4,15 +4,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..model import Alert, Handshake
+from ..tls.engine import EngineError, is_forward_secret
 from ..tls.transcript import ALERT_DESCRIPTIONS
 from ..tls.wire import Deadline
 from .bench import Bench, Contact
 from .registry import Verdict
-from .verdicts import failed, trouble
+from .verdicts import failed, skipped, trouble
 
 try:
     from ..tls.crafted import (
         HONEST,
+        SUITES,
         Conduct,
         CraftedClient,
         CraftedSession,
@@ -44,13 +46,52 @@ class _EndsInAlert:
         self.heard = self._stream.abort(self._description, deadline_s=self._deadline_s)
 
 
+class NotSpokenError(Exception):
+    """A crafted client cannot speak with a node what an ordinary one does: nothing is offered."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.message)
+        self.verdict = verdict
+
+
+def client_for(bench: Bench, name: str) -> CraftedClient:
+    """Return the crafted client of a run for a node.
+
+    Raises:
+        NotSpokenError: it cannot speak the suite that the node chose of all that the ordinary
+            client offers, or not sign with the run's client key. Groups and signature algorithms
+            are the same for both.
+    """
+    session = bench.sessions.get(name)
+    if session is not None and session.cipher not in SUITES:
+        raise NotSpokenError(skipped(
+            "cipher_not_spoken", f"{name} chose {session.cipher} of all cipher suites that an "
+            "ordinary client offers, and tlslite-ng, of which the crafted client is made, cannot "
+            "speak it"))
+    try:
+        return CraftedClient(bench.engine.trust, stop=bench.stop)
+    except EngineError as problem:
+        raise NotSpokenError(skipped(
+            "client_key_not_spoken", f"the ordinary client is let in by {name}, but {problem}: "
+            "an RSA, ECDSA or Ed25519 key can be")) from None
+
+
+def _suites_for(bench: Bench, name: str) -> tuple[str, ...]:
+    """Return what is offered unless a check has a reason: what the ordinary client offers too."""
+    careful = (bench.settings.credentials.password is not None
+               and not bench.takes_no_forward_secrecy(bench.nodes[name]))
+    return tuple(filter(is_forward_secret, Hello.suites)) if careful else Hello.suites
+
+
 class Conversation:
     """Crafted conversations with one node, all of which are evidence."""
 
     def __init__(self, bench: Bench, name: str) -> None:
+        """Raise NotSpokenError where :func:`client_for` does."""
         self.name = name
         self._bench = bench
-        self._client = CraftedClient(bench.engine.trust, stop=bench.stop)
+        self._client = client_for(bench, name)
+        self._usual = Hello(suites=_suites_for(bench, name))
         self.handshakes: list[Handshake] = []
 
     def hears(self, hello: Hello, *, knowing: CraftedSession | None = None,
@@ -65,6 +106,8 @@ class Conversation:
             patient: :meth:`Bench.in_turn`'s; for a hello that nobody has a reason to hang up on.
         """
         bench = self._bench
+        if hello.suites == Hello.suites:
+            hello = replace(hello, suites=self._usual.suites)
         attempt = bench.in_turn(self.name, lambda: self._client.connect(
             bench.nodes[self.name], hello, offer=knowing, conduct=conduct or HONEST,
             deadline_s=bench.settings.deadline_s), patient=patient)
@@ -81,7 +124,8 @@ class Conversation:
         """
         bench = self._bench
         attempt = bench.in_turn(self.name, lambda: self._client.connect(
-            bench.nodes[self.name], Hello(), deadline_s=bench.settings.deadline_s), patient=False)
+            bench.nodes[self.name], self._usual,
+            deadline_s=bench.settings.deadline_s), patient=False)
         heard = False
         if attempt.stream is None:
             contact = bench.heard(self.name, Contact(attempt.handshake))

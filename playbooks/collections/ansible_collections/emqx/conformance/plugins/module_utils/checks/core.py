@@ -46,7 +46,10 @@ def issues_session_id(bench: Bench, subject: Subject) -> Verdict:
     if length > MAX_SESSION_ID:
         return failed("session_id_too_long", f"{node} issued a session ID of {length} bytes",
                       handshake)
-    return passed(f"{node} issued a session ID of {length} bytes", handshake)
+    told = "" if not bench.takes_no_forward_secrecy(bench.nodes[node]) else (
+        f"; it speaks {handshake.cipher} and no suite with forward secrecy, and got the password "
+        "all the same")
+    return passed(f"{node} issued a session ID of {length} bytes{told}", handshake)
 
 
 def _wrong_cipher(node: str, handshake: Handshake, session: Session) -> Verdict | None:

@@ -4,21 +4,21 @@ from __future__ import annotations
 from typing import Any
 
 from ..model import Handshake, Outcome
+from ..tls.engine import is_forward_secret
 from . import session_ids
 from .bench import Bench, Contact
-from .conversation import CRAFTED, Conversation
+from .conversation import CRAFTED, Conversation, client_for
 from .preconditions import crafted
 from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Status, Subject, Verdict
 from .verdicts import error, failed, passed, trouble
 
 if CRAFTED:
-    from ..tls.crafted import SUITES, Conduct, CraftedClient, Hello, StopAfter
+    from ..tls.crafted import SUITES, Conduct, Hello, StopAfter
 
 SAMPLE = 256
 """Session IDs that SEC-03 looks at."""
 _SHOWN = 16
 """IDs that a bad finding quotes."""
-_FORWARD_SECRET = ("ECDHE-", "DHE-")
 _DEFLATE = 1
 """RFC 3749 2.1."""
 
@@ -27,7 +27,7 @@ def ids_are_unique_and_unpredictable(bench: Bench, subject: Subject) -> Verdict:
     """SEC-03: who can guess an ID can probe for sessions; who gets another's loses his own."""
     (node,) = subject
     before = [handshake.server_id for handshake in bench.handshakes if _issued(handshake, node)]
-    client = CraftedClient(bench.engine.trust, stop=bench.stop)
+    client = client_for(bench, node)
     sample: list[bytes] = []
     first: Handshake | None = None
     for _ in range(SAMPLE):
@@ -108,16 +108,18 @@ def forward_secret_and_uncompressed(bench: Bench, subject: Subject) -> Verdict:
                                      "of a client that offers it", *node.handshakes)
     if verdict := trouble(contact):
         return verdict
-    if not (handshake.cipher or "").startswith(_FORWARD_SECRET):
+    if not is_forward_secret(handshake.cipher):
+        told = "; it speaks no other, and got the password over it" if \
+            bench.takes_no_forward_secrecy(bench.nodes[name]) else ""
         return failed("static_rsa", f"{name} chose {handshake.cipher}, without forward secrecy, "
-                      "of a client that prefers it and offers forward-secret suites too",
+                      f"of a client that prefers it and offers forward-secret suites too{told}",
                       *node.handshakes)
     return passed(f"{name} chose the forward-secret {handshake.cipher} of a client that prefers "
                   "static RSA, and no compression of one that offers it", *node.handshakes)
 
 
 def _static_first() -> tuple[str, ...]:
-    return tuple(sorted(SUITES, key=lambda name: name.startswith(_FORWARD_SECRET)))
+    return tuple(sorted(SUITES, key=is_forward_secret))
 
 
 def register(registry: Registry) -> None:
@@ -150,6 +152,7 @@ def register(registry: Registry) -> None:
         "is keyed by it. In EMQX: leave suites without ECDHE out of ciphers, or put them last and "
         "set honor_cipher_order = true.", (Need("CORE-01"),), crafted,
         how="A crafted client puts the static RSA suites first in its ClientHello and offers "
-        "DEFLATE before no compression. The handshake is finished and MQTT spoken on it. Whether "
-        "the node would refuse a client that offers static RSA alone is not asked, since a "
+        "DEFLATE before no compression. The handshake is finished and MQTT spoken on it, but no "
+        "password is sent without forward secrecy to a node that also speaks suites with it. "
+        "Whether the node would refuse a client that offers static RSA alone is not asked, since a "
         "refusal fills its log."))

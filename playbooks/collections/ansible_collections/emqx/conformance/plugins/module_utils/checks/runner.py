@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from ..tls.wire import Interrupted
 from .bench import Bench
+from .conversation import NotSpokenError
 from .finding import Finding
 from .plan import Plan, PlannedCheck
 from .registry import Check, Level, Need, Status, Subject, Verdict
@@ -131,6 +132,8 @@ class Runner:
             return check.measure(self._bench, subject)
         except Interrupted:
             raise
+        except NotSpokenError as told:
+            return told.verdict
         except Exception as problem:
             where = traceback.extract_tb(problem.__traceback__)[-1]
             return error("harness_error", f"the harness broke: {type(problem).__name__}: {problem} "

@@ -165,7 +165,8 @@ def _short_lived(bench: Bench, domain: TrustDomain, until: datetime.datetime) ->
         file.write(pem)
         file.flush()
         path = f"/proc/self/fd/{descriptor}"
-        return OrdinaryEngine(Trust(bench.engine.trust.ca_file, path, path), stop=bench.stop)
+        return OrdinaryEngine(Trust(bench.engine.trust.ca_file, path, path), stop=bench.stop,
+                              forward_secret=bench.engine.forward_secret)
 
 
 def _expire(node: Node, domain: TrustDomain, engine: OrdinaryEngine,

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from .. import client_certificate
 from ..model import Handshake, Outcome
+from ..tls.engine import nothing_in_common
 from .bench import Contact
 from .pace import TURNED_AWAY
 from .registry import Status, Verdict
@@ -21,8 +22,11 @@ _HINTS = {
 }
 _UNANSWERED = frozenset(("connection_closed", "connection_reset"))
 _OURS = frozenset(("certificate_not_trusted", "certificate_expired", "certificate_name_mismatch",
-                   "library_rejected", "not_offered", TURNED_AWAY))
+                   "client_broke", "library_rejected", "not_offered", "password_withheld",
+                   TURNED_AWAY))
 """Causes on our side of the connection, or of what is done to anybody: never evidence."""
+_OFFERED = ("all of OpenSSL's TLS 1.2 cipher suites that encrypt and authenticate by certificate, "
+            "and its usual groups and signature algorithms")
 
 
 def passed(message: str, *handshakes: Handshake) -> Verdict:
@@ -96,6 +100,10 @@ def trouble(contact: Contact, *, first: bool = False) -> Verdict | None:
     if handshake.outcome is Outcome.INCONSISTENT:
         return failed("inconsistent", f"{handshake.endpoint}: {handshake.why}", handshake)
     if handshake.outcome is Outcome.REFUSED:
+        if first and nothing_in_common(handshake):
+            return error("nothing_in_common", f"{handshake.endpoint}: {handshake.why} on a "
+                         f"ClientHello with {_OFFERED}: it takes none of them, or has no "
+                         "certificate and key that can be used with one", handshake)
         hint = _first_hint(handshake) if first else ""
         return failed("refused", _sentence(handshake, handshake.why, hint), handshake)
     if failure is not None:
@@ -108,6 +116,6 @@ def trouble(contact: Contact, *, first: bool = False) -> Verdict | None:
         detail = handshake.mqtt.detail if handshake.mqtt else "MQTT was not tried"
         sentence = _sentence(handshake, f"TLS works, MQTT does not: {detail}",
                              _HINTS.get(cause) if first else "")
-        return error(cause, sentence, handshake) if first else failed(
+        return error(cause, sentence, handshake) if first or cause in _OURS else failed(
             "mqtt_failed", sentence, handshake)
     return None

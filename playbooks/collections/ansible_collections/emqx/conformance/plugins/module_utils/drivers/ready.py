@@ -9,7 +9,7 @@ from ..identity import Identity, from_connack
 from ..model import Outcome
 from ..mqtt import client as mqtt
 from ..mqtt.client import Connack, Credentials
-from ..tls.engine import EngineError, OrdinaryEngine, Stream, Trust
+from ..tls.engine import EngineError, OrdinaryEngine, Stream, Trust, nothing_in_common
 from ..tls.wire import Deadline, Interrupted, WireError
 from .base import DriverError, DriverInterrupted, NodeSpec
 
@@ -38,12 +38,14 @@ class Caller:
         self._credentials = credentials or Credentials()
         self._stop = stop
         self._engine: OrdinaryEngine | None = None
+        self._of_all_suites: OrdinaryEngine | None = None
 
     def close(self) -> None:
         """Release what the engine holds."""
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
+        for engine in (self._engine, self._of_all_suites):
+            if engine is not None:
+                engine.close()
+        self._engine = self._of_all_suites = None
 
     def load(self) -> OrdinaryEngine:
         """Read the certificates now, so that a wrong path is told before anything starts.
@@ -53,7 +55,10 @@ class Caller:
         """
         if self._engine is None:
             try:
-                self._engine = OrdinaryEngine(self._trust, stop=self._stop)
+                # A password is sent without forward secrecy only where nothing else is spoken.
+                self._engine = OrdinaryEngine(
+                    self._trust, stop=self._stop,
+                    forward_secret=self._credentials.password is not None)
             except EngineError as error:
                 raise DriverError(str(error)) from None
         return self._engine
@@ -76,7 +81,12 @@ class Caller:
             raise DriverInterrupted from None
 
     def _ask(self, node: NodeSpec, version: str) -> Connack:
-        attempt = self.load().connect(node.endpoint, deadline_s=_TRY_S)
+        engine = self.load()
+        attempt = engine.connect(node.endpoint, deadline_s=_TRY_S)
+        if engine.forward_secret and nothing_in_common(attempt.handshake):
+            self._of_all_suites = self._of_all_suites or OrdinaryEngine(
+                self._trust, stop=self._stop)
+            attempt = self._of_all_suites.connect(node.endpoint, deadline_s=_TRY_S)
         if attempt.stream is None:
             handshake = attempt.handshake
             cause = handshake.failure.cause if handshake.failure else ""

@@ -13,7 +13,9 @@ from __future__ import annotations
 import select
 import threading
 import time
+import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Callable, cast
 
 from ..lean_imports import without
@@ -39,6 +41,7 @@ with without("dns"):
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
+_PAHO = str(Path(paho.__file__).parent)
 _KEEP_ALIVE_S = 60
 _SLICE_S = 0.2
 """How long a wait may go on without looking whether the run was interrupted."""
@@ -431,6 +434,9 @@ class PahoConnection:
         except Interrupted:
             raise
         except Exception as problem:
+            # What our own code raises, below paho, must not be called the target's.
+            if not traceback.extract_tb(problem.__traceback__)[-1].filename.startswith(_PAHO):
+                raise
             # paho decodes what the target sent; not every bad packet is a MalformedPacket to it.
             raise MqttError("mqtt_malformed", "paho-mqtt could not read what the target sent "
                                               f"({type(problem).__name__})") from problem

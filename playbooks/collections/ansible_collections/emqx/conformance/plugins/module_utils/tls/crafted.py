@@ -14,9 +14,11 @@ import contextlib
 import enum
 import hmac
 import inspect
+import itertools
 import secrets
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -60,7 +62,12 @@ with parts_of("tlslite"):
         TLSExtension,
     )
     from tlslite.handshakehashes import HandshakeHashes
-    from tlslite.keyexchange import ECDHE_RSAKeyExchange, KeyExchange, RSAKeyExchange
+    from tlslite.keyexchange import (
+        DHE_RSAKeyExchange,
+        ECDHE_RSAKeyExchange,
+        KeyExchange,
+        RSAKeyExchange,
+    )
     from tlslite.mathtls import calc_key
     from tlslite.messages import (
         Alert as AlertMessage,
@@ -86,33 +93,60 @@ with parts_of("tlslite"):
 # class: that takes longer than the handshake.
 Rijndael.__init__ = inspect.unwrap(Rijndael.__init__)
 
-SUITES = {
-    "ECDHE-ECDSA-AES256-GCM-SHA384": CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-    "ECDHE-RSA-AES256-GCM-SHA384": CipherSuite.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-    "ECDHE-ECDSA-AES128-GCM-SHA256": CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-    "ECDHE-RSA-AES128-GCM-SHA256": CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-    "ECDHE-ECDSA-CHACHA20-POLY1305": CipherSuite.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-    "ECDHE-RSA-CHACHA20-POLY1305": CipherSuite.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-    "ECDHE-ECDSA-AES256-SHA": CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA,
-    "ECDHE-RSA-AES256-SHA": CipherSuite.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA,
-    "ECDHE-ECDSA-AES128-SHA": CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA,
-    "ECDHE-RSA-AES128-SHA256": CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256,
-    "ECDHE-RSA-AES128-SHA": CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA,
-    "AES256-GCM-SHA384": CipherSuite.TLS_RSA_WITH_AES_256_GCM_SHA384,
-    "AES128-GCM-SHA256": CipherSuite.TLS_RSA_WITH_AES_128_GCM_SHA256,
-    "AES128-SHA256": CipherSuite.TLS_RSA_WITH_AES_128_CBC_SHA256,
-    "AES256-SHA": CipherSuite.TLS_RSA_WITH_AES_256_CBC_SHA,
-    "AES128-SHA": CipherSuite.TLS_RSA_WITH_AES_128_CBC_SHA,
-}
+_EXCHANGES = ((("ECDHE-ECDSA-", "ECDHE_ECDSA"), ("ECDHE-RSA-", "ECDHE_RSA")),
+              (("DHE-RSA-", "DHE_RSA"), ("DHE-DSS-", "DHE_DSS")), (("", "RSA"),))
+"""Key exchanges, as OpenSSL and as RFC 5246 begin their suites' names, in the order of preference:
+forward secrecy, then what costs less."""
+_CIPHERS = (
+    ("AES256-GCM-SHA384", "AES_256_GCM_SHA384"), ("AES128-GCM-SHA256", "AES_128_GCM_SHA256"),
+    ("CHACHA20-POLY1305", "CHACHA20_POLY1305_SHA256"),
+    ("AES256-CCM", "AES_256_CCM"), ("AES128-CCM", "AES_128_CCM"),
+    ("AES256-CCM8", "AES_256_CCM_8"), ("AES128-CCM8", "AES_128_CCM_8"),
+    ("AES256-SHA384", "AES_256_CBC_SHA384"), ("AES256-SHA256", "AES_256_CBC_SHA256"),
+    ("AES128-SHA256", "AES_128_CBC_SHA256"), ("AES256-SHA", "AES_256_CBC_SHA"),
+    ("AES128-SHA", "AES_128_CBC_SHA"))
+
+
+_SPOKEN = frozenset(CipherSuite.certAllSuites + CipherSuite.ecdheEcdsaSuites
+                    + CipherSuite.dheDsaSuites) & frozenset(
+    CipherSuite.aeadSuites + CipherSuite.shaSuites + CipherSuite.sha256Suites
+    + CipherSuite.sha384Suites)
+"""Those of which it has both the key exchange and what protects the records."""
+
+
+def _suites() -> Iterator[tuple[str, int]]:
+    for exchanges in _EXCHANGES:
+        for cipher, its_name in _CIPHERS:
+            for prefix, exchange in exchanges:
+                number = int(getattr(CipherSuite, f"TLS_{exchange}_WITH_{its_name}", 0))
+                # tlslite-ng 0.8.2 knows DHE-DSS with CBC and SHA-256 by number and cannot speak it.
+                if number in _SPOKEN:
+                    yield prefix + cipher, number
+
+
+SUITES = dict(_suites())
 """OpenSSL's names of the cipher suites that can be spoken, in the order of preference."""
 OLD_SUITES = tuple(name for name in SUITES if name.endswith("-SHA"))
 """Those that TLS 1.0, 1.1 and 1.2 share: a session of one of them could move between versions."""
 _NAMES = {number: name for name, number in SUITES.items()}
-_GROUPS = [GroupName.x25519, GroupName.secp256r1, GroupName.secp384r1, GroupName.secp521r1]
-_ECDSA = [SignatureScheme.ecdsa_secp256r1_sha256, SignatureScheme.ecdsa_secp384r1_sha384,
-          SignatureScheme.ecdsa_secp521r1_sha512]
-_RSA = [SignatureScheme.rsa_pkcs1_sha256, SignatureScheme.rsa_pkcs1_sha384,
-        SignatureScheme.rsa_pkcs1_sha512]
+_GROUPS = [GroupName.x25519, GroupName.secp256r1, GroupName.x448, GroupName.secp521r1,
+           GroupName.secp384r1]
+_SIGNED_WITH = {
+    "ecdsa": (SignatureScheme.ecdsa_secp256r1_sha256, SignatureScheme.ecdsa_secp384r1_sha384,
+              SignatureScheme.ecdsa_secp521r1_sha512),
+    "Ed25519": (SignatureScheme.ed25519,),
+    "Ed448": (SignatureScheme.ed448,),
+    "rsa": (SignatureScheme.rsa_pkcs1_sha256, SignatureScheme.rsa_pkcs1_sha384,
+            SignatureScheme.rsa_pkcs1_sha512, SignatureScheme.rsa_pss_rsae_sha256,
+            SignatureScheme.rsa_pss_rsae_sha384, SignatureScheme.rsa_pss_rsae_sha512),
+    "rsa-pss": (SignatureScheme.rsa_pss_pss_sha256, SignatureScheme.rsa_pss_pss_sha384,
+                SignatureScheme.rsa_pss_pss_sha512),
+}
+"""What a key of each kind signs with (RFC 5246 7.4.1.4.1, RFC 8422 5.1.3, RFC 8446 4.2.3)."""
+_OTHER_SIGNATURES = (
+    SignatureScheme.dsa_sha256, SignatureScheme.dsa_sha384, SignatureScheme.dsa_sha512,
+    SignatureScheme.ecdsa_sha224, SignatureScheme.rsa_pkcs1_sha224, SignatureScheme.dsa_sha224)
+"""What else OpenSSL offers. No signature of the target's is verified here, so all can be taken."""
 _TLS12 = (3, 3)
 GREASE_SUITE, GREASE_GROUP, GREASE_SIGNATURE, GREASE_VERSION = 0x0A0A, 0x3A3A, 0x4A4A, 0x5A5A
 GREASE_EXTENSIONS = ((0x1A1A, b""), (0x2A2A, b"\x00"))
@@ -131,6 +165,8 @@ _VERIFY_DATA = 12
 """Bytes of Finished (RFC 5246 7.4.9)."""
 _MAX_RSA_BITS, _MAX_RSA_EXPONENT_BITS = 2**14, 64
 """OpenSSL's limits too. RFC 5246 has none, and encrypting for a larger key would take hours."""
+_MAX_DH_BITS = 2**13
+"""RFC 7919's largest group; for a larger prime a power takes minutes."""
 _PAUSE_S = 0.002
 """Between TCP segments, so that a target reads them one by one."""
 _LAST_WORDS_S = 1.0
@@ -229,6 +265,10 @@ class _EndError(Exception):
     def __init__(self, cause: str, detail: str) -> None:
         super().__init__(detail)
         self.failure = Failure("handshake", cause, detail)
+
+
+class _RejectedError(Exception):
+    """Our library rejected what the target sent."""
 
 
 class _AlertError(Exception):
@@ -342,10 +382,12 @@ class _Records:
 
         Raises:
             _AlertError: a fatal alert.
+            _RejectedError: it is no TLS, or does not decrypt.
             WireError: I/O, deadline or close_notify.
         """
         while True:
-            header, parser = self.layer.recvMessageBlocking()
+            with _reading():
+                header, parser = self.layer.recvMessageBlocking()
             kind, body = int(header.type), bytes(parser.bytes)
             if kind != ALERT:
                 return kind, body
@@ -384,9 +426,7 @@ class CraftedStream:
                                         f"the target raised {alert.description}")) from None
             except TLSAbruptCloseError:
                 return b""
-            # Whatever a target sends, what is raised is our own.
-            except Exception as error:
-                _pass_on(error)
+            except _RejectedError as error:
                 raise WireError(_rejected("mqtt", error)) from error
             if kind == APPLICATION_DATA and body:
                 return body
@@ -452,6 +492,7 @@ class CraftedClient:
                 self._chain = X509CertChain()
                 self._chain.parsePemList(Path(trust.cert_file).read_text("ascii"))
                 self._key = parsePEMKey(Path(trust.key_file).read_text("ascii"), private=True)
+                _signed_with(self._key)
             # tlslite-ng raises SyntaxError, ValueError and others for what is no PEM.
             except Exception as error:
                 _pass_on(error)
@@ -510,10 +551,13 @@ class CraftedClient:
             failure = Failure("handshake", "not_tls", str(error))
         except TLSAbruptCloseError:
             failure = _closed("handshake").failure
-        # Whatever a target sends, what comes of it is our own.
+        except _RejectedError as error:
+            failure = _rejected("handshake", error)
+        # What is not raised by what the target sent must not be called the target's.
         except Exception as error:
             _pass_on(error)
-            failure = _rejected("handshake", error)
+            failure = Failure("handshake", "client_broke", "our own crafted client broke, whatever "
+                              f"the target sent ({type(error).__name__}: {error})")
         pipe.handshaking = False
         pipe.transcript.freeze()
         handshake = talk.evidence(failure, alerts, seen)
@@ -640,33 +684,62 @@ class _Talk:
             self._same_secret = False
 
     def _client_key_exchange(self, flight: dict[int, bytes]) -> MasterSecret:
-        suite, version = self._server.cipher_suite, self._version
-        agreed = public_key = request = None
-        if _SERVER_KEY_EXCHANGE in flight:
-            agreed = ServerKeyExchange(suite, version).parse(_parser(flight[_SERVER_KEY_EXCHANGE]))
-            keys = ECDHE_RSAKeyExchange(suite, self._client, self._server, None, _GROUPS)
-        elif _CERTIFICATE in flight:
-            chain = Certificate(CertificateType.x509, version).parse(_parser(flight[_CERTIFICATE]))
-            public_key = chain.cert_chain.getEndEntityPublicKey()
-            _hold_to_bounds(public_key)
-            keys = RSAKeyExchange(suite, self._client, self._server, None)
-        else:
-            raise _EndError("unexpected_message", "the target sent no Certificate")
-        if _CERTIFICATE_REQUEST in flight:
-            request = CertificateRequest(version).parse(_parser(flight[_CERTIFICATE_REQUEST]))
-        premaster = keys.processServerKeyExchange(public_key, agreed)
+        version = self._version
+        with _reading():
+            keys, public_key, agreed = self._keys_of(flight)
+            request = None
+            if _CERTIFICATE_REQUEST in flight:
+                request = CertificateRequest(version).parse(_parser(flight[_CERTIFICATE_REQUEST]))
+            premaster = keys.processServerKeyExchange(public_key, agreed)
+        chain, key, signatures = self._identity_for(request)
         if request is not None:
-            self._say(Certificate(CertificateType.x509, version).create(self._identity[0]))
+            self._say(Certificate(CertificateType.x509, version).create(chain))
         self._say(keys.makeClientKeyExchange())
         # RFC 7627 3: over everything up to here, and no CertificateVerify.
         session_hash = self._hashes.copy()
-        if request is not None and self._identity[1] is not None:
-            key = self._identity[1]
+        if key is not None:
             # RFC 5246 7.4.8, over all messages so far.
             self._say(KeyExchange.makeCertificateVerify(
-                version, self._hashes, _ECDSA if key.key_type == "ecdsa" else _RSA, key, request,
-                premaster, self._client.random, self._server.random))
+                version, self._hashes, signatures, key, request, premaster, self._client.random,
+                self._server.random))
         return self._master_secret(premaster, session_hash)
+
+    def _keys_of(self, flight: dict[int, bytes]) -> tuple[Any, Any, Any]:
+        """Return the key exchange, and of the target its public key or what it sent instead."""
+        suite, version = self._server.cipher_suite, self._version
+        if _SERVER_KEY_EXCHANGE in flight:
+            agreed = ServerKeyExchange(suite, version).parse(_parser(flight[_SERVER_KEY_EXCHANGE]))
+            if suite not in CipherSuite.dhAllSuites:
+                return (ECDHE_RSAKeyExchange(suite, self._client, self._server, None, _GROUPS),
+                        None, agreed)
+            if agreed.dh_p.bit_length() > _MAX_DH_BITS:
+                raise _EndError("oversized_key", "the target's Diffie-Hellman prime of "
+                                f"{agreed.dh_p.bit_length()} bits is too long")
+            return DHE_RSAKeyExchange(suite, self._client, self._server, None), None, agreed
+        if _CERTIFICATE not in flight:
+            raise _EndError("unexpected_message", "the target sent no Certificate")
+        chain = Certificate(CertificateType.x509, version).parse(_parser(flight[_CERTIFICATE]))
+        public_key = chain.cert_chain.getEndEntityPublicKey()
+        _hold_to_bounds(public_key)
+        return RSAKeyExchange(suite, self._client, self._server, None), public_key, None
+
+    def _identity_for(self, request: Any) -> tuple[Any, Any, list[Any]]:
+        """Return chain, key and what it signs with; nothing where the target would take none.
+
+        RFC 5246 7.4.6: a client without a suitable certificate shows none. OpenSSL does the same.
+        """
+        chain, key = self._identity
+        if request is None or key is None:
+            return None, None, []
+        signatures = _signed_with(key)
+        if self._version < _TLS12:
+            # RFC 8422 5.1.3: before TLS 1.2 there is no word for the others.
+            suitable = key.key_type in ("rsa", "ecdsa")
+        else:
+            signatures = [scheme for scheme in signatures
+                          if scheme in request.supported_signature_algs]
+            suitable = bool(signatures)
+        return (chain, key, signatures) if suitable else (None, None, [])
 
     def _extended(self) -> bool:
         """Tell whether both sides want the extended master secret (RFC 7627 5.1)."""
@@ -715,7 +788,8 @@ class _Talk:
         if hello.version == _TLS12:
             # RFC 5246 7.4.1.4.1: not for versions before.
             extensions.append(SignatureAlgorithmsExtension().create(
-                [*[divmod(GREASE_SIGNATURE, 256)] * reserved, *_ECDSA, *_RSA]))
+                [*[divmod(GREASE_SIGNATURE, 256)] * reserved,
+                 *itertools.chain(*_SIGNED_WITH.values()), *_OTHER_SIGNATURES]))
         name = hello.server_name or self.endpoint.server_name
         if hello.send_server_name and is_host_name(name):
             extensions.append(SNIExtension().create(bytearray(name.encode("idna"))))
@@ -735,7 +809,8 @@ class _Talk:
         if kind != HANDSHAKE or body[0] != _SERVER_HELLO:
             raise _EndError("unexpected_message", "the target's first message is no ServerHello")
         self._hashes.update(bytearray(body))
-        server = ServerHello().parse(_parser(body))
+        with _reading():
+            server = ServerHello().parse(_parser(body))
         if tuple(server.server_version) != self._version:
             number = server.server_version[0] << 8 | server.server_version[1]
             raise _EndError("other_version", f"the target chose {version_name(number)}")
@@ -848,10 +923,34 @@ def _closed(stage: str) -> WireError:
     return WireError(Failure(stage, "connection_closed", "the target closed the connection"))
 
 
-def _rejected(stage: str, error: Exception) -> Failure:
-    # Only the kind: what a message says may be made of the target's bytes.
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Tell what our library raises on the target's bytes from what it raises on its own.
+
+    Raises:
+        _RejectedError: the library raised what is neither ours nor about the connection's end.
+    """
+    try:
+        yield
+    except (_EndError, TranscriptError, TLSAbruptCloseError):
+        raise
+    except Exception as error:
+        _pass_on(error)
+        # Only the kind: what a message says may be made of the target's bytes.
+        raise _RejectedError(type(error).__name__) from error
+
+
+def _rejected(stage: str, error: _RejectedError) -> Failure:
     return Failure(stage, "library_rejected",
-                   f"our TLS library rejected what the target sent ({type(error).__name__})")
+                   f"our TLS library rejected what the target sent ({error})")
+
+
+def _signed_with(key: Any) -> list[Any]:
+    """Return what a client's key signs with. Raises ValueError where we cannot."""
+    try:
+        return list(_SIGNED_WITH[key.key_type])
+    except KeyError:
+        raise ValueError(f"no signature with a key of {key.key_type}") from None
 
 
 def _pass_on(error: Exception) -> None:

@@ -56,6 +56,25 @@ _TLS_VERSIONS = {"tlsv1": ssl.TLSVersion.TLSv1, "tlsv1.1": ssl.TLSVersion.TLSv1_
 _OP_LEGACY_SERVER_CONNECT = 0x4
 """SSL_OP_LEGACY_SERVER_CONNECT, which Python names from 3.12 on."""
 _TLS12 = ("tlsv1.2", "tlsv1.2")
+_NO_SUITES = "!aNULL:!eNULL:!PSK:!SRP"
+_EPHEMERAL_SUITES = "ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:DHE+CHACHA20:ECDH:DHE"
+_ALL_SUITES = f"{_EPHEMERAL_SUITES}:AES:ALL:{_NO_SUITES}"
+"""All that encrypt and authenticate by certificate: Python's own choice leaves out those without
+forward secrecy, of CBC with SHA-1 and of CCM, and a target that speaks nothing else could not be
+verified. What is best, and what the crafted client speaks too, comes first."""
+_UNHEARD = frozenset(("handshake_failure", "insufficient_security"))
+"""RFC 5246 7.2.2: alerts on a ClientHello of which a server can take nothing."""
+
+
+def is_forward_secret(cipher: str | None) -> bool:
+    """Tell whether a suite's keys, by OpenSSL's name, outlive the theft of the server's key."""
+    return cipher is not None and cipher.startswith(("ECDHE-", "DHE-", "TLS_"))
+
+
+def nothing_in_common(handshake: Handshake) -> bool:
+    """Tell whether a target refused as if it could take no suite, group or signature offered."""
+    return (handshake.outcome is Outcome.REFUSED and handshake.version is None
+            and handshake.alerts[-1].description in _UNHEARD)
 
 
 class _Tls:
@@ -199,20 +218,25 @@ class OrdinaryEngine:
     Sessions can only be offered through the engine that made them.
     """
 
-    def __init__(self, trust: Trust, *, stop: threading.Event | None = None) -> None:
+    def __init__(self, trust: Trust, *, stop: threading.Event | None = None,
+                 forward_secret: bool = False) -> None:
         """Load the certificates.
 
         Args:
             trust: CA and client certificate.
             stop: when set, every wait of this engine ends with Interrupted.
+            forward_secret: offer no cipher suite without forward secrecy, until
+                :meth:`offer_all_suites`.
 
         Raises:
             EngineError: a file is missing or is no PEM certificate or key.
         """
         self._stop, self._trust = stop, trust
         self._keylog = KeyLog()
-        self._context = _new_context(trust, self._keylog)
+        self._forward_secret = forward_secret
+        self._context = _new_context(trust, self._keylog, forward_secret=forward_secret)
         _limit(self._context, _TLS12)
+        self._outgrown: list[ssl.SSLContext] = []
         self._other_contexts: dict[tuple[str, str], ssl.SSLContext] = {}
         self._switching = threading.Lock()
 
@@ -226,9 +250,45 @@ class OrdinaryEngine:
         """Tell whether there is a certificate for targets that ask for one."""
         return self._trust.cert_file is not None
 
+    @property
+    def forward_secret(self) -> bool:
+        """Tell whether suites without forward secrecy are left out."""
+        return self._forward_secret
+
+    def offer_all_suites(self) -> None:
+        """Offer from now on all suites that encrypt and authenticate by certificate.
+
+        Python ties a session to its context: those that were made before cannot be offered any
+        more, as :meth:`can_offer` says.
+        """
+        with self._switching:
+            if self._forward_secret:
+                # A context's list must not change while other threads' handshakes read it.
+                self._outgrown.append(self._context)
+                self._context = _new_context(self._trust, self._keylog)
+                _limit(self._context, _TLS12)
+                self._forward_secret = False
+
+    def can_offer(self, endpoint: Endpoint, session: Session) -> bool:
+        """Tell, without a connection, whether our TLS library would still offer a session.
+
+        It drops one whose connection saw a fatal alert (RFC 5246 7.2.2): OpenSSL 3.5 does so with
+        the one that was offered, of which Python 3.11 gives earlier ones a copy.
+        """
+        try:
+            tls = self._tls(endpoint, session, tickets=False, versions=None)
+        except ValueError:  # of another context
+            return False
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.object.do_handshake()
+        transcript = Transcript()
+        transcript.feed("client", tls.outgoing.read())
+        hello = transcript.client_hello
+        return hello is not None and hello.session_id == session.id
+
     def close(self) -> None:
         """Release the key log."""
-        for context in (self._context, *self._other_contexts.values()):
+        for context in (self._context, *self._outgrown, *self._other_contexts.values()):
             context.keylog_filename = None  # type: ignore[assignment]
         self._keylog.close()
 
@@ -303,7 +363,7 @@ class OrdinaryEngine:
             if versions not in self._other_contexts:
                 context = _new_context(self._trust, self._keylog)
                 # OpenSSL's default security level has no signature algorithms for TLS 1.0 and 1.1.
-                context.set_ciphers("DEFAULT:@SECLEVEL=0")
+                context.set_ciphers(f"{_ALL_SUITES}:@SECLEVEL=0")
                 _limit(context, versions)
                 self._other_contexts[versions] = context
             return self._other_contexts[versions]
@@ -389,13 +449,15 @@ def _limit(context: ssl.SSLContext, versions: tuple[str, str]) -> None:
         _TLS_VERSIONS[version] for version in versions)
 
 
-def _new_context(trust: Trust, keylog: KeyLog) -> ssl.SSLContext:
+def _new_context(trust: Trust, keylog: KeyLog, *, forward_secret: bool = False) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # Tickets must never be credited to session IDs, so the extension is not offered.
     context.options |= ssl.OP_NO_TICKET
     # OpenSSL 3 gives up on a server that does not signal secure renegotiation (RFC 5746); whether
     # it does is for a check to say, and the rest can be measured all the same.
     context.options |= _OP_LEGACY_SERVER_CONNECT
+    context.set_ciphers(f"{_EPHEMERAL_SUITES}:{_NO_SUITES}" if forward_secret
+                        else _ALL_SUITES)
     _load(context, trust)
     context.keylog_filename = keylog.path
     return context
