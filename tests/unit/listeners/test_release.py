@@ -60,7 +60,7 @@ def test_release_of_image(image: str, release: Release | None) -> None:
 
 @pytest.mark.parametrize(("release", "otp"), [
     ("5.0.26", 24), ("5.1.0", 25), ("5.3.2", 25), ("5.4.0", 26), ("5.8.9", 26), ("5.9.0", 27),
-    ("6.1.1", 27), ("6.2.0", None), ("6.3.0", 28), ("6.4.0", None)])
+    ("6.0.2", 27), ("6.1.0", 28), ("6.2.0", 28), ("6.3.0", 28), ("6.4.0", None)])
 def test_otp_of_a_release_is_said_only_where_it_was_looked_up(
         release: str, otp: int | None) -> None:
     assert otp_of(parse_release(release)) == otp

@@ -230,7 +230,8 @@ def _without_extension(node: Conversation, session: CraftedSession) -> Verdict:
     return Verdict(
         Status.WARNED, "not_negotiated", f"{node.name} does not negotiate the extended master "
         "secret, so a session is not bound to the handshake and the certificate it was made "
-        "with; RFC 7627's rules for resumption do not apply", tuple(node.handshakes))
+        "with; RFC 7627's rules for resumption do not apply (Erlang/OTP, and so EMQX, has none: "
+        "erlang/otp#9235)", tuple(node.handshakes))
 
 
 def _extended_to_extended(node: Conversation, session: CraftedSession) -> Verdict | None:

@@ -172,7 +172,8 @@ def _names_judged(node: Conversation, own: str, *, acknowledges: bool) -> Verdic
     if other.outcome is Outcome.RESUMED:
         return Verdict(Status.INFO, "resumed_under_other_name",
                        f"{name} does not acknowledge names, as if it had not heard them, and "
-                       f"resumed a session of {own} under {OTHER_NAME}{then}", handshakes)
+                       f"resumed a session of {own} under {OTHER_NAME}{then} (Erlang/OTP binds a "
+                       "session to its name from 29.1.2 on: erlang/otp#11773)", handshakes)
     if acknowledges and broken.outcome is not Outcome.REFUSED:
         # Who makes no use of the extension need not look into it (RFC 5246 7.4.1.4).
         return failed("accepted_broken_name", f"{name} acknowledges names, and yet "
@@ -217,4 +218,5 @@ def register(registry: Registry) -> None:
         how="A session made under the node's server name (under first.example, if that is an "
             "address) is offered under the same name, under second.example, without any name, and "
             "with one whose length is wrong. A fatal alert is as good an answer to another name "
-            "as a full handshake."))
+            "as a full handshake. Erlang/OTP binds a session to its name from 29.1.2 (ssl 11.7.8) "
+            "on (erlang/otp#11773); earlier releases do not, and acknowledge no name."))

@@ -71,8 +71,8 @@ CLUSTER_LICENCE_SINCE = Release(5, 9, 0)
 
 _OTP = (
     (Window(Release(5, 0), Release(5, 1)), 24), (Window(Release(5, 1), Release(5, 4)), 25),
-    (Window(Release(5, 4), Release(5, 9)), 26), (Window(Release(5, 9), Release(6, 2)), 27),
-    (Window(Release(6, 3), Release(6, 4)), 28))
+    (Window(Release(5, 4), Release(5, 9)), 26), (Window(Release(5, 9), Release(6, 1)), 27),
+    (Window(Release(6, 1), Release(6, 4)), 28))
 """The Erlang/OTP that EMQX's own packages and images are built with (its sources, by tag)."""
 
 
