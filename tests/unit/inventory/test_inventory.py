@@ -61,6 +61,7 @@ def test_defaults_of_an_embedded_cluster() -> None:
         "cache_scope": "node", "tls_versions": ["tlsv1.2"], "max_impact": "noisy",
         "rate_limit": 0.0, "max_wait": 30, "fleet_devices": 100000, "fleet_minutes": 60,
         "strict": False, "checks": [], "skip_checks": {}, "waivers": [],
+        "foreign_variables": [],
         "known_deviations": [], "otp_releases": {}, "zones": {}, "pairs_per_node": None,
         "mqtt_username": None, "mqtt_version": "auto", "mqtt_client_id_prefix": "tls-resumption-",
         "mqtt_topic": "tls-resumption"}
@@ -180,7 +181,15 @@ def test_no_node_to_work_on(members: tuple[str, ...] | None, sentence: str) -> N
      '"emqx_driver"?')),
     ({"emqx_qqqqqqqqqqqqqqqqq": 1},
      ("emqx_qqqqqqqqqqqqqqqqq (set for emqx1, emqx2) is no variable of this project; the known "
-     "ones are in roles/check_inventory/meta/argument_specs.yml.")),
+     "ones are in roles/check_inventory/meta/argument_specs.yml. If it is another role's, name it "
+     "in resumption_foreign_variables.")),
+    ({"emqx_version": "5.8.6"},
+     ("emqx_version (set for emqx1, emqx2) is no variable of this project; the known ones are in "
+      "roles/check_inventory/meta/argument_specs.yml. If it is another role's, name it in "
+      "resumption_foreign_variables.")),
+    ({"resumption_foreign_variables": ["emqx_driver"]},
+     ("resumption_foreign_variables has emqx_driver, which is a variable of this project: it "
+      "cannot be another role's too.")),
     ({"emqx_driver": "dockr"},
      "emqx_driver (set for emqx1, emqx2) must be one of embedded, docker, external, not 'dockr'."),
     ({"emqx_driver": ["docker"]},
@@ -214,6 +223,12 @@ def test_no_node_to_work_on(members: tuple[str, ...] | None, sentence: str) -> N
      "HOCON; 5.0.0 is the oldest that is.")),
     ({"emqx_release": "newest"},
      'emqx_release (set for emqx1, emqx2): "newest" is not an EMQX release such as 5.8.9.'),
+    *[({"emqx_release": number},
+       ("emqx_release (set for emqx1, emqx2) must be a string (quote it: without quotes YAML reads "
+        f"5.10 as the number 5.1), not {number}.")) for number in (5.10, 5.8, 5)],
+    ({"resumption_mqtt_username": 5.10},
+     ("resumption_mqtt_username (set for emqx1, emqx2) must be a string (quote it: without quotes "
+      "YAML reads 5.10 as the number 5.1), not 5.1.")),
     ({"emqx_driver": "docker", "emqx_image": "emqx/emqx:5.8.6", "emqx_release": "5.8.9"},
      ("emqx_release is 5.8.9, but emqx_image is emqx/emqx:5.8.6: leave emqx_release out or make "
      "them agree.")),
@@ -281,6 +296,24 @@ def test_unknown_names_are_found_on_any_host() -> None:
 
 def test_names_that_other_roles_know_pass() -> None:
     assert checked({"emqx_cluster_timeout": 60})["nodes"]
+
+
+def test_variables_that_are_declared_another_roles_pass() -> None:
+    theirs = {"emqx_version": "5.8.6", "emqx_node_cookie": "c", "emqx_node_max_ports": 1024}
+    declared = {"resumption_foreign_variables": ["emqx_version", "emqx_node_*"]}
+    assert checked({**theirs, **declared})["nodes"]
+    # As -e gives them.
+    assert checked({**theirs, "resumption_foreign_variables": "emqx_version,emqx_node_*"})["nodes"]
+    # Ours keep their meaning, whatever the pattern, and what is still unknown is refused.
+    assert refusal({**theirs, **declared, "emqx_node_count": "x"}).startswith(
+        "emqx_node_count (set for emqx1, emqx2) must be")
+    assert refusal({**declared, "emqx_drivr": "docker"}).endswith('did you mean "emqx_driver"?')
+
+
+@pytest.mark.parametrize("name", ["emqx_version", "emqx_node_cookie", "emqx_node_name",
+                                  "emqx_dashboard_user", "resumption_enabled"])
+def test_a_name_that_shares_little_but_the_prefix_is_not_suggested(name: str) -> None:
+    assert "did you mean" not in refusal({name: "x"})
 
 
 def test_other_peoples_variables_are_none_of_our_business() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from .drivers.docker import emqx_image
 from .listeners import kinds, schema
 from .listeners.complete import Certificates, Node, is_enabled
 from .listeners.kinds import WrongValueError
-from .listeners.nearest import did_you_mean
+from .listeners.nearest import did_you_mean, nearest
 from .listeners.release import (
     CLUSTER_LICENCE_SINCE,
     DEFAULT_RELEASE,
@@ -37,6 +38,9 @@ GROUP = "emqx"
 VANTAGE = "vantage"
 PREFIXES = ("emqx_", "resumption_")
 CONTRACT = "roles/check_inventory/meta/argument_specs.yml"
+FOREIGN = "resumption_foreign_variables"
+_NEAR = 0.75
+"""Ratio of difflib: emqx_zome and emqx_zone have it; emqx_version and emqx_driver do not."""
 
 HOST_LEVEL = frozenset({"emqx_tls_host", "emqx_tls_port", "emqx_tls_server_name", "emqx_listeners",
                         "emqx_tls_cacertfile", "emqx_tls_certfile", "emqx_tls_keyfile",
@@ -99,8 +103,9 @@ def check(inventory: Inventory, contract: Mapping[str, Mapping[str, Any]],
         InventoryError: with one sentence for each thing that is wrong.
     """
     members = _members(inventory)
-    problems = _unknown_names(inventory, known)
     values = _Values(inventory, contract, members)
+    problems = _unknown_names(inventory, known, values.foreign())
+    problems += _foreign_problems(values.foreign(), known)
     problems += values.problems
     of_balancers = _Values(inventory, {
         name: option for name, option in contract.items()
@@ -189,15 +194,41 @@ def _where(inventory: Inventory, name: str, hosts: Iterable[str]) -> str:
     return f"set for {some(hosts, 3)}"
 
 
-def _unknown_names(inventory: Inventory, known: frozenset[str]) -> list[str]:
+def _unknown_names(inventory: Inventory, known: frozenset[str],
+                   foreign: Iterable[str]) -> list[str]:
     hosts_with: dict[str, list[str]] = {}
     for host, names in inventory.variables.items():
         for name in names:
-            if name.startswith(PREFIXES) and name not in known:
+            if name.startswith(PREFIXES) and name not in known \
+                    and not any(fnmatchcase(name, pattern) for pattern in foreign):
                 hosts_with.setdefault(name, []).append(host)
     return [f"{name} ({_where(inventory, name, hosts)}) is no variable of this project"
-            f"{did_you_mean(name, known) or f'; the known ones are in {CONTRACT}.'}"
+            f"{_meant(name, known) or _ELSEWHERE}"
             for name, hosts in hosts_with.items()]
+
+
+_ELSEWHERE = (f"; the known ones are in {CONTRACT}. If it is another role's, name it in "
+              f"{FOREIGN}.")
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """Return the question for a near name; the prefix, which all share, makes none nearer."""
+    prefix = next(prefix for prefix in PREFIXES if name.startswith(prefix))
+    rest = name[len(prefix):]
+    near = nearest(rest, [other[len(prefix):] for other in known if other.startswith(prefix)
+                          and _word_for_word(rest, other[len(prefix):])], cutoff=_NEAR)
+    return f'; did you mean "{prefix}{near}"?' if near else ""
+
+
+def _word_for_word(one: str, other: str) -> bool:
+    """Tell whether names of as many words have no word for quite another one in them."""
+    words, others = one.split("_"), other.split("_")
+    return len(words) != len(others) or all(map(nearest, words, ([word] for word in others)))
+
+
+def _foreign_problems(foreign: Iterable[str], known: frozenset[str]) -> list[str]:
+    return [f"{FOREIGN} has {name}, which is a variable of this project: it cannot be another "
+            f"role's too." for name in foreign if name in known]
 
 
 class _Values:
@@ -221,6 +252,11 @@ class _Values:
     def shared(self, name: str) -> Any:
         """Return the value that all nodes agree on."""
         return self.of(self.members[0], name)
+
+    def foreign(self) -> list[str]:
+        """Return the names and patterns of variables that belong to other roles."""
+        patterns: list[str] = self._by_host[self.members[0]].get(FOREIGN, [])
+        return patterns
 
     def is_set(self, name: str) -> bool:
         """Tell whether the inventory says anything of a variable."""
