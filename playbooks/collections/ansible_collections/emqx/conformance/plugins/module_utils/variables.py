@@ -29,6 +29,9 @@ BOUNDS: Mapping[str, tuple[int, int | None]] = {
 QUOTED = frozenset({"emqx_release"})
 """Strings that no number can stand for: in YAML 5.10 is 5.1, which is another release."""
 
+POSITIVE = frozenset({"resumption_timeout"})
+"""Numbers that must be more than 0."""
+
 _BOOLEANS: Mapping[str, bool] = {"true": True, "yes": True, "on": True, "1": True,
                                  "false": False, "no": False, "off": False, "0": False}
 
@@ -40,6 +43,8 @@ def read(name: str, option: Mapping[str, Any], value: Any) -> Any:
         _refuse_number(name, value)
     result = _TYPES[kind](value) if name not in BOUNDS else kinds.integer(*BOUNDS[name]).read(
         value)
+    if name in POSITIVE and not result:
+        raise WrongValueError("a number of more than 0")
     choices = option.get("choices")
     if choices:
         words = [str(choice) for choice in choices]

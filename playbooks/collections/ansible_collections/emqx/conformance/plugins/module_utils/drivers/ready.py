@@ -13,8 +13,6 @@ from ..tls.engine import EngineError, OrdinaryEngine, Stream, Trust
 from ..tls.wire import Deadline, Interrupted, WireError
 from .base import DriverError, DriverInterrupted, NodeSpec
 
-_TRY_S = 3.0
-
 
 class NotReadyError(DriverError):
     """No CONNACK."""
@@ -29,14 +27,16 @@ class Caller:
     """Makes ordinary connections to find out whether nodes serve, and what they are."""
 
     def __init__(self, trust: Trust, credentials: Credentials | None = None,
-                 stop: threading.Event | None = None) -> None:
+                 stop: threading.Event | None = None, timeout_s: float = 5.0) -> None:
         """Remember whom to trust; the files are read when the first connection is made.
 
-        A plan (``--check``) connects to nobody, and the certificates may not be there yet.
+        ``timeout_s`` is what a node has for TCP connect and handshake, and again for CONNECT to
+        CONNACK. A plan (``--check``) connects to nobody, and the certificates may not be there yet.
         """
         self._trust = trust
         self._credentials = credentials or Credentials()
         self._stop = stop
+        self._timeout_s = timeout_s
         self._engine: OrdinaryEngine | None = None
 
     def close(self) -> None:
@@ -76,7 +76,7 @@ class Caller:
             raise DriverInterrupted from None
 
     def _ask(self, node: NodeSpec, version: str) -> Connack:
-        attempt = self.load().connect(node.endpoint, deadline_s=_TRY_S)
+        attempt = self.load().connect(node.endpoint, deadline_s=self._timeout_s)
         if attempt.stream is None:
             handshake = attempt.handshake
             cause = handshake.failure.cause if handshake.failure else ""
@@ -90,7 +90,7 @@ class Caller:
             attempt.stream.close()
 
     def _talk(self, stream: Stream, version: str) -> Connack:
-        deadline = Deadline(_TRY_S, self._stop)
+        deadline = Deadline(self._timeout_s, self._stop)
         connack = mqtt.connect(stream, self._credentials, version=version, deadline=deadline)
         with contextlib.suppress(WireError):
             mqtt.disconnect(stream, deadline)

@@ -61,7 +61,7 @@ def ask(params: Mapping[str, Any], *, pretend: bool, stop: threading.Event) -> A
         DriverError: one sentence for people.
         OSError: a directory cannot be read or written.
     """
-    caller = Caller(_trust(params), _credentials(params), stop)
+    caller = Caller(_trust(params), _credentials(params), stop, params["answer_timeout"])
     try:
         if params["state"] == "absent":
             return _absent(params, caller, pretend=pretend)
