@@ -425,6 +425,47 @@ def test_own_certificates_go_together_and_exist(tmp_path: Path) -> None:
         f"not exist.")
 
 
+def test_files_of_embedded_nodes_are_looked_at_before_anything_is_made(tmp_path: Path) -> None:
+    def refused(**options: Any) -> str:
+        return refusal({"emqx_listeners": {"ssl": {"default": {"ssl_options": options}}}},
+                       root=tmp_path)
+
+    where = "listeners.ssl.default.ssl_options"
+    for path in ("etc/certs/cert.pem", "${EMQX_ETC_DIR}/certs/cert.pem"):
+        assert refused(certfile=path) == (
+            f'{where}.certfile: "{path}" must be an absolute path: a node does not run in this '
+            "directory.")
+    assert refused(dhfile="/none/dh.pem") == (
+        f'{where}.dhfile: "/none/dh.pem" does not exist; EMQX boots without it, but every '
+        "handshake fails.")
+    (tmp_path / "empty").write_text("")
+    assert refused(certfile=str(tmp_path / "empty")) == (
+        f'{where}.certfile: "{tmp_path}/empty" holds no certificate: EMQX boots, but every '
+        "handshake fails.")
+    # What the deploy makes need not be there, and what is there of it may be mended.
+    made = tmp_path / "certs/../certs/client-cert.pem"
+    assert checked({"emqx_listeners": {"ssl": {"default": {"ssl_options": {
+        "certfile": str(made), "keyfile": str(made.with_name("client-key.pem"))}}}}},
+        root=tmp_path)["listener_warnings"] == []
+
+
+@pytest.mark.parametrize("begin", ["-----BEGIN ENCRYPTED PRIVATE KEY-----\n",
+                                   "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"])
+def test_an_embedded_node_with_an_encrypted_key_is_refused_at_once(
+        tmp_path: Path, begin: str) -> None:
+    key = tmp_path / "server.key"
+    key.write_text(begin)
+    own = {"emqx_listeners": {"ssl": {"default": {"ssl_options": {
+        "keyfile": str(key), "password": f"file://{tmp_path}/passphrase"}}}}}
+    where = "listeners.ssl.default.ssl_options"
+    assert refusal(own) == (
+        f'{where}.keyfile: "{key}" has a passphrase, which the embedded node does not read, so '
+        "that every handshake would fail: use a key without one.")
+    assert refusal({**own, "emqx_release": "5.8.1"}) == (
+        f"{where}.password: EMQX 5.8.1 takes file://… for the passphrase itself (it reads the file "
+        "from 5.8.2 on), and every handshake fails: use a key without a passphrase.")
+
+
 def test_files_of_known_deviations_are_read_and_checked(tmp_path: Path) -> None:
     text = (ROOT / "known_deviations/otp.yml").read_text()
     (tmp_path / "known_deviations").mkdir()
