@@ -128,6 +128,13 @@ options:
         each time that it is asked.
     type: float
     default: 5
+  to_render:
+    description:
+      - Nodes whose configuration is going to be another than the rendered one. In check mode it is
+        not read, and the nodes are told to be started or restarted.
+    type: list
+    elements: str
+    default: []
   progress_file:
     description: Where to say how far the start is; the action plugin of the same name reads it.
     type: path
@@ -243,6 +250,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "mqtt_password": {"type": "str", "no_log": True},
     "timeout": {"type": "float", "default": 30},
     "answer_timeout": {"type": "float", "default": 5},
+    "to_render": {"type": "list", "elements": "str", "default": []},
     "progress_file": {"type": "path"},
 }
 
