@@ -1,6 +1,7 @@
 """Deploy, verify, break, mend: what a user does with the shipped playbooks, in order."""
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -191,6 +192,14 @@ def test_check_mode_prints_the_plan_and_opens_no_connection(cluster: Cluster) ->
     assert "Known deviations: not strict: " in done.flat
     assert " of known_deviations/otp.yml" in done.flat
     assert "changed=0" in done.output
+
+
+def test_check_mode_tells_what_another_configuration_would_restart(cluster: Cluster) -> None:
+    listeners = json.dumps({"emqx_listeners": {"ssl": {"default": {"ssl_options": {"depth": 3}}}}})
+    done = cluster.play("playbooks/deploy.yml", "--check", "--diff", "-e", listeners)
+    assert done.code == 0, done.output
+    for node in ("emqx1", "emqx2", "emqx3"):
+        assert f"+{node}: running, started anew" in done.output
 
 
 def test_limit_verifies_the_nodes_named(cluster: Cluster) -> None:

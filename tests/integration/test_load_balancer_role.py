@@ -187,6 +187,13 @@ def test_what_is_not_rendered_yet_is_no_error_in_a_plan(bench: Bench) -> None:
         bench.balancers("lb1").plan()
 
 
+def test_a_plan_does_not_read_what_is_going_to_be_rendered_anew(bench: Bench) -> None:
+    bench.deploy("lb1")
+    assert bench.balancers("lb1").plan(may_be_unrendered=True).unchanged == ["lb1"]
+    again = bench.balancers("lb1").plan(may_be_unrendered=True, to_render=["lb1"])
+    assert (again.restart, again.unchanged) == (["lb1"], [])
+
+
 # -- through the playbooks ------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
@@ -258,6 +265,13 @@ def test_a_second_deploy_changes_nothing(balanced: Cluster) -> None:
     assert again.code == 0, again.output
     assert recap(again.output)["changed"] == 0
     assert balanced.pids() == before
+
+
+def test_check_mode_tells_what_another_configuration_would_restart(balanced: Cluster) -> None:
+    done = balanced.play("playbooks/deploy.yml", "--check", "--diff", "-e",
+                         "emqx_lb_balance=leastconn")
+    assert done.code == 0, done.output
+    assert "+lb1: running, started anew" in done.output
 
 
 def test_another_mode_restarts_it_and_not_the_node(balanced: Cluster) -> None:

@@ -42,6 +42,12 @@ def test_budget_and_rate_are_the_plans() -> None:
         "Rate: as fast as they are answered, since resumption_rate_limit is 0")
 
 
+def test_the_timeout_is_told_with_its_variable_and_its_default() -> None:
+    each = "TCP connect and TLS handshake, and again for CONNECT to CONNACK (resumption_timeout)"
+    assert line(told(), "Timeout") == f"Timeout: 5 s for {each}"
+    assert line(told(timeout=8.0), "Timeout") == f"Timeout: 8 s instead of 5 for {each}"
+
+
 def test_many_nodes_are_not_all_named() -> None:
     assert "with each of 20 nodes, of which" in line(told(20), "Budget")
 

@@ -1,6 +1,8 @@
 """The external driver: looks, never touches."""
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -79,6 +81,30 @@ def test_nobody_there(driver: ExternalDriver, brokers: Callable[..., Broker]) ->
     assert identity.how_identified.startswith("no CONNACK: ")
     with pytest.raises(DriverError, match=r"far .* is not ready: connection refused"):
         driver.wait_ready([node(broker.port)], 0.3)
+
+
+class LateBroker(Broker):
+    """Thinks for a while about each CONNECT, as one does that asks somebody else first."""
+
+    THINKS_S = 0.8
+
+    def _answer(self, packet: bytes) -> bytes:
+        time.sleep(self.THINKS_S)
+        return super()._answer(packet)
+
+
+@pytest.mark.parametrize(("timeout_s", "says"), [
+    (0.3, r"no CONNACK: .* did not answer CONNECT within 0\.3 s \(resumption_timeout\)"),
+    (5.0, "does not name itself")])
+def test_how_long_a_late_broker_is_waited_for_is_a_setting(
+        certificate: tuple[Path, Path], timeout_s: float, says: str) -> None:
+    broker = LateBroker(*certificate)
+    caller = Caller(Trust(ca_file=str(certificate[0])), timeout_s=timeout_s)
+    try:
+        assert re.search(says, ExternalDriver(caller).identify(node(broker.port)).how_identified)
+    finally:
+        caller.close()
+        broker.stop()
 
 
 def test_ready(driver: ExternalDriver, brokers: Callable[..., Broker]) -> None:

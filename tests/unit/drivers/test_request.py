@@ -106,3 +106,13 @@ def test_examples_use_known_options() -> None:
         assert set(task["emqx.conformance.emqx_cluster"]) <= set(emqx_cluster.ARGUMENT_SPEC)
     returned = yaml.safe_load(emqx_cluster.RETURN)
     assert set(Answer().as_dict()) - {"changed", "diff"} == set(returned) - {"warnings"}
+
+
+def test_check_mode_does_not_read_what_is_going_to_be_rendered_anew(tmp_path: Path) -> None:
+    config = tmp_path / "config" / "emqx1" / "listeners.hocon"
+    config.parent.mkdir(parents=True)
+    config.write_text('listeners.ssl.default { bind = "127.0.0.1:20999" }')
+    with pytest.raises(DriverError, match="no enabled ssl listener is on port 20123"):
+        pretend(tmp_path)
+    answer = pretend(tmp_path, to_render=["emqx1"])
+    assert (answer.changed, answer.started) == (True, ["emqx1"])

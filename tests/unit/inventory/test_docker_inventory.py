@@ -1,10 +1,12 @@
 """The inventory contract of the driver docker: images, ports and files, inside and outside."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.listeners import kinds, schema
 
 from tests.unit.inventory.test_inventory import checked, refusal
 
@@ -81,6 +83,49 @@ def test_further_listeners_keep_their_ports(tmp_path: Path) -> None:
     assert result["settings"]["tls_versions"] == ["tlsv1.2"]
 
 
+def paths_of(table: Mapping[str, schema.Key], folder: Path, prefix: str = "") -> dict[str, Any]:
+    """Name a file of its own with every key of EMQX's schema that holds a path."""
+    given: dict[str, Any] = {}
+    for name, key in table.items():
+        file = folder / f"{prefix}{name}.pem"
+        if not isinstance(key.holds, kinds.Kind):
+            given[name] = paths_of(key.holds, folder, f"{prefix}{name}-")
+        elif key.holds is kinds.PATH:
+            file.write_text("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"
+                            "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n")
+            given[name] = file.name
+        elif key.holds is kinds.PASSPHRASE:
+            file.write_text("secret")
+            given[name] = f"file://{file}"
+    return given
+
+
+def test_every_key_that_holds_a_path_is_mounted(tmp_path: Path) -> None:
+    options = paths_of(schema.SSL_OPTIONS, tmp_path)
+    assert {"cacertfile", "certfile", "keyfile", "dhfile", "password"} <= options.keys()
+    assert options["ocsp"] == {"issuer_pem": "ocsp-issuer_pem.pem"}
+    result = checked({**DOCKER, "emqx_listeners": {"ssl": {"default": {"ssl_options": options}}}},
+                     root=tmp_path, hosts={"emqx1": {}})
+    inside = "/opt/emqx/etc/conformance"
+    assert result["rendering"]["emqx1"]["listeners"]["ssl"]["default"]["ssl_options"] == {
+        **{name: f"{inside}/{name}.pem" for name in options},
+        "password": f"file://{inside}/password.pem",
+        "ocsp": {"issuer_pem": f"{inside}/ocsp-issuer_pem.pem"}}
+    files = result["containers"]["emqx1"]["files"]
+    assert {files[f"{inside}/{path.name}"] for path in tmp_path.glob("*.pem")} == {
+        str(path) for path in tmp_path.glob("*.pem")}
+
+
+def test_what_is_in_files_of_this_machine_is_looked_at_before_they_are_mounted(
+        tmp_path: Path) -> None:
+    key = tmp_path / "empty.key"
+    key.write_text("")
+    assert refusal({**DOCKER, "emqx_listeners": {"ssl": {"default": {"ssl_options": {
+        "keyfile": "empty.key"}}}}}, root=tmp_path, hosts={"emqx1": {}}) == (
+            f'listeners.ssl.default.ssl_options.keyfile: "{key}" holds no private key: EMQX boots, '
+            "but every handshake fails.")
+
+
 def test_files_of_one_name_do_not_meet(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
@@ -106,6 +151,12 @@ def test_files_of_the_image_are_left_alone(path: str) -> None:
     ({"emqx_listeners": {"ssl": {"default": {"ssl_options": {"cacertfile": "none.pem"}}}}}, None,
      ("emqx_listeners names the file /checkout/none.pem, which does not exist (paths of the image "
       "begin with /opt/emqx/).")),
+    ({"emqx_listeners": {"ssl": {"default": {"ssl_options": {"password": "file:///no.txt"}}}}},
+     None, ("emqx_listeners names the file /no.txt, which does not exist (paths of the image begin "
+            "with /opt/emqx/).")),
+    ({"emqx_listeners": {"ssl": {"default": {"ssl_options": {"certfile": "file:///no.pem"}}}}},
+     None, ('listeners.ssl.default.ssl_options.certfile: "file:///no.pem" must be a path without '
+            "file:// (EMQX boots, but every handshake fails).")),
     ({"emqx_listeners": {"ssl": {"default": {"bind": "127.0.0.1:8883"}}}}, {"emqx1": {}},
      ("listeners.ssl.default.bind of emqx1 is the address 127.0.0.1, which only the container "
       "itself reaches: give the port alone, 8883.")),

@@ -9,7 +9,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.inventory import 
 
 from tests.unit.inventory.test_inventory import checked, refusal
 
-DEMANDS = {"verify": "verify_peer", "fail_if_no_peer_cert": True, "cacertfile": "/x/d-ca.pem"}
+DEMANDS = {"verify": "verify_peer", "fail_if_no_peer_cert": True,
+           "cacertfile": "/checkout/certs/domain1-ca.pem"}
 LISTENERS = {"ssl": {"domain1": {"bind": "127.0.0.1:9001", "ssl_options": DEMANDS},
                      "domain2": {"bind": 9002, "ssl_options": DEMANDS}}}
 FILES = {"client_cert": "certs/domain1-client-cert.pem",

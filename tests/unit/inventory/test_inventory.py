@@ -59,8 +59,10 @@ def test_defaults_of_an_embedded_cluster() -> None:
         "compare": None,
         "ca": "/checkout/certs/ca.pem", "client_cert": None, "client_key": None,
         "cache_scope": "node", "tls_versions": ["tlsv1.2"], "max_impact": "noisy",
-        "rate_limit": 0.0, "max_wait": 30, "fleet_devices": 100000, "fleet_minutes": 60,
+        "rate_limit": 0.0, "timeout": 5.0, "max_wait": 30,
+        "fleet_devices": 100000, "fleet_minutes": 60,
         "strict": False, "checks": [], "skip_checks": {}, "waivers": [],
+        "foreign_variables": [],
         "known_deviations": [], "otp_releases": {}, "zones": {}, "pairs_per_node": None,
         "mqtt_username": None, "mqtt_version": "auto", "mqtt_client_id_prefix": "tls-resumption-",
         "mqtt_topic": "tls-resumption"}
@@ -180,7 +182,15 @@ def test_no_node_to_work_on(members: tuple[str, ...] | None, sentence: str) -> N
      '"emqx_driver"?')),
     ({"emqx_qqqqqqqqqqqqqqqqq": 1},
      ("emqx_qqqqqqqqqqqqqqqqq (set for emqx1, emqx2) is no variable of this project; the known "
-     "ones are in roles/check_inventory/meta/argument_specs.yml.")),
+     "ones are in roles/check_inventory/meta/argument_specs.yml. If it is another role's, name it "
+     "in resumption_foreign_variables.")),
+    ({"emqx_version": "5.8.6"},
+     ("emqx_version (set for emqx1, emqx2) is no variable of this project; the known ones are in "
+      "roles/check_inventory/meta/argument_specs.yml. If it is another role's, name it in "
+      "resumption_foreign_variables.")),
+    ({"resumption_foreign_variables": ["emqx_driver"]},
+     ("resumption_foreign_variables has emqx_driver, which is a variable of this project: it "
+      "cannot be another role's too.")),
     ({"emqx_driver": "dockr"},
      "emqx_driver (set for emqx1, emqx2) must be one of embedded, docker, external, not 'dockr'."),
     ({"emqx_driver": ["docker"]},
@@ -197,6 +207,8 @@ def test_no_node_to_work_on(members: tuple[str, ...] | None, sentence: str) -> N
      "resumption_rate_limit (set for emqx1, emqx2) must be a number of 0 or more, not -1."),
     ({"resumption_rate_limit": "nan"},
      "resumption_rate_limit (set for emqx1, emqx2) must be a number of 0 or more, not 'nan'."),
+    ({"resumption_timeout": 0},
+     "resumption_timeout (set for emqx1, emqx2) must be a number of more than 0, not 0."),
     ({"resumption_strict": "perhaps"},
      "resumption_strict (set for emqx1, emqx2) must be true or false, not 'perhaps'."),
     ({"emqx_listeners": "ssl"},
@@ -214,6 +226,12 @@ def test_no_node_to_work_on(members: tuple[str, ...] | None, sentence: str) -> N
      "HOCON; 5.0.0 is the oldest that is.")),
     ({"emqx_release": "newest"},
      'emqx_release (set for emqx1, emqx2): "newest" is not an EMQX release such as 5.8.9.'),
+    *[({"emqx_release": number},
+       ("emqx_release (set for emqx1, emqx2) must be a string (quote it: without quotes YAML reads "
+        f"5.10 as the number 5.1), not {number}.")) for number in (5.10, 5.8, 5)],
+    ({"resumption_mqtt_username": 5.10},
+     ("resumption_mqtt_username (set for emqx1, emqx2) must be a string (quote it: without quotes "
+      "YAML reads 5.10 as the number 5.1), not 5.1.")),
     ({"emqx_driver": "docker", "emqx_image": "emqx/emqx:5.8.6", "emqx_release": "5.8.9"},
      ("emqx_release is 5.8.9, but emqx_image is emqx/emqx:5.8.6: leave emqx_release out or make "
      "them agree.")),
@@ -281,6 +299,24 @@ def test_unknown_names_are_found_on_any_host() -> None:
 
 def test_names_that_other_roles_know_pass() -> None:
     assert checked({"emqx_cluster_timeout": 60})["nodes"]
+
+
+def test_variables_that_are_declared_another_roles_pass() -> None:
+    theirs = {"emqx_version": "5.8.6", "emqx_node_cookie": "c", "emqx_node_max_ports": 1024}
+    declared = {"resumption_foreign_variables": ["emqx_version", "emqx_node_*"]}
+    assert checked({**theirs, **declared})["nodes"]
+    # As -e gives them.
+    assert checked({**theirs, "resumption_foreign_variables": "emqx_version,emqx_node_*"})["nodes"]
+    # Ours keep their meaning, whatever the pattern, and what is still unknown is refused.
+    assert refusal({**theirs, **declared, "emqx_node_count": "x"}).startswith(
+        "emqx_node_count (set for emqx1, emqx2) must be")
+    assert refusal({**declared, "emqx_drivr": "docker"}).endswith('did you mean "emqx_driver"?')
+
+
+@pytest.mark.parametrize("name", ["emqx_version", "emqx_node_cookie", "emqx_node_name",
+                                  "emqx_dashboard_user", "resumption_enabled"])
+def test_a_name_that_shares_little_but_the_prefix_is_not_suggested(name: str) -> None:
+    assert "did you mean" not in refusal({name: "x"})
 
 
 def test_other_peoples_variables_are_none_of_our_business() -> None:
@@ -387,6 +423,47 @@ def test_own_certificates_go_together_and_exist(tmp_path: Path) -> None:
     assert refusal(own, root=tmp_path) == (
         f"emqx_tls_keyfile (set for emqx1, emqx2) names the file {tmp_path}/key.pem, which does "
         f"not exist.")
+
+
+def test_files_of_embedded_nodes_are_looked_at_before_anything_is_made(tmp_path: Path) -> None:
+    def refused(**options: Any) -> str:
+        return refusal({"emqx_listeners": {"ssl": {"default": {"ssl_options": options}}}},
+                       root=tmp_path)
+
+    where = "listeners.ssl.default.ssl_options"
+    for path in ("etc/certs/cert.pem", "${EMQX_ETC_DIR}/certs/cert.pem"):
+        assert refused(certfile=path) == (
+            f'{where}.certfile: "{path}" must be an absolute path: a node does not run in this '
+            "directory.")
+    assert refused(dhfile="/none/dh.pem") == (
+        f'{where}.dhfile: "/none/dh.pem" does not exist; EMQX boots without it, but every '
+        "handshake fails.")
+    (tmp_path / "empty").write_text("")
+    assert refused(certfile=str(tmp_path / "empty")) == (
+        f'{where}.certfile: "{tmp_path}/empty" holds no certificate: EMQX boots, but every '
+        "handshake fails.")
+    # What the deploy makes need not be there, and what is there of it may be mended.
+    made = tmp_path / "certs/../certs/client-cert.pem"
+    assert checked({"emqx_listeners": {"ssl": {"default": {"ssl_options": {
+        "certfile": str(made), "keyfile": str(made.with_name("client-key.pem"))}}}}},
+        root=tmp_path)["listener_warnings"] == []
+
+
+@pytest.mark.parametrize("begin", ["-----BEGIN ENCRYPTED PRIVATE KEY-----\n",
+                                   "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"])
+def test_an_embedded_node_with_an_encrypted_key_is_refused_at_once(
+        tmp_path: Path, begin: str) -> None:
+    key = tmp_path / "server.key"
+    key.write_text(begin)
+    own = {"emqx_listeners": {"ssl": {"default": {"ssl_options": {
+        "keyfile": str(key), "password": f"file://{tmp_path}/passphrase"}}}}}
+    where = "listeners.ssl.default.ssl_options"
+    assert refusal(own) == (
+        f'{where}.keyfile: "{key}" has a passphrase, which the embedded node does not read, so '
+        "that every handshake would fail: use a key without one.")
+    assert refusal({**own, "emqx_release": "5.8.1"}) == (
+        f"{where}.password: EMQX 5.8.1 takes file://… for the passphrase itself (it reads the file "
+        "from 5.8.2 on), and every handshake fails: use a key without a passphrase.")
 
 
 def test_files_of_known_deviations_are_read_and_checked(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What every role and template owes its reader, whichever role it is."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,26 @@ def test_every_entry_point_and_option_is_described_and_typed(role: Path) -> None
                          ids=lambda role: role.name)
 def test_roles_keep_to_their_own_names(role: Path) -> None:
     assert [name for name in options_of(role) if not name.startswith(f"{role.name}_")] == []
+
+
+def _delegated_here(tasks: Any) -> Iterator[dict[str, Any]]:
+    for task in tasks or ():
+        if task.get("delegate_to") == "localhost":
+            yield task
+        yield from _delegated_here(task.get("block"))
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "roles").glob("*/tasks/*.yml")),
+                         ids=lambda path: "/".join(path.parts[-3::2]))
+def test_what_an_inventory_says_of_hosts_is_nothing_to_tasks_of_this_machine(file: Path) -> None:
+    of_role = file.parents[1] / "vars/main.yml"
+    role = load(of_role) if of_role.exists() else {}
+    for task in _delegated_here(load(file)):
+        # An action without a module needs no Python, no connection and nobody's rights.
+        if "emqx.conformance.resumption_report" not in task:
+            assert {**role, **task.get("vars", {})}.items() >= {
+                "ansible_connection": "local", "ansible_become": False,
+                "ansible_python_interpreter": "{{ ansible_playbook_python }}"}.items(), task["name"]
 
 
 def test_no_two_roles_mean_different_things_by_one_name() -> None:

@@ -19,7 +19,6 @@ PUBLISHED_ON = "127.0.0.1"
 """Test clusters are nobody else's: their ports are opened on loopback only."""
 LOOPBACK_NAMES = (PUBLISHED_ON, "localhost")
 
-_FILES = ("cacertfile", "certfile", "keyfile", "dhfile")
 _EVERYWHERE = "0.0.0.0"  # noqa: S104 - inside a container of its own network
 
 
@@ -35,6 +34,8 @@ class Mounts:
         """Return where the container finds this file."""
         if path.startswith(f"{emqx_image.HOME}/") or "${" in path:
             return path  # the image's own
+        if path.startswith(kinds.IN_FILE):
+            return path  # refused later, in words
         here = str(self.root / Path(path).expanduser())
         name = Path(here).name
         there = f"{emqx_image.CERTIFICATES}/{name}"
@@ -42,6 +43,11 @@ class Mounts:
             there = f"{emqx_image.CERTIFICATES}/{zlib.crc32(here.encode()):08x}-{name}"
         self.files[there] = here
         return there
+
+
+    def outside(self, path: str) -> str | None:
+        """Return where this machine has what the container finds there; None: the image does."""
+        return self.files.get(path)
 
 
 def inside(node: Node, mounts: Mounts) -> Node:
@@ -65,12 +71,7 @@ def _with_paths_inside(listeners: Mapping[str, Any], mounts: Mounts) -> dict[str
 
 
 def _listener(keys: Any, mounts: Mounts) -> Any:
-    if not isinstance(keys, Mapping) or not isinstance(keys.get("ssl_options"), Mapping):
-        return keys
-    options = {
-        key: mounts.inside(value) if key in _FILES and isinstance(value, str) and value else value
-        for key, value in keys["ssl_options"].items()}
-    return {**keys, "ssl_options": options}
+    return schema.with_paths(keys, mounts.inside) if isinstance(keys, Mapping) else keys
 
 
 def _ssl_listeners(whole: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:

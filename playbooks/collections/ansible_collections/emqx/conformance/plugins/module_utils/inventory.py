@@ -5,9 +5,12 @@ is wrong, where it stands and what to do, and never shows a secret.
 """
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,9 @@ from .checks.catalogue import catalogue
 from .drivers.docker import emqx_image
 from .listeners import kinds, schema
 from .listeners.complete import Certificates, Node, is_enabled
+from .listeners.files import Locate, encrypted_key
 from .listeners.kinds import WrongValueError
-from .listeners.nearest import did_you_mean
+from .listeners.nearest import did_you_mean, nearest
 from .listeners.release import (
     CLUSTER_LICENCE_SINCE,
     DEFAULT_RELEASE,
@@ -37,6 +41,9 @@ GROUP = "emqx"
 VANTAGE = "vantage"
 PREFIXES = ("emqx_", "resumption_")
 CONTRACT = "roles/check_inventory/meta/argument_specs.yml"
+FOREIGN = "resumption_foreign_variables"
+_NEAR = 0.75
+"""Ratio of difflib: emqx_zome and emqx_zone have it; emqx_version and emqx_driver do not."""
 
 HOST_LEVEL = frozenset({"emqx_tls_host", "emqx_tls_port", "emqx_tls_server_name", "emqx_listeners",
                         "emqx_tls_cacertfile", "emqx_tls_certfile", "emqx_tls_keyfile",
@@ -99,8 +106,9 @@ def check(inventory: Inventory, contract: Mapping[str, Mapping[str, Any]],
         InventoryError: with one sentence for each thing that is wrong.
     """
     members = _members(inventory)
-    problems = _unknown_names(inventory, known)
     values = _Values(inventory, contract, members)
+    problems = _unknown_names(inventory, known, values.foreign())
+    problems += _foreign_problems(values.foreign(), known)
     problems += values.problems
     of_balancers = _Values(inventory, {
         name: option for name, option in contract.items()
@@ -189,15 +197,41 @@ def _where(inventory: Inventory, name: str, hosts: Iterable[str]) -> str:
     return f"set for {some(hosts, 3)}"
 
 
-def _unknown_names(inventory: Inventory, known: frozenset[str]) -> list[str]:
+def _unknown_names(inventory: Inventory, known: frozenset[str],
+                   foreign: Iterable[str]) -> list[str]:
     hosts_with: dict[str, list[str]] = {}
     for host, names in inventory.variables.items():
         for name in names:
-            if name.startswith(PREFIXES) and name not in known:
+            if name.startswith(PREFIXES) and name not in known \
+                    and not any(fnmatchcase(name, pattern) for pattern in foreign):
                 hosts_with.setdefault(name, []).append(host)
     return [f"{name} ({_where(inventory, name, hosts)}) is no variable of this project"
-            f"{did_you_mean(name, known) or f'; the known ones are in {CONTRACT}.'}"
+            f"{_meant(name, known) or _ELSEWHERE}"
             for name, hosts in hosts_with.items()]
+
+
+_ELSEWHERE = (f"; the known ones are in {CONTRACT}. If it is another role's, name it in "
+              f"{FOREIGN}.")
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """Return the question for a near name; the prefix, which all share, makes none nearer."""
+    prefix = next(prefix for prefix in PREFIXES if name.startswith(prefix))
+    rest = name[len(prefix):]
+    near = nearest(rest, [other[len(prefix):] for other in known if other.startswith(prefix)
+                          and _word_for_word(rest, other[len(prefix):])], cutoff=_NEAR)
+    return f'; did you mean "{prefix}{near}"?' if near else ""
+
+
+def _word_for_word(one: str, other: str) -> bool:
+    """Tell whether names of as many words have no word for quite another one in them."""
+    words, others = one.split("_"), other.split("_")
+    return len(words) != len(others) or all(map(nearest, words, ([word] for word in others)))
+
+
+def _foreign_problems(foreign: Iterable[str], known: frozenset[str]) -> list[str]:
+    return [f"{FOREIGN} has {name}, which is a variable of this project: it cannot be another "
+            f"role's too." for name in foreign if name in known]
 
 
 class _Values:
@@ -221,6 +255,11 @@ class _Values:
     def shared(self, name: str) -> Any:
         """Return the value that all nodes agree on."""
         return self.of(self.members[0], name)
+
+    def foreign(self) -> list[str]:
+        """Return the names and patterns of variables that belong to other roles."""
+        patterns: list[str] = self._by_host[self.members[0]].get(FOREIGN, [])
+        return patterns
 
     def is_set(self, name: str) -> bool:
         """Tell whether the inventory says anything of a variable."""
@@ -497,14 +536,15 @@ def _docker_problems(settings: Mapping[str, Any], values: _Values,
     return problems
 
 
-def _is_generated(settings: Mapping[str, Any], path: str) -> bool:
-    """Tell whether this is a file that the deploy makes when it is not there."""
+def _to_be_made(settings: Mapping[str, Any]) -> frozenset[str]:
+    """Return the paths of the files that the deploy makes when they are not there."""
+    if settings["driver"] == "external":
+        return frozenset()
     of_domains = settings["certificate_domains"]
     made = _GENERATED.union(
         _GENERATED_FOR_DOMAINS if of_domains else (),
         (f"{domain}-{file}" for domain in of_domains for file in _GENERATED_OF_DOMAIN))
-    return (settings["driver"] != "external" and Path(path).parent == Path(settings["certs_dir"])
-            and Path(path).name in made)
+    return frozenset(str(Path(settings["certs_dir"]) / name) for name in made)
 
 
 def _file_problems(settings: Mapping[str, Any], values: _Values, root: Path) -> list[str]:
@@ -514,7 +554,7 @@ def _file_problems(settings: Mapping[str, Any], values: _Values, root: Path) -> 
         problems.append(f"{missing} is missing: resumption_client_cert and resumption_client_key "
                         f"go together.")
     named = [(f"resumption_{name}", settings[name]) for name in ("ca", "client_cert", "client_key")
-             if settings[name] and not _is_generated(settings, settings[name])]
+             if settings[name] and settings[name] not in _to_be_made(settings)]
     for host in values.members:
         own = {name: values.of(host, name) for name in _OWN_CERTIFICATES}
         absent = [name for name, path in own.items() if not path]
@@ -537,9 +577,10 @@ def _file_problems(settings: Mapping[str, Any], values: _Values, root: Path) -> 
 def _domains(values: _Values, settings: Mapping[str, Any], node: Mapping[str, Any],
              problems: list[str]) -> list[dict[str, Any]]:
     """Return the node's trust domains; what is wrong with them is added to ``problems``."""
+    to_be_made = _to_be_made(settings)
     found, wrong = domains.read(
         values.of(node["name"], domains.VARIABLE), node["name"], values.inventory.root,
-        lambda path: _is_generated(settings, path))
+        lambda path: path in to_be_made)
     problems += wrong
     if settings["driver"] == "external":
         problems += domains.listener_problems(found, node["name"], node["port"], None)
@@ -584,7 +625,16 @@ def _result(inventory: Inventory, values: _Values, settings: dict[str, Any],
     mounts = {node.name: containers.Mounts(inventory.root) for node in written}
     rendered = [containers.inside(node, mounts[node.name]) for node in written] \
         if in_containers else written
-    checked = check_nodes(rendered, release, check_files=False)
+    to_be_made = _to_be_made(settings)
+    # Of these the role test_certificates tells what is wrong, with --check too.
+    unlooked = frozenset(map(os.path.normpath, to_be_made.union(
+        path for node in written if values.of(node.name, _OWN_CERTIFICATES[0])
+        for path in asdict(node.certificates).values())))
+
+    def locate(node: str) -> Locate:
+        return partial(_located, unlooked, mounts[node] if in_containers else None)
+
+    checked = check_nodes(rendered, release, check_files=True, locate=locate)
     problems = [sentence if sentence.endswith("?") else f"{sentence}."
                 for sentence in checked.errors]
     if not problems:
@@ -600,7 +650,9 @@ def _result(inventory: Inventory, values: _Values, settings: dict[str, Any],
         problems = [sentence for node in nodes for sentence in balancers.probed_behind_proxy(
             balancers.listening(node, checked.listeners[node["name"]], in_container=in_containers))]
     if in_containers:
-        problems += _mount_problems(mounts, settings)
+        problems += _mount_problems(mounts, to_be_made)
+    elif not problems:
+        problems = _passphrase_problems(checked.listeners, locate)
     if problems:
         raise InventoryError(problems)
     listening = {node.name: containers.probed_port(checked.listeners[node.name]) or node.port
@@ -638,11 +690,34 @@ def _identity(settings: Mapping[str, Any], node: Node) -> dict[str, str]:
                                   / "listeners.hocon")}
 
 
+def _located(unlooked: frozenset[str], mounts: containers.Mounts | None,
+             path: str) -> str | None:
+    """Return where a file of a node's listeners can be looked at on this machine, if it can."""
+    here = mounts.outside(path) if mounts else path
+    if here is None or os.path.normpath(here) in unlooked:
+        return None
+    # What is not there to be mounted is told for all keys at once.
+    return here if mounts is None or Path(here).is_file() else None
+
+
+def _passphrase_problems(listeners: Mapping[str, Mapping[str, Any]],
+                         locate: Callable[[str], Locate]) -> list[str]:
+    """Return the private keys that embedded nodes cannot read: they implement no ``password``."""
+    found = dict.fromkeys(
+        (f"listeners.ssl.{name}.ssl_options.keyfile", key)
+        for node, whole in listeners.items()
+        for listener_type, name, listener in listeners_of(whole)
+        if listener_type == "ssl" and is_enabled(listener)
+        and (key := encrypted_key(listener["ssl_options"], locate(node))))
+    return [f'{path}: "{key}" has a passphrase, which the embedded node does not read, so that '
+            f"every handshake would fail: use a key without one." for path, key in found]
+
+
 def _mount_problems(mounts: Mapping[str, containers.Mounts],
-                    settings: Mapping[str, Any]) -> list[str]:
+                    to_be_made: frozenset[str]) -> list[str]:
     """Return the files that do not exist, but for those that the deploy is about to make."""
     missing = {path for mount in mounts.values() for path in mount.files.values()
-               if not _is_generated(settings, path) and not Path(path).is_file()}
+               if path not in to_be_made and not Path(path).is_file()}
     return [f"emqx_listeners names the file {path}, which does not exist (paths of the image begin "
             f"with {emqx_image.HOME}/)." for path in sorted(missing)]
 

@@ -26,6 +26,12 @@ BOUNDS: Mapping[str, tuple[int, int | None]] = {
 }
 """What an argument specification cannot say: the least and the greatest value."""
 
+QUOTED = frozenset({"emqx_release"})
+"""Strings that no number can stand for: in YAML 5.10 is 5.1, which is another release."""
+
+POSITIVE = frozenset({"resumption_timeout"})
+"""Numbers that must be more than 0."""
+
 _BOOLEANS: Mapping[str, bool] = {"true": True, "yes": True, "on": True, "1": True,
                                  "false": False, "no": False, "off": False, "0": False}
 
@@ -33,8 +39,12 @@ _BOOLEANS: Mapping[str, bool] = {"true": True, "yes": True, "on": True, "1": Tru
 def read(name: str, option: Mapping[str, Any], value: Any) -> Any:
     """Return the value of the option's type, or raise WrongValueError with what it must be."""
     kind = str(option.get("type", "str"))
+    if kind == "str" and "choices" not in option:
+        _refuse_number(name, value)
     result = _TYPES[kind](value) if name not in BOUNDS else kinds.integer(*BOUNDS[name]).read(
         value)
+    if name in POSITIVE and not result:
+        raise WrongValueError("a number of more than 0")
     choices = option.get("choices")
     if choices:
         words = [str(choice) for choice in choices]
@@ -47,6 +57,13 @@ def read(name: str, option: Mapping[str, Any], value: Any) -> Any:
         except WrongValueError as wrong:
             raise WrongValueError(f"a list whose every item is {wrong}") from None
     return result
+
+
+def _refuse_number(name: str, value: Any) -> None:
+    """Refuse what YAML has made a number of and which no longer is what somebody wrote."""
+    if isinstance(value, float) or (name in QUOTED and isinstance(value, int)):
+        raise WrongValueError("a string (quote it: without quotes YAML reads 5.10 as the number "
+                              "5.1)")
 
 
 def _string(value: Any) -> str:

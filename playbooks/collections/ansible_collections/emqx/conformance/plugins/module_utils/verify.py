@@ -191,7 +191,15 @@ def announced(wanted: Request, plan: Plan | None = None) -> list[str]:
     """
     plan = plan or plan_of(wanted)
     return [*announcement.lines(plan, wanted.target, wanted.max_impact, wanted.trust),
-            *_foretold_elsewhere(wanted, plan)]
+            _patience(wanted.target.settings), *_foretold_elsewhere(wanted, plan)]
+
+
+def _patience(settings: Settings) -> str:
+    told = f"{settings.deadline_s:g} s"
+    if settings.deadline_s != Settings.deadline_s:
+        told += f" instead of {Settings.deadline_s:g}"
+    return (f"Timeout: {told} for TCP connect and TLS handshake, and again for CONNECT to CONNACK "
+            f"(resumption_timeout)")
 
 
 def plan_of(wanted: Request) -> Plan:
@@ -371,7 +379,8 @@ def _run(wanted: Request, stop: threading.Event,
     plan = plan_of(wanted)
     bench = Bench(engine, plan.target, stop)
     _load_clients(bench)
-    caller = Caller(wanted.trust, wanted.target.settings.credentials, stop)
+    caller = Caller(wanted.trust, wanted.target.settings.credentials, stop,
+                    wanted.target.settings.deadline_s)
     driver = bench.driver = _driver(wanted, caller, stop)
     announced = sum(plan.handshakes.values())
     told = ProgressFile(wanted.progress_file, announced, "handshakes")

@@ -122,6 +122,19 @@ options:
         time, each has as many to boot before.
     type: float
     default: 30
+  answer_timeout:
+    description:
+      - Seconds that a node has for TCP connect and handshake, and again for CONNECT to CONNACK,
+        each time that it is asked.
+    type: float
+    default: 5
+  to_render:
+    description:
+      - Nodes whose configuration is going to be another than the rendered one. In check mode it is
+        not read, and the nodes are told to be started or restarted.
+    type: list
+    elements: str
+    default: []
   progress_file:
     description: Where to say how far the start is; the action plugin of the same name reads it.
     type: path
@@ -236,6 +249,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "mqtt_username": {"type": "str"},
     "mqtt_password": {"type": "str", "no_log": True},
     "timeout": {"type": "float", "default": 30},
+    "answer_timeout": {"type": "float", "default": 5},
+    "to_render": {"type": "list", "elements": "str", "default": []},
     "progress_file": {"type": "path"},
 }
 

@@ -45,6 +45,13 @@ options:
     type: list
     elements: str
     default: []
+  to_render:
+    description:
+      - Load balancers whose configuration is going to be another than the rendered one. In check
+        mode it is not read, and they are told to be started or restarted.
+    type: list
+    elements: str
+    default: []
   started_nodes:
     description: Embedded nodes that this deploy has started; they are ended too when this fails.
     type: list
@@ -121,6 +128,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "load_balancers": {"type": "list", "elements": "dict", "default": []},
     "all_load_balancers": {"type": "list", "elements": "str", "default": []},
     "started_nodes": {"type": "list", "elements": "str", "default": []},
+    "to_render": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -133,7 +141,7 @@ def _have(params: dict[str, Any], stop: threading.Event, *,
             Path(params["config_dir"], balancer["name"], "haproxy.cfg"))
             for balancer in params["load_balancers"]], params["all_load_balancers"], stop)
     if pretend or params["state"] == "checked":
-        return balancers.plan(may_be_unrendered=pretend)
+        return balancers.plan(may_be_unrendered=pretend, to_render=params["to_render"])
     try:
         with exclusive(folder.path, f"cluster {params['cluster_name']}"):
             plan = balancers.plan()

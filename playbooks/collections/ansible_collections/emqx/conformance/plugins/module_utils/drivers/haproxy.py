@@ -16,7 +16,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,12 +127,14 @@ class Balancers:
         self._wanted = {spec.name: spec for spec in wanted}
         self._all = {*all_names, *self._wanted}
 
-    def plan(self, *, may_be_unrendered: bool = False) -> BalancerPlan:
+    def plan(self, *, may_be_unrendered: bool = False,
+             to_render: Collection[str] = ()) -> BalancerPlan:
         """Find out what must be done; nothing is changed.
 
         Args:
             may_be_unrendered: a configuration that does not exist yet is no error (check mode:
                 what renders it changed nothing either).
+            to_render: those whose configuration is there, but is going to be another.
 
         Raises:
             DriverError: HAProxy is not installed or refuses a configuration, or a port is taken.
@@ -142,7 +144,7 @@ class Balancers:
         for spec in self._wanted.values():
             record = known.get(spec.name)
             running = record is not None and record.is_running()
-            if may_be_unrendered and not spec.config_path.exists():
+            if may_be_unrendered and (spec.name in to_render or not spec.config_path.exists()):
                 (plan.restart if running else plan.start).append(spec.name)
                 continue
             fingerprint = self._fingerprint(spec)

@@ -13,8 +13,6 @@ from ..tls.engine import EngineError, OrdinaryEngine, Stream, Trust, nothing_in_
 from ..tls.wire import Deadline, Interrupted, WireError
 from .base import DriverError, DriverInterrupted, NodeSpec
 
-_TRY_S = 3.0
-
 
 class NotReadyError(DriverError):
     """No CONNACK."""
@@ -29,14 +27,16 @@ class Caller:
     """Makes ordinary connections to find out whether nodes serve, and what they are."""
 
     def __init__(self, trust: Trust, credentials: Credentials | None = None,
-                 stop: threading.Event | None = None) -> None:
+                 stop: threading.Event | None = None, timeout_s: float = 5.0) -> None:
         """Remember whom to trust; the files are read when the first connection is made.
 
-        A plan (``--check``) connects to nobody, and the certificates may not be there yet.
+        ``timeout_s`` is what a node has for TCP connect and handshake, and again for CONNECT to
+        CONNACK. A plan (``--check``) connects to nobody, and the certificates may not be there yet.
         """
         self._trust = trust
         self._credentials = credentials or Credentials()
         self._stop = stop
+        self._timeout_s = timeout_s
         self._engine: OrdinaryEngine | None = None
         self._of_all_suites: OrdinaryEngine | None = None
 
@@ -82,11 +82,11 @@ class Caller:
 
     def _ask(self, node: NodeSpec, version: str) -> Connack:
         engine = self.load()
-        attempt = engine.connect(node.endpoint, deadline_s=_TRY_S)
+        attempt = engine.connect(node.endpoint, deadline_s=self._timeout_s)
         if engine.forward_secret and nothing_in_common(attempt.handshake):
             self._of_all_suites = self._of_all_suites or OrdinaryEngine(
                 self._trust, stop=self._stop)
-            attempt = self._of_all_suites.connect(node.endpoint, deadline_s=_TRY_S)
+            attempt = self._of_all_suites.connect(node.endpoint, deadline_s=self._timeout_s)
         if attempt.stream is None:
             handshake = attempt.handshake
             cause = handshake.failure.cause if handshake.failure else ""
@@ -100,7 +100,7 @@ class Caller:
             attempt.stream.close()
 
     def _talk(self, stream: Stream, version: str) -> Connack:
-        deadline = Deadline(_TRY_S, self._stop)
+        deadline = Deadline(self._timeout_s, self._stop)
         connack = mqtt.connect(stream, self._credentials, version=version, deadline=deadline)
         with contextlib.suppress(WireError):
             mqtt.disconnect(stream, deadline)

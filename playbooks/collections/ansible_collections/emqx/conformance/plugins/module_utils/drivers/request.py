@@ -60,7 +60,7 @@ def ask(params: Mapping[str, Any], *, pretend: bool, stop: threading.Event) -> A
         DriverError: one sentence for people.
         OSError: a directory cannot be read or written.
     """
-    caller = Caller(_trust(params), _credentials(params), stop)
+    caller = Caller(_trust(params), _credentials(params), stop, params["answer_timeout"])
     try:
         if params["state"] == "absent":
             return _absent(params, caller, pretend=pretend)
@@ -145,7 +145,7 @@ def _embedded(params: Mapping[str, Any], caller: Caller, *, pretend: bool,
     restart = params["state"] == "restarted"
     if pretend:
         plan = Deployment(folder, wanted, caller, stop).plan(
-            may_be_unrendered=True, restart=restart)
+            may_be_unrendered=True, to_render=params["to_render"], restart=restart)
         return _of_plan(plan)
     with exclusive(folder.path, f"cluster {name}"):
         deployment = Deployment(folder, wanted, caller, stop)
@@ -179,7 +179,7 @@ def _docker(params: Mapping[str, Any], caller: Caller, *, pretend: bool,
         cluster = DockerCluster(engine, state_dir, name)
         if pretend:
             plan = DockerDeployment(cluster, folder, wanted, caller, stop).plan(
-                pretend=True, restart=restart)
+                pretend=True, to_render=params["to_render"], restart=restart)
             return _of_plan(plan)
         with exclusive(folder.path, f"cluster {name}"):
             deployment = DockerDeployment(cluster, folder, wanted, caller, stop)

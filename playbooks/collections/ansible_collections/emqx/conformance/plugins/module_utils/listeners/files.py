@@ -7,10 +7,11 @@ from __future__ import annotations
 import binascii
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
+from . import kinds
 from .problems import Problems
 from .release import Release
 from .serving import BUT_NO_HANDSHAKE, check_password, check_suites
@@ -25,8 +26,18 @@ _KEY_TYPES = {bytes.fromhex("06092a864886f70d010101"): "RSA",
 _NOT_ONE_PAIR = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 
 
+Locate = Callable[[str], Optional[str]]
+"""From a path that a listener names to where the file is on this machine; None: nobody looks,
+because it is in an image or still to be made."""
+
+
+def as_named(path: str) -> str | None:
+    """Locate files of a node that runs on this machine."""
+    return path
+
+
 def check_files(path: str, options: Mapping[str, Any], release: Release,
-                problems: Problems) -> None:
+                problems: Problems, locate: Locate = as_named) -> None:
     """Check that the files are there, and that certificate, key and suites fit together."""
     named = {name: options[name] for name in _FILES if name in options}
     if "issuer_pem" in options.get("ocsp", {}):
@@ -34,34 +45,53 @@ def check_files(path: str, options: Mapping[str, Any], release: Release,
     needless = {"ocsp.issuer_pem": "EMQX boots without it, but has no OCSP response to staple"}
     if options.get("verify") != "verify_peer":
         needless["cacertfile"] = "EMQX does without it, as long as verify is verify_none"
+    here: dict[str, str] = {}
     found: dict[str, str] = {}
     for name, file in named.items():
-        content = _content(f"{path}.{name}", file, needless.get(name), problems)
-        if content is not None:
-            found[name] = content
+        located = _located(f"{path}.{name}", file, locate, problems)
+        content = located and _content(f"{path}.{name}", located, needless.get(name), problems)
+        if located and content is not None:
+            here[name], found[name] = located, content
     if "certfile" in found:
-        _check_certificate(path, options, found["certfile"], problems)
-    if "keyfile" in found:
-        key = found["keyfile"]
-        if "PRIVATE KEY-----" not in key:
-            problems.error(f"{path}.keyfile", f'"{options["keyfile"]}" holds no private key: '
-                                              f"{BUT_NO_HANDSHAKE}")
-        check_password(f"{path}.password", options, release, problems,
-                       encrypted="ENCRYPTED" in key)
-    if "certfile" in found and "keyfile" in found and not _one_pair(options):
-        problems.error(f"{path}.keyfile", f'"{options["keyfile"]}" is not the key of the '
+        _check_certificate(path, {**options, **here}, found["certfile"], problems)
+    if "keyfile" in found and "PRIVATE KEY-----" not in found["keyfile"]:
+        problems.error(f"{path}.keyfile", f'"{here["keyfile"]}" holds no private key: '
+                                          f"{BUT_NO_HANDSHAKE}")
+    check_password(f"{path}.password", options, release, problems,
+                   encrypted=_is_encrypted(found["keyfile"]) if "keyfile" in found else None)
+    if "certfile" in found and "keyfile" in found and not _one_pair(
+            here["certfile"], here["keyfile"], _passphrase(options.get("password", ""), locate)):
+        problems.error(f"{path}.keyfile", f'"{here["keyfile"]}" is not the key of the '
                                           f"certificate in certfile: {BUT_NO_HANDSHAKE}")
+
+
+def encrypted_key(options: Mapping[str, Any], locate: Locate) -> str | None:
+    """Return the path of a listener's private key on this machine, if it has a passphrase."""
+    file = locate(options["keyfile"])
+    try:
+        return file if file and _is_encrypted(Path(file).read_text(encoding="latin-1")) else None
+    except OSError:
+        return None
+
+
+def _is_encrypted(key: str) -> bool:
+    return "ENCRYPTED" in key
+
+
+def _located(path: str, file: str, locate: Locate, problems: Problems) -> str | None:
+    if file.startswith(kinds.IN_FILE):
+        problems.error(path, f'"{file}" must be a path without file:// ({BUT_NO_HANDSHAKE})')
+        return None
+    located = locate(file)
+    if located is None or Path(located).is_absolute():
+        return located
+    problems.error(path, f'"{file}" must be an absolute path: a node does not run in this '
+                         f"directory")
+    return None
 
 
 def _content(path: str, file: str, needless: str | None, problems: Problems) -> str | None:
     """Read a file; ``needless`` says what EMQX does without it, None that it serves nobody."""
-    if file.startswith("file://"):
-        problems.error(path, f'"{file}" must be a path without file:// ({BUT_NO_HANDSHAKE})')
-        return None
-    if not Path(file).is_absolute():
-        problems.error(path, f'"{file}" must be an absolute path: a node does not run in this '
-                             f"directory")
-        return None
     try:
         return Path(file).read_bytes().decode("latin-1")
     except (FileNotFoundError, IsADirectoryError) as error:
@@ -95,14 +125,14 @@ def _key_type(certificate: str) -> str | None:
     return next((name for identifier, name in _KEY_TYPES.items() if identifier in der), None)
 
 
-def _one_pair(options: Mapping[str, Any]) -> bool:
+def _one_pair(certificate: str, key: str, passphrase: str) -> bool:
     """Tell whether key and certificate are one pair; yes where OpenSSL cannot tell."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     # OTP knows no security level: a short key is no reason.
     context.set_ciphers("ALL:@SECLEVEL=0")
     try:
-        context.load_cert_chain(options["certfile"], options["keyfile"],
-                                password=lambda: _passphrase(options.get("password", "")))
+        # A function, so that OpenSSL never asks at the terminal.
+        context.load_cert_chain(certificate, key, password=lambda: passphrase)
     except ssl.SSLError as error:
         return error.reason not in _NOT_ONE_PAIR
     except (OSError, ValueError):
@@ -110,9 +140,10 @@ def _one_pair(options: Mapping[str, Any]) -> bool:
     return True
 
 
-def _passphrase(password: str) -> str:
-    """Return what is in the file that ``password`` names; never ask at the terminal."""
+def _passphrase(password: str, locate: Locate) -> str:
+    """Return what is in the file that ``password`` names; nothing where that cannot be read."""
     try:
-        return Path(password[len("file://"):]).read_text(encoding="utf-8").strip()
+        file = locate(password[len(kinds.IN_FILE):]) if password else None
+        return Path(file).read_text(encoding="utf-8").strip() if file else ""
     except (OSError, ValueError):
         return ""

@@ -210,4 +210,7 @@ TEXT = Kind("string", text)
 FILLED_TEXT = Kind("string", filled_text)
 BIND = Kind("bind", bind)
 PATH = Kind("path", filled_text)
+PASSPHRASE = Kind("string", text)
+"""A passphrase, or the path of its file behind :data:`IN_FILE`."""
+IN_FILE = "file://"
 ANYTHING = Kind("anything", anything)

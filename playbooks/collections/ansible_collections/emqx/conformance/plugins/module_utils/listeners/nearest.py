@@ -5,13 +5,16 @@ import difflib
 from collections.abc import Iterable
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name a typing error most likely meant, or None when none is close."""
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the known name a typing error most likely meant, or None when none is close.
+
+    ``cutoff`` is difflib's ratio, from 0 to 1, that a close name has at least.
+    """
     candidates = sorted(known)
     folded = {candidate.lower(): candidate for candidate in candidates}
     if name.lower() in folded:
         return folded[name.lower()]
-    close = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, candidates, n=1, cutoff=cutoff)
     return close[0] if close else None
 
 

@@ -6,8 +6,9 @@ named; an unknown key stops a node from booting.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from . import grammar, kinds
 from .kinds import Kind
@@ -96,7 +97,7 @@ SSL_OPTIONS: Mapping[str, Key] = {
     "cacerts": Key(kinds.BOOLEAN),
     "certfile": Key(kinds.PATH),
     "keyfile": Key(kinds.PATH),
-    "password": Key(kinds.TEXT),
+    "password": Key(kinds.PASSPHRASE),
     "verify": Key(kinds.one_of("verify_peer", "verify_none")),
     "depth": Key(kinds.integer(0)),
     "versions": Key(kinds.list_of(kinds.TEXT)),
@@ -198,6 +199,25 @@ LISTENER: Mapping[str, Key] = {
     "parse_unit": Key(kinds.one_of("chunk", "frame"), _SINCE_5_9, types=("tcp", "ssl")),
     "allow_log_packet_data_from": Key(kinds.ANYTHING, _SINCE_6_3),
 }
+
+
+def with_paths(listener: Mapping[str, Any], change: Callable[[str], str],
+               table: Mapping[str, Key] = LISTENER) -> dict[str, Any]:
+    """Copy a listener's keys, every path in them changed; what is no path stays as it is."""
+    return {name: _with_paths(value, change, table[name]) if name in table else value
+            for name, value in listener.items()}
+
+
+def _with_paths(value: Any, change: Callable[[str], str], key: Key) -> Any:
+    if not isinstance(key.holds, Kind):
+        return with_paths(value, change, key.holds) if isinstance(value, Mapping) else value
+    if not isinstance(value, str) or not value:
+        return value
+    if key.holds is kinds.PATH:
+        return change(value)
+    if key.holds is kinds.PASSPHRASE and value.startswith(kinds.IN_FILE):
+        return kinds.IN_FILE + change(value[len(kinds.IN_FILE):])
+    return value
 
 
 def known_keys(release: Release, listener_type: str = "ssl", *section: str) -> frozenset[str]:

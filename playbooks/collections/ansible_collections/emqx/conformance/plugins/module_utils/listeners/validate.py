@@ -5,13 +5,14 @@ keys; :func:`check` looks at a completed mapping for what only shows when keys m
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from . import grammar, kinds, schema, serving
 from .ciphers import CIPHERS, cipher_hint
 from .complete import Node, complete, is_enabled
+from .files import Locate, as_named
 from .files import check_files as check_files_of
 from .kinds import Kind, WrongValueError
 from .nearest import did_you_mean
@@ -39,17 +40,18 @@ class Checked:
     warnings: tuple[str, ...]
 
 
-def check_node(node: Node, release: Release, *, check_files: bool) -> Checked:
+def check_node(node: Node, release: Release, *, check_files: bool,
+               locate: Locate = as_named) -> Checked:
     """Read, complete and check one node's listeners.
 
-    ``check_files`` says whether the certificate paths are meant for this machine and must exist.
+    ``check_files`` says whether certificates are looked at; ``locate``, where they are.
     """
     problems = Problems()
     typed = read(node.listeners, release, problems)
     if problems.errors:
         return Checked({}, tuple(problems.errors), tuple(problems.warnings))
     whole = complete(Node(node.name, node.host, node.port, typed, node.certificates))
-    check(whole, release, problems, check_files=check_files)
+    check(whole, release, problems, check_files=check_files, locate=locate)
     return Checked(whole, tuple(problems.errors), tuple(problems.warnings))
 
 
@@ -164,7 +166,7 @@ def _got(path: str, value: Any) -> str:
 
 
 def check(whole: Mapping[str, Any], release: Release, problems: Problems, *,
-          check_files: bool) -> None:
+          check_files: bool, locate: Locate = as_named) -> None:
     """Find what is wrong between the keys of a completed mapping."""
     taken: list[tuple[str, int, str]] = []
     for listener_type, name, listener in listeners_of(whole):
@@ -187,7 +189,7 @@ def check(whole: Mapping[str, Any], release: Release, problems: Problems, *,
         if listener_type in schema.TLS_TYPES:
             serving.check_tls(f"{path}.ssl_options", options, release, problems)
             if check_files:
-                check_files_of(f"{path}.ssl_options", options, release, problems)
+                check_files_of(f"{path}.ssl_options", options, release, problems, locate)
             else:
                 serving.check_password(f"{path}.ssl_options.password", options, release, problems,
                                        encrypted=None)
@@ -275,9 +277,14 @@ class CheckedNodes:
     warnings: tuple[str, ...]
 
 
-def check_nodes(nodes: Iterable[Node], release: Release, *, check_files: bool) -> CheckedNodes:
-    """Check every node and name the nodes only where they differ."""
-    results = {node.name: check_node(node, release, check_files=check_files) for node in nodes}
+def check_nodes(nodes: Iterable[Node], release: Release, *, check_files: bool,
+                locate: Callable[[str], Locate] = lambda _: as_named) -> CheckedNodes:
+    """Check every node and name the nodes only where they differ.
+
+    ``locate`` says of a node, by its name, where the files are that it names.
+    """
+    results = {node.name: check_node(node, release, check_files=check_files,
+                                     locate=locate(node.name)) for node in nodes}
     return CheckedNodes(
         listeners={name: result.listeners for name, result in results.items()},
         errors=_shared({name: result.errors for name, result in results.items()}),

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import shutil
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,11 +112,13 @@ class DockerDeployment:
 
     # -- planning --------------------------------------------------------------------------
 
-    def plan(self, *, pretend: bool = False, restart: bool = False) -> ContainerPlan:
+    def plan(self, *, pretend: bool = False, to_render: Collection[str] = (),
+             restart: bool = False) -> ContainerPlan:
         """Find out what must be done.
 
         Nothing is changed, except that an image that is not here is fetched unless this is
-        ``pretend``; then what is rendered may not be there either.
+        ``pretend``; then what is rendered may not be there either, or is that of before, as that
+        of the nodes in ``to_render``.
 
         Raises:
             DriverError: an image cannot be had, a file is missing or a port is taken.
@@ -131,7 +133,7 @@ class DockerDeployment:
         for name in self._specs:
             known = containers.get(name)
             runs = known is not None and known.status == "running"
-            if pretend and not self._can_be_made(name, plan):
+            if pretend and (name in to_render or not self._can_be_made(name, plan)):
                 (plan.restart if runs else plan.start).append(name)
                 continue
             fingerprint = plan.fingerprints[name] = self._fingerprint(name, plan)

@@ -11,7 +11,7 @@ import hashlib
 import shutil
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -106,12 +106,14 @@ class Deployment:
 
     # -- planning --------------------------------------------------------------------------
 
-    def plan(self, *, may_be_unrendered: bool = False, restart: bool = False) -> Plan:
+    def plan(self, *, may_be_unrendered: bool = False, to_render: Collection[str] = (),
+             restart: bool = False) -> Plan:
         """Find out what must be done; nothing is changed.
 
         Args:
             may_be_unrendered: a configuration that does not exist yet is no error (check
                 mode: what renders it changed nothing either).
+            to_render: nodes whose configuration is there, but is going to be another.
             restart: restart the nodes that run even when nothing changed.
 
         Raises:
@@ -125,7 +127,8 @@ class Deployment:
         for node in self._wanted.nodes:
             record = records.get(node.name)
             running = record is not None and record.state() == "running"
-            if may_be_unrendered and not (node.config_path and node.config_path.exists()):
+            if may_be_unrendered and (node.name in to_render or not (
+                    node.config_path and node.config_path.exists())):
                 (plan.restart if running else plan.start).append(node.name)
                 continue
             prepared = self._prepare(node, command, plan)
