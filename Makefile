@@ -11,7 +11,7 @@ EXTRA ?=
 COMPARE ?=
 SECONDS ?= 3600
 TARGETS ?=
-WORKERS ?= 3
+WORKERS ?= 4
 VENV := .venv
 PYTHON ?= python3
 
@@ -59,7 +59,7 @@ help:
 	@echo "             tell what changed since an earlier run"
 	@echo "make check   show what verify would do: plan, handshake budget, config diff"
 	@echo "make deploy  deploy only"
-	@echo "make test [WORKERS=3]"
+	@echo "make test [WORKERS=4]"
 	@echo "             every test this machine can run in a quarter of an hour, so many of them side by side"
 	@echo "make test-all"
 	@echo "             and those that take longer"

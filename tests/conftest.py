@@ -1,12 +1,14 @@
 """Fixtures of all tests, and how tests are spread where several run side by side (pytest -n).
 
 A file's tests share what its fixtures have started, so they stay together; every molecule scenario
-is by itself. The longest begin first. Tests marked ``alone`` come last, when nothing else runs.
+is by itself. The longest begin first, and among them what mostly waits, for deadlines and not for a
+processor. Tests marked ``alone`` come last, when nothing else runs.
 """
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,8 @@ LONGEST = (
     "integration/test_journey.py", "integration/test_clean_servers.py", "test_molecule.py",
     "integration/")
 """Beginnings of what takes longest, in that order: begun last, it would be waited for alone."""
+WAITING = "unit/checks/"
+"""Part of the names of what mostly waits."""
 SCENARIO = "test_molecule.py::"
 
 
@@ -41,7 +45,12 @@ class _Together(LoadScopeScheduling):  # type: ignore[misc]
         super().__init__(config, log)
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid if SCENARIO in nodeid else nodeid.partition("::")[0]
+        return _scope(nodeid)
+
+
+def _scope(nodeid: str) -> str:
+    """Return the name of what stays together."""
+    return nodeid if SCENARIO in nodeid else nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -55,15 +64,25 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "alone: it measures what others would disturb")
 
 
-def _rank(item: pytest.Item) -> tuple[bool, int]:
-    return item.get_closest_marker("alone") is not None, next(
-        (place for place, part in enumerate(LONGEST) if part in item.nodeid), len(LONGEST))
+def _rank(scope: str) -> int:
+    return next((place for place, part in enumerate(LONGEST) if part in scope), len(LONGEST))
+
+
+def _mixed(scopes: Iterable[str]) -> list[str]:
+    """Return the order in which they begin: what works and what waits in turn, longest first."""
+    in_order = sorted(scopes, key=_rank)
+    busy = [scope for scope in in_order if WAITING not in scope]
+    waiting = [scope for scope in in_order if WAITING in scope]
+    return [scope for pair in itertools.zip_longest(busy, waiting) for scope in pair if scope]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order them for several workers; one alone has no use for it."""
     if hasattr(config, "workerinput"):
-        items.sort(key=_rank)
+        places = {scope: place for place, scope in enumerate(
+            _mixed(dict.fromkeys(_scope(item.nodeid) for item in items)))}
+        items.sort(key=lambda item: (item.get_closest_marker("alone") is not None,
+                                     places[_scope(item.nodeid)]))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -17,11 +17,11 @@ def run_all(rows: Iterable[Row], blind: Iterable[str] = itertools.repeat("")) ->
 
     ``blind`` names, for each row, the check whose assertion is left out.
 
-    There are hardly more processes than processors, so that a right server keeps its deadlines;
-    the two more are for servers that are waited for.
+    There are three processes for each processor: half of the time servers are waited for, and with
+    these a right one still keeps its deadlines.
     """
     pool = concurrent.futures.ProcessPoolExecutor(
-        (os.cpu_count() or 1) + 2, multiprocessing.get_context("spawn"))
+        3 * (os.cpu_count() or 1), multiprocessing.get_context("spawn"))
     try:
         futures = [pool.submit(trial.run, row, blind=check)
                    for row, check in zip(rows, blind)]
