@@ -98,6 +98,9 @@ def test_a_deploy_shows_the_pull_and_ctrl_c_leaves_nothing(engine: Engine, tmp_p
             cluster.command("playbooks/deploy.yml"), cwd=ROOT, env=cluster.environment(), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         assert running.stdout is not None
+        # Should it hang, it fails and does not keep all other tests waiting.
+        watchdog = threading.Timer(120, running.kill)
+        watchdog.start()
         output = ""
         for line in running.stdout:
             output += line
@@ -105,6 +108,7 @@ def test_a_deploy_shows_the_pull_and_ctrl_c_leaves_nothing(engine: Engine, tmp_p
                 break
         running.send_signal(signal.SIGINT)
         output += running.stdout.read()
+        watchdog.cancel()
         assert running.wait(30) == 99, output
         assert registry.abandoned.wait(10), "the engine goes on fetching"
     assert f"MiB of {registry.image} pulled" in output

@@ -4,9 +4,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 from ansible_collections.emqx.conformance.plugins.module_utils.words import some
-from ansible_collections.emqx.conformance.plugins.plugin_utils.live import run_module
+from ansible_collections.emqx.conformance.plugins.plugin_utils.live import run_module, show
 
 
 class ActionModule(ActionBase):
@@ -16,10 +15,10 @@ class ActionModule(ActionBase):
         """Return the module's result."""
         super().run(tmp, task_vars)
         for line in _announced(self._task.args):
-            Display().display(line)
+            show(line)
         result = run_module(self, "emqx.conformance.emqx_cluster", self._task.args, task_vars)
         for line in _ready(result.get("identities") or {}):
-            Display().display(line)
+            show(line)
         return result
 
 

@@ -9,8 +9,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from ansible import constants
@@ -23,32 +24,80 @@ from ansible_collections.emqx.conformance.plugins.module_utils.progress import s
 COLLECTIONS = Path(__file__).parents[5]
 FIRST_S, THEN_S = 2.0, 3.0
 """Seconds until the first line of progress, and between the following ones."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PATIENCE_S = 5.0
+_showing = threading.Lock()
+
+
+def show(line: str) -> None:
+    """Show a line.
+
+    It goes to Ansible's main process through a queue that all workers lock. A worker that dies with
+    the lock leaves it locked, and ansible-playbook then waits for it without end: so nothing that
+    ends this process comes between (:func:`ending_in_order`).
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        with _showing:
+            Display().display(line)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Let Ansible's worker die of a signal only when no other thread of it shows a line."""
+    usual = {number: handler for number in _SIGNALS
+             if callable(handler := signal.getsignal(number))}
+
+    def end(number: int, frame: FrameType | None) -> None:
+        # Never let go again: from here on nothing is shown.
+        _showing.acquire(timeout=_PATIENCE_S)
+        usual[signal.Signals(number)](number, frame)
+
+    for number in usual:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
 
 def run_module(action: ActionBase, module_name: str, arguments: dict[str, Any],
                task_vars: dict[str, Any] | None) -> dict[str, Any]:
     """Return the module's result; it is given ``progress_file`` beside its arguments."""
     path = Path(constants.DEFAULT_LOCAL_TMP) / f"progress-{secrets.token_hex(8)}"
-    done = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(path, done), daemon=True)
-    watcher.start()
     # A module's payload is unpacked where Python keeps temporary files: not outside the checkout.
     # A host without this folder falls back to its own.
     task = action._task
     task.environment = [*(task.environment or ()), {"TMPDIR": constants.DEFAULT_LOCAL_TMP}]
     told = {**arguments, "progress_file": str(path)}
     try:
-        result: dict[str, Any]
-        if _is_at_hand(action, task_vars or {}):
-            result = _run_at_hand(action, module_name, told, task_vars)
-        else:
-            result = action._execute_module(
-                module_name=module_name, module_args=told, task_vars=task_vars)
+        with _beside(lambda done: _watch(path, done)):
+            result: dict[str, Any]
+            if _is_at_hand(action, task_vars or {}):
+                result = _run_at_hand(action, module_name, told, task_vars)
+            else:
+                result = action._execute_module(
+                    module_name=module_name, module_args=told, task_vars=task_vars)
     finally:
-        done.set()
-        watcher.join(1.0)
         path.unlink(missing_ok=True)
     return result
+
+
+@contextlib.contextmanager
+def _beside(watch: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Let something watch in a thread of its own, until it is told to end."""
+    done = threading.Event()
+    watcher = threading.Thread(target=watch, args=(done,), daemon=True)
+    with ending_in_order():
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join(1.0)
 
 
 def _is_at_hand(action: ActionBase, task_vars: dict[str, Any]) -> bool:
@@ -82,17 +131,9 @@ def _run_at_hand(action: ActionBase, module_name: str, arguments: dict[str, Any]
     return result
 
 
-@contextlib.contextmanager
-def telling_time(what: str) -> Iterator[None]:
+def telling_time(what: str) -> contextlib.AbstractContextManager[None]:
     """Say every few seconds that something is going on whose progress cannot be seen from here."""
-    done = threading.Event()
-    watcher = threading.Thread(target=_tell_time, args=(what, done), daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join(1.0)
+    return _beside(lambda done: _tell_time(what, done))
 
 
 def _tell_time(what: str, done: threading.Event) -> None:
@@ -101,13 +142,13 @@ def _tell_time(what: str, done: threading.Event) -> None:
     wait = FIRST_S
     while not done.wait(wait):
         wait = THEN_S
-        Display().display(f"  {what} ({time.monotonic() - begun:.0f} s)")
+        show(f"  {what} ({time.monotonic() - begun:.0f} s)")
 
 
 def _leave_signals_alone() -> None:
     # Ansible's worker hands Ctrl-C on to its module in a handler that only its first thread can
     # run; a signal that this thread took would not even wake it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
 def _watch(path: Path, done: threading.Event) -> None:
@@ -120,4 +161,4 @@ def _watch(path: Path, done: threading.Event) -> None:
             progress = json.loads(path.read_text())
         except (OSError, ValueError):
             continue
-        Display().display(f"  {sentence(progress)} ({time.monotonic() - begun:.0f} s)")
+        show(f"  {sentence(progress)} ({time.monotonic() - begun:.0f} s)")
