@@ -43,11 +43,18 @@ def test_a_worker_that_a_signal_ends_leaves_the_queue_to_the_others() -> None:
     assert queue_lock.acquire(timeout=1), "it died with the lock: ansible-playbook would hang"
 
 
-def test_afterwards_signals_are_as_before() -> None:
-    before = [signal.getsignal(number) for number in live._SIGNALS]
-    with live.ending_in_order():
-        assert signal.getsignal(signal.SIGINT) != before[0]
-    assert [signal.getsignal(number) for number in live._SIGNALS] == before
+@pytest.mark.parametrize("usual", [lambda *_: None, signal.SIG_DFL, signal.SIG_IGN])
+def test_afterwards_signals_are_as_before(monkeypatch: pytest.MonkeyPatch, usual: Any) -> None:
+    monkeypatch.setattr(live, "_SIGNALS", (signal.SIGUSR1,))
+    before = signal.signal(signal.SIGUSR1, usual)
+    try:
+        with live.ending_in_order():
+            # What Ansible does nothing at, is left to the system.
+            assert (signal.getsignal(signal.SIGUSR1) != usual) == (
+                usual not in (signal.SIG_DFL, signal.SIG_IGN))
+        assert signal.getsignal(signal.SIGUSR1) == usual
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_signal_waits_until_a_line_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,7 @@ def on(identity: tuple[Path, Path]) -> Iterator[Real]:
     engine.close()
 
 
+@pytest.mark.alone
 def test_openssl_resumes_faster_and_all_is_told(on: Real, identity: tuple[Path, Path],
                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     # However slow this machine is: what is announced is made.
