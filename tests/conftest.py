@@ -34,7 +34,9 @@ LONGEST = (
 """Beginnings of what takes longest, in that order: begun last, it would be waited for alone."""
 WAITING = "unit/checks/"
 """Part of the names of what mostly waits."""
-SCENARIO = "test_molecule.py::"
+BY_ITSELF = ("test_molecule.py::", "test_performance.py::test_openssl_resumes_faster")
+"""Parts of the names of tests that do not stay with their file's others: scenarios, and what is to
+be alone in a file of which the rest is not."""
 
 
 class _Together(LoadScopeScheduling):  # type: ignore[misc]
@@ -50,7 +52,7 @@ class _Together(LoadScopeScheduling):  # type: ignore[misc]
 
 def _scope(nodeid: str) -> str:
     """Return the name of what stays together."""
-    return nodeid if SCENARIO in nodeid else nodeid.partition("::")[0]
+    return nodeid if any(part in nodeid for part in BY_ITSELF) else nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)
