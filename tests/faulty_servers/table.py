@@ -13,7 +13,7 @@ KINDS = ("messages", "openssl", "otp")
 ALARMS = ("failed", "warned", "error", "known")
 """Statuses that say: something is wrong."""
 _KEYS = frozenset((*KINDS, "what", "nodes", "balancer", "cache", "mqtt", "certificate", "key",
-                   "declared", "finds"))
+                   "declared", "finds", "says"))
 
 
 class TableError(Exception):
@@ -60,6 +60,8 @@ class Row:
     declared: tuple[tuple[str, Any], ...] = ()
     """What the inventory says of it, where that is not the default."""
     finds: tuple[Expected, ...] = ()
+    says: tuple[tuple[str, str], ...] = ()
+    """A check's id, and what is to stand in each of its sentences."""
 
     @property
     def planted(self) -> bool:
@@ -106,7 +108,9 @@ def _row(name: str, told: dict[str, Any]) -> Row:
                tuple(told.get("balancer", {}).items()),
                tuple(told.get("mqtt", ())), told.get("certificate", ""), told.get("key", "RSA"),
                tuple(told.get("declared", {}).items()),
-               tuple(_finds(name, told.get("finds", {}))))
+               tuple(_finds(name, told.get("finds", {}))),
+               tuple((check, text) for check, texts in told.get("says", {}).items()
+                     for text in _flat([texts])))
 
 
 def read(path: Path = TABLE) -> dict[str, Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,11 +65,18 @@ class Trial:
     found: tuple[Found, ...]
     seconds: float
     handshakes: int
+    unclaimed: tuple[str, ...] = ()
+    """Why, for each handshake that is in the report and is evidence of no finding."""
 
     @property
     def differences(self) -> list[str]:
         """What differs from the table, in one line each."""
         return [line for _, line in _differences(self.row.finds, self.found)]
+
+    @property
+    def unsaid(self) -> list[str]:
+        """What the table wants said and no sentence says, in one line each."""
+        return list(_unsaid(self.row, self.found))
 
     @property
     def detected(self) -> bool:
@@ -85,7 +92,7 @@ class Trial:
 
     def report(self) -> str:
         """Return the differences for people."""
-        lines = self.differences
+        lines = self.differences + self.unsaid
         head = f"{self.row.name} ({self.row.what}): "
         return head + (f"{len(lines)} difference{'s' * (len(lines) > 1)} from the table\n  "
                        + "\n  ".join(lines) if lines else "as the table says")
@@ -117,6 +124,18 @@ def _differences(finds: Iterable[Expected],
                     "is no such finding")
             differences.append((expected, line))
     return differences
+
+
+def _unsaid(row: Row, found: Iterable[Found]) -> Iterator[str]:
+    """Yield what stands in no sentence though the table says so, in one line each."""
+    for check, text in row.says:
+        spoken = [one for one in found if one.check == check and one.status != "skipped"]
+        if not spoken:
+            yield f"{check}: the table says “{text}”, and it has said nothing"
+        for one in spoken:
+            if text not in one.message:
+                yield (f"{check} {one.subject}: the table says “{text}”, and it came to "
+                       f"{one.status}: {one.message}")
 
 
 def _request(row: Row, server: Started, folder: Path) -> verify.Request:
@@ -161,9 +180,12 @@ def run(row: Row, *, blind: str = "") -> Trial:
         folder = Path(name)
         with started(row, folder) as server:
             results, _ = verify.verify(_request(row, server, folder), threading.Event())
+    evidence = {name for told in results["checks"] for name in told["evidence"]["handshakes"]}
     return Trial(row, tuple(_found(told) for told in results["checks"]),
                  time.monotonic() - begun,
-                 sum(node["handshakes_done"] for node in results["budget"]["nodes"].values()))
+                 sum(node["handshakes_done"] for node in results["budget"]["nodes"].values()),
+                 tuple(told["why"] for name, told in results["handshakes"].items()
+                       if name not in evidence))
 
 
 def _found(told: dict[str, Any]) -> Found:

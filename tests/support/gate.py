@@ -3,6 +3,7 @@
 ``pytest --gate`` lets every test that failed run once more, when nothing else runs any more. What
 passes then is ``unsteady``: named with its first failure, and red only where there is more of it
 than UNSTEADY_AT_MOST. What fails again is failed. (Tests only: no check of the harness retries.)
+Every failure is named when it happens.
 """
 from __future__ import annotations
 
@@ -102,6 +103,13 @@ class _Gate:
         found = self._config.pluginmanager.get_plugin("terminalreporter")
         assert isinstance(found, pytest.TerminalReporter)
         return found
+
+    @pytest.hookimpl(trylast=True)  # after the letter that stands for it
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Name what failed at once: the run goes on for minutes."""
+        if report.failed:
+            self._reporter.ensure_newline()
+            self._reporter.write_line(f"failed: {report.nodeid} - {_sentence(report)}", red=True)
 
     @pytest.hookimpl(trylast=True)  # when pytest-xdist has ended its workers
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

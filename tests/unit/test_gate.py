@@ -53,6 +53,20 @@ def test_what_passes_alone_is_named_and_the_run_is_green(gate: Gate) -> None:
         "*1 passed, 1 unsteady*"])
 
 
+def test_what_fails_is_named_before_the_rest_has_run(gate: Gate) -> None:
+    run = gate("""
+    def test_flickers():
+        flicker("the node")
+
+    def test_sound(capfd):
+        with capfd.disabled():
+            print("sound has run")
+""")
+    named = "failed: test_it.py::test_flickers - AssertionError: the node was not there yet"
+    [at] = [number for number, line in enumerate(run.outlines) if line == named]
+    assert any(line.endswith("sound has run") for line in run.outlines[at:])
+
+
 def test_what_fails_again_is_failed(gate: Gate) -> None:
     run = gate("""
     def test_sound():

@@ -19,6 +19,8 @@ servers:
     finds:
       failed slow: [CORE-02, CORE-03 n1->n2]
       skipped needs_CORE-02: [[CORE-04], CORE-05]
+    says:
+      CORE-02: slow
 """
 FINDINGS = (
     Found("CORE-01", "n1", "passed", "", "fine"),
@@ -40,10 +42,22 @@ def trial(tmp_path: Path) -> Trial:
 
 
 def test_as_the_table_says(trial: Trial) -> None:
-    assert trial.differences == []
+    assert trial.differences == trial.unsaid == []
     assert trial.detected
     assert trial.false_alarms == []
     assert trial.report() == "lame (it limps): as the table says"
+
+
+@pytest.mark.parametrize(("says", "line"), [
+    ({"CORE-03": "fine"}, "CORE-03 n1->n2: the table says “fine”, and it came to failed: slow"),
+    ({"CORE-04": "needs"}, "CORE-04: the table says “needs”, and it has said nothing"),
+])
+def test_what_no_sentence_says_is_told(trial: Trial, says: dict[str, str], line: str) -> None:
+    silent = replace(trial, row=replace(trial.row, says=tuple(says.items())))
+    assert silent.unsaid == [line]
+    assert f"\n  {line}" in silent.report()
+    # What a check asserts is known by what it finds, and not by how it says so.
+    assert silent.differences == []
 
 
 @pytest.mark.parametrize(("at", "changed", "line"), [
