@@ -95,13 +95,11 @@ def _witness(check: str, rows: Iterable[Row]) -> Row | None:
                default=None)
 
 
-def blinded(rows: Iterable[Row], only: Iterable[str] = ()) -> Iterator[tuple[str, Trial]]:
-    """Yield each check, or those asked for, and the trial of a server without its assertion."""
+def pairs(rows: Iterable[Row], only: Iterable[str] = ()) -> list[tuple[str, Row]]:
+    """Return each check, or those asked for, and the server that tells whether it asserts."""
     rows = list(rows)
-    pairs = [(check.id, row) for check in catalogue()
-             if (not only or check.id in only) and (row := _witness(check.id, rows)) is not None]
-    yield from zip((check for check, _ in pairs),
-                   run_all([row for _, row in pairs], [check for check, _ in pairs]))
+    return [(check.id, row) for check in catalogue()
+            if (not only or check.id in only) and (row := _witness(check.id, rows)) is not None]
 
 
 def told(trial: Trial) -> str:
@@ -117,7 +115,9 @@ def main() -> None:
     if unknown := set(only) - {check.id for check in catalogue()}:
         sys.exit(f"there is no check {', '.join(sorted(unknown))}")
     missed = 0
-    for check, trial in blinded(table.read().values(), only):
+    asked = pairs(table.read().values(), only)
+    checks_left_out = [check for check, _ in asked]
+    for check, trial in zip(checks_left_out, run_all([row for _, row in asked], checks_left_out)):
         missed += not trial.differences
         print(f"{check:<7}  {told(trial)}", flush=True)  # noqa: T201
     for check, why in OTHERWISE_TRIED.items():
