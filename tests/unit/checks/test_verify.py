@@ -257,7 +257,7 @@ def test_a_wrong_ca_is_our_error_and_not_the_targets_failure(
         run: Callable[..., Any], brokers: Brokers) -> None:
     results = run([brokers().port], ca=None)
     assert results["verdict"] == "error"
-    assert "certificate_not_trusted" in results["headline"]
+    assert "certificate_self_signed" in results["headline"]
     assert "resumption_ca" in results["headline"]
 
 

@@ -5,11 +5,13 @@ import contextlib
 import threading
 
 from .. import client_certificate
+from ..hints import with_hint
 from ..identity import Identity, from_connack
 from ..model import Outcome
 from ..mqtt import client as mqtt
 from ..mqtt.client import Connack, Credentials
 from ..tls.engine import EngineError, OrdinaryEngine, Stream, Trust, nothing_in_common
+from ..tls.verify_results import CERTIFICATE_CAUSES
 from ..tls.wire import Deadline, Interrupted, WireError
 from .base import DriverError, DriverInterrupted, NodeSpec
 
@@ -90,10 +92,10 @@ class Caller:
         if attempt.stream is None:
             handshake = attempt.handshake
             cause = handshake.failure.cause if handshake.failure else ""
-            _, why = client_certificate.refusal(handshake) or ("", handshake.why)
-            raise NotReadyError(
-                why,
-                final=handshake.outcome is Outcome.REFUSED or cause.startswith("certificate_"))
+            distrusted = cause in CERTIFICATE_CAUSES
+            _, why = client_certificate.refusal(handshake) or (
+                "", with_hint(handshake.why, cause if distrusted else ""))
+            raise NotReadyError(why, final=handshake.outcome is Outcome.REFUSED or distrusted)
         try:
             return self._talk(attempt.stream, version)
         finally:
