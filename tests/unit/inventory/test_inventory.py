@@ -64,7 +64,7 @@ def test_defaults_of_an_embedded_cluster() -> None:
         "strict": False, "checks": [], "skip_checks": {}, "waivers": [],
         "foreign_variables": [],
         "known_deviations": [], "otp_releases": {}, "zones": {}, "pairs_per_node": None,
-        "mqtt_username": None, "mqtt_version": "auto", "mqtt_client_id_prefix": "tls-resumption-",
+        "mqtt_username": None, "mqtt_version": "auto", "mqtt_client_id_prefix": "tlsresumption",
         "mqtt_topic": "tls-resumption"}
     assert result["nodes"] == result["all_nodes"] == [
         {"name": "emqx1", "host": "127.0.0.1", "port": 8883, "server_name": "127.0.0.1"},
