@@ -397,6 +397,19 @@ def test_a_host_is_a_name_or_an_address(host: str) -> None:
         assert "without scheme, brackets and port" in refusal(hosts=hosts)
 
 
+@pytest.mark.parametrize(("address", "own", "written"), [
+    ("[::1]", {}, "ansible_host"), ("a b", {}, "ansible_host"),
+    ("[::1]", {"emqx_tls_host": "https://broker"}, "emqx_tls_host"),
+    ("127.0.0.1", {"emqx_tls_host": "[::1]"}, "emqx_tls_host")])
+def test_a_host_that_is_none_is_told_by_the_variable_that_was_written(
+        address: str, own: dict[str, Any], written: str) -> None:
+    wrong = own.get("emqx_tls_host", address)
+    assert refusal({"emqx_driver": "external"}, hosts={"emqx1": own},
+                   addresses={"emqx1": address}) == (
+        f"{written} of emqx1 must be a host name or an address without scheme, brackets and port, "
+        f'not "{wrong}".')
+
+
 @pytest.mark.parametrize("host", ["::1", "2001:db8::7", "fe80::1%eth0", "broker", "a.example.com"])
 def test_hosts_that_pass(host: str) -> None:
     result = checked({"emqx_driver": "external"}, hosts={"emqx1": {"emqx_tls_host": host}})
