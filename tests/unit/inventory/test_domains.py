@@ -86,6 +86,21 @@ def test_a_listener_that_demands_no_certificate_is_no_domain() -> None:
         "ssl_options.")
 
 
+@pytest.mark.parametrize(("driver", "cacertfile"), [
+    ("embedded", DEMANDS["cacertfile"]), ("docker", "certs/domain1-ca.pem")])
+def test_a_domain_is_not_probed_where_only_load_balancers_are_answered(
+        driver: str, cacertfile: str) -> None:
+    hosts = {"emqx1": {"emqx_tls_port": 8883, "emqx_listeners": {"ssl": {"domain1": {
+        "bind": 9001, "proxy_protocol": True,
+        "ssl_options": {**DEMANDS, "cacertfile": cacertfile}}}}}}
+    with pytest.raises(InventoryError) as caught:
+        checked({**group(DOMAIN), "emqx_driver": driver}, hosts=hosts, addresses={})
+    assert caught.value.problems[0] == (
+        "resumption_trust_domains of emqx1: the listener at the port 9001 of domain1 has "
+        "proxy_protocol = true and answers nobody who comes without a load balancer, as the probe "
+        "does: leave it out there.")
+
+
 def test_containers_are_asked_at_the_ports_they_are_reached_at() -> None:
     listeners = {"ssl": {"domain1": {"bind": 9001, "ssl_options": {
         **DEMANDS, "cacertfile": "certs/domain1-ca.pem"}}}}

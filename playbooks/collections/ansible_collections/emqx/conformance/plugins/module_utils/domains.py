@@ -124,8 +124,8 @@ def listener_problems(domains: Sequence[Mapping[str, Any]], host: str, own_port:
         domains: as :func:`read` returned them.
         host: the node, for the sentences.
         own_port: where the node is probed without a domain's client certificate.
-        listeners: port -> ``ssl_options`` of the node's enabled ssl listeners; None where
-            nothing is rendered, and the listeners are somebody else's.
+        listeners: port -> keys of the node's enabled ssl listeners; None where nothing is
+            rendered, and the listeners are somebody else's.
     """
     problems = []
     for domain in domains:
@@ -139,7 +139,11 @@ def listener_problems(domains: Sequence[Mapping[str, Any]], host: str, own_port:
             have = ", ".join(str(each) for each in sorted(listeners))
             problems.append(f"{VARIABLE} of {host}: no enabled ssl listener is bound to the port "
                             f"{port} of {name} (they are at {have}).")
-        elif not _demands(listeners[port]):
+        elif listeners[port].get("proxy_protocol"):
+            problems.append(f"{VARIABLE} of {host}: the listener at the port {port} of {name} has "
+                            "proxy_protocol = true and answers nobody who comes without a load "
+                            "balancer, as the probe does: leave it out there.")
+        elif not _demands(listeners[port]["ssl_options"]):
             problems.append(f"{VARIABLE} of {host}: the listener at the port {port} of {name} "
                             "demands no client certificate: set verify: verify_peer and "
                             "fail_if_no_peer_cert: true in its ssl_options.")

@@ -601,12 +601,12 @@ def _domain_listener_problems(node: Mapping[str, Any], found: list[dict[str, Any
 
     ``ports`` says at which port clients find which port of the node.
     """
-    options = {ports.get(port, port): listener["ssl_options"]
-               for listener_type, _, listener in listeners_of(whole)
-               if listener_type == "ssl" and is_enabled(listener)
-               for port in [kinds.split_bind(
-                   listener.get("bind", schema.EMQX_DEFAULT_PORT["ssl"]))[1]]}
-    return domains.listener_problems(found, node["name"], node["port"], options)
+    listeners = {ports.get(port, port): listener
+                 for listener_type, _, listener in listeners_of(whole)
+                 if listener_type == "ssl" and is_enabled(listener)
+                 for port in [kinds.split_bind(
+                     listener.get("bind", schema.EMQX_DEFAULT_PORT["ssl"]))[1]]}
+    return domains.listener_problems(found, node["name"], node["port"], listeners)
 
 
 def _result(inventory: Inventory, values: _Values, settings: dict[str, Any],
