@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.inventory import InventoryError
 
-from tests.unit.inventory.test_inventory import checked, refusal
+from tests.unit.inventory.test_inventory import PEM, checked, refusal
 
 DEMANDS = {"verify": "verify_peer", "fail_if_no_peer_cert": True,
            "cacertfile": "/checkout/certs/domain1-ca.pem"}
@@ -52,6 +52,9 @@ def test_a_domain_is_read_with_absolute_paths_and_belongs_to_its_node() -> None:
     ([{"name": "domain1", "port": 9001}], "domain 1 has no client_cert."),
     ([{**DOMAIN, "port": 0}],
      "domain 1 has a port that must be an integer from 1 to 65535, not 0."),
+    ([{**DOMAIN, "client_key": PEM}],
+     ("domain 1 has a client_key that must be the path of a file, and not the PEM text that is in "
+      "it.")),
     ([{**DOMAIN, "client_cert": 7}], "domain 1 has a client_cert that must be a string."),
     ([{**DOMAIN, "ca_key": "certs/domain1-ca-key.pem"}],
      "domain 1 has a ca_key and no ca_cert: they go together."),

@@ -17,6 +17,7 @@ from tests.support.contract import CONTRACT
 
 ROOT = Path(__file__).parents[3]
 HIDDEN = "correct horse"
+PEM = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----\n"
 
 
 def checked(group: Mapping[str, Any] | None = None, *, hosts: Mapping[str, Any] | None = None,
@@ -395,6 +396,22 @@ def test_a_host_is_a_name_or_an_address(host: str) -> None:
         assert checked(hosts=hosts)["nodes"][0]["host"] == "127.0.0.1"
     else:
         assert "without scheme, brackets and port" in refusal(hosts=hosts)
+
+
+@pytest.mark.parametrize("variable", [
+    "resumption_ca", "resumption_client_cert", "resumption_client_key", "emqx_tls_keyfile",
+    "emqx_tls_certfile", "emqx_tls_cacertfile"])
+def test_the_text_of_a_file_is_not_its_path(variable: str) -> None:
+    sentence = refusal({variable: PEM})
+    assert sentence == (f"{variable} (set for emqx1, emqx2) must be the path of a file, and not "
+                        "the PEM text that is in it.")
+
+
+@pytest.mark.parametrize("key", ["cacertfile", "certfile", "keyfile"])
+def test_the_text_of_a_file_is_not_its_path_in_a_listener(key: str) -> None:
+    sentence = refusal({"emqx_listeners": {"ssl": {"default": {"ssl_options": {key: PEM}}}}})
+    assert sentence == (f"listeners.ssl.default.ssl_options.{key}: must be the path of a file, "
+                        "and not the PEM text that is in it.")
 
 
 @pytest.mark.parametrize(("address", "own", "written"), [

@@ -78,6 +78,11 @@ def _wrong_keys(row: Mapping[str, Any]) -> list[str]:
     wrong += [f"has no {key}" for key in _NEEDED if row.get(key) in (None, "")]
     wrong += [f"has a {key} that must be a string" for key in ("name", *_FILES)
               if row.get(key) is not None and not isinstance(row[key], str)]
+    for key in _FILES:
+        try:
+            kinds.refuse_content(row.get(key))
+        except WrongValueError as error:
+            wrong.append(f"has a {key} that must be {error}")
     if row.get("ca_key") and not row.get("ca_cert"):
         wrong.append("has a ca_key and no ca_cert: they go together")
     return wrong
