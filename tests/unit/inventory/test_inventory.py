@@ -219,6 +219,13 @@ def test_no_node_to_work_on(members: tuple[str, ...] | None, sentence: str) -> N
     ({"resumption_tls_versions": ["tls1.2"]},
      ('resumption_tls_versions (set for emqx1, emqx2) has the unknown version "tls1.2" (known: '
      'tlsv1, tlsv1.1, tlsv1.2, tlsv1.3); did you mean "tlsv1.2"?')),
+    ({"resumption_tls_versions": "tlsv1.2:tlsv1.3"},
+     ('resumption_tls_versions (set for emqx1, emqx2) has the unknown version "tlsv1.2:tlsv1.3" '
+      '(known: tlsv1, tlsv1.1, tlsv1.2, tlsv1.3); did you mean "tlsv1.2, tlsv1.3", separated by '
+      "commas?")),
+    ({"resumption_checks": "CORE SEC-01"},
+     ("resumption_checks: there is no check or family CORE SEC-01; did you mean "
+      '"CORE, SEC-01", separated by commas?')),
     ({"emqx_cluster_name": "../x"},
      ("emqx_cluster_name (set for emqx1, emqx2) must be letters, digits, _, - and dots, not "
      '"../x".')),
