@@ -75,10 +75,16 @@ _OF_ALERTS = {
     "alert protocol_version": ("it does not speak TLS 1.2, and session IDs resume in no later "
                                "version: add tlsv1.2 to its versions"),
     "alert unrecognized_name": "set emqx_tls_server_name to a name that it knows",
-    "alert internal_error, its own session": (
-        "a server on OpenSSL that asks for client certificates answers every session of its own so "
-        "when it has no session ID context: SSL_CTX_set_session_id_context"),
 }
+_OF_RESUMPTION = {
+    "not_resumed, certificates asked for": (
+        "a server on OpenSSL that asks for client certificates, as it does, keeps no session "
+        "unless it has a session ID context: SSL_CTX_set_session_id_context"),
+    "resumed_elsewhere": (
+        "both use one session cache, as two ports of nginx do with one ssl_session_cache: if that "
+        "is meant, set resumption_cache_scope to cluster"),
+}
+"""What became of a session, where others do so than EMQX."""
 _ALERTS_WITHOUT_HINT = (
     "close_notify", "unexpected_message", "bad_record_mac", "decryption_failed",
     "record_overflow", "decompression_failure", "handshake_failure", "no_certificate",
@@ -141,7 +147,7 @@ HINTS: dict[str, str] = {
     **_OF_THE_CONNECTION, **_OF_ITS_CERTIFICATE, **_OF_OPENSSL,
     **dict.fromkeys(_NO_HINT_IN_THE_HANDSHAKE, ""),
     **_OF_ALERTS, **dict.fromkeys((f"alert {name}" for name in _ALERTS_WITHOUT_HINT), ""),
-    **_OF_OUR_CERTIFICATE, **_OF_MQTT, **_OF_CONNACKS,
+    **_OF_OUR_CERTIFICATE, **_OF_MQTT, **_OF_CONNACKS, **_OF_RESUMPTION,
 }
 """Cause -> what helps; empty where nobody can know."""
 
