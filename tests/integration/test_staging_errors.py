@@ -45,7 +45,8 @@ FAULTS = {
                    + " without proxy_protocol?)"),
     "http": ("not_tls", "{at}: the server sent something that is not TLS: HTTP, "
                         "b'HTTP/1.1 400 Bad' (" + LISTENER + "?)"),
-    "silent": ("timeout", "{at}: the target did not answer within "),
+    "silent": ("timeout", "{at}: the target did not answer within the 1 s of "
+                          "resumption_timeout (" + LISTENER + ", and is the node well?)"),
 }
 """What is wrong with one node: the reason's token, and how its sentence begins."""
 
@@ -211,7 +212,8 @@ def play(staging: Staging, folder: Path, names: tuple[str, ...], **variables: An
         for node in map(staging.node, names)}
     path = folder / "hosts.yml"
     path.write_text(yaml.safe_dump({"all": {"children": {"emqx": {"hosts": hosts, "vars": {
-        "emqx_driver": "external", "resumption_ca": str(staging.ca.file), **variables}}}}}))
+        "emqx_driver": "external", "resumption_ca": str(staging.ca.file),
+        "resumption_timeout": TIMEOUT_S, **variables}}}}}))
     cluster = Cluster("staging", [], path, folder / "reports")
     done = cluster.play("verify.yml")
     results = cluster.results()

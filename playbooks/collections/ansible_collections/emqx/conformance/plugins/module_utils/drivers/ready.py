@@ -12,7 +12,7 @@ from ..mqtt import client as mqtt
 from ..mqtt.client import Connack, Credentials
 from ..tls.engine import EngineError, OrdinaryEngine, Stream, Trust, nothing_in_common
 from ..tls.verify_results import CERTIFICATE_CAUSES
-from ..tls.wire import Deadline, Interrupted, WireError
+from ..tls.wire import TIMEOUT, Deadline, Interrupted, WireError
 from .base import DriverError, DriverInterrupted, NodeSpec
 
 
@@ -102,7 +102,7 @@ class Caller:
             attempt.stream.close()
 
     def _talk(self, stream: Stream, version: str) -> Connack:
-        deadline = Deadline(self._timeout_s, self._stop)
+        deadline = Deadline(self._timeout_s, self._stop, setting=TIMEOUT)
         connack = mqtt.connect(stream, self._credentials, version=version, deadline=deadline)
         with contextlib.suppress(WireError):
             mqtt.disconnect(stream, deadline)

@@ -262,8 +262,7 @@ def connect(stream: ByteStream, credentials: Credentials, *, version: str,
     except WireError as error:
         if error.failure.cause == "timeout":
             raise MqttError("mqtt_timeout", "the target did not answer CONNECT within "
-                                            f"{deadline.seconds:g} s (resumption_timeout)"
-                            ) from error
+                                            f"{deadline.told}") from error
         raise MqttError("mqtt_closed", f"instead of a CONNACK: {error.failure.detail}") from error
     if first != 0x20:
         raise MqttError("mqtt_malformed", "the target answered CONNECT with something that is "

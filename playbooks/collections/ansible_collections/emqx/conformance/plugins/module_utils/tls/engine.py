@@ -28,7 +28,7 @@ from .transcript import (
     TranscriptError,
 )
 from .verify_results import NO_TRUSTED_ISSUER, cause
-from .wire import Deadline, Wire, WireError
+from .wire import TIMEOUT, Deadline, Wire, WireError
 from .witness import judge, wire_says_abbreviated
 
 
@@ -317,7 +317,7 @@ class OrdinaryEngine:
             Interrupted: the run was asked to stop.
         """
         started_at = utc_now()
-        deadline = Deadline(deadline_s, self._stop if heed_stop else None)
+        deadline = Deadline(deadline_s, self._stop if heed_stop else None, setting=TIMEOUT)
         begun = time.monotonic()
         try:
             wire = Wire(endpoint, deadline)
