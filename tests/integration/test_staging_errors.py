@@ -27,9 +27,11 @@ TIMEOUT_S = 1.0
 RIGHT, WRONG = secrets.token_hex(8), secrets.token_hex(8)
 NOWHERE = "emqx.staging.invalid"
 LISTENER = "does emqx_tls_port name a TLS listener"
+NOT_TRUSTED = ("resumption_ca must hold the CA that signed this node's certificate, and those "
+               "above it up to the root")
 FAULTS = {
     "expired": ("certificate_expired",
-                "{at}: certificate has expired (renew the node's certificate)"),
+                "{at}: certificate has expired (renew it, or the CA's above it that has expired)"),
     "other_name": ("certificate_name_mismatch",
                    ("{at}: Hostname mismatch, certificate is not valid for 'localhost' (set "
                    "emqx_tls_server_name to a name in the node's certificate)")),
@@ -38,10 +40,13 @@ FAULTS = {
     "unnamed": ("name_not_resolved", "{at}: the name " + NOWHERE + " does not resolve"),
     "plain_mqtt": ("connection_closed",
                    "{at}: the target closed the connection in the handshake (it answered nothing "
-                   "to a ClientHello, as a plain MQTT listener does: " + LISTENER + "?)"),
+                   "to a ClientHello, as a plain MQTT listener does, and one that waits for a load "
+                   "balancer's PROXY protocol header, which the probe does not send: " + LISTENER
+                   + " without proxy_protocol?)"),
     "http": ("not_tls", "{at}: the server sent something that is not TLS: HTTP, "
                         "b'HTTP/1.1 400 Bad' (" + LISTENER + "?)"),
-    "silent": ("timeout", "{at}: the target did not answer within "),
+    "silent": ("timeout", "{at}: the target did not answer within the 1 s of "
+                          "resumption_timeout (" + LISTENER + ", and is the node well?)"),
 }
 """What is wrong with one node: the reason's token, and how its sentence begins."""
 
@@ -175,9 +180,8 @@ def test_a_wrong_password(staging: Staging, probe: Callable[..., dict[str, Any]]
 def test_a_wrong_ca(staging: Staging, probe: Callable[..., dict[str, Any]]) -> None:
     results = probe("healthy", trusting=staging.other_ca.file)
     assert errors(results) == {"healthy": (
-        "certificate_not_trusted", (f"{staging.at('healthy')}: the certificate's issuer is not "
-        f"among the trusted ones; trusted are those of {staging.other_ca.file} (is resumption_ca "
-        "the CA that signed this node's certificate?)"))}
+        "certificate_not_trusted", (f"{staging.at('healthy')}: unable to get local issuer "
+        f"certificate; trusted are those of {staging.other_ca.file} ({NOT_TRUSTED})"))}
 
 
 def test_without_a_ca_the_systems_store_counts(
@@ -208,7 +212,8 @@ def play(staging: Staging, folder: Path, names: tuple[str, ...], **variables: An
         for node in map(staging.node, names)}
     path = folder / "hosts.yml"
     path.write_text(yaml.safe_dump({"all": {"children": {"emqx": {"hosts": hosts, "vars": {
-        "emqx_driver": "external", "resumption_ca": str(staging.ca.file), **variables}}}}}))
+        "emqx_driver": "external", "resumption_ca": str(staging.ca.file),
+        "resumption_timeout": TIMEOUT_S, **variables}}}}}))
     cluster = Cluster("staging", [], path, folder / "reports")
     done = cluster.play("verify.yml")
     results = cluster.results()
@@ -252,4 +257,4 @@ def test_a_wrong_ca_through_ansible(staging: Staging, tmp_path: Path) -> None:
                          resumption_ca=str(staging.other_ca.file))
     assert done.code == 2
     assert list(errors(results)) == ["healthy"]
-    assert f"trusted are those of {staging.other_ca.file} (is resumption_ca" in before_ansible(done)
+    assert f"trusted are those of {staging.other_ca.file} ({NOT_TRUSTED})" in before_ansible(done)

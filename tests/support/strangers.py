@@ -9,13 +9,16 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Union
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from tests.support.held_ports import close_and_hold
+
+Key = Union[ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey]
 
 
 @dataclass(frozen=True)
@@ -29,27 +32,33 @@ class Pair:
 class Authority:
     """A CA that signs whatever a test wants."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, *, under: Authority | None = None,
+                 key: Key | None = None) -> None:
+        """``under``: the CA that signs this one's certificate; None: itself."""
         self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._key = key or _new_key()
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.file = folder / f"{name}.pem"
+        above = under or self
         certificate = (
-            _begun(self._name, self._name, self._key, _hours(-48), _hours(48))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .sign(self._key, hashes.SHA256()))
+            _begun(self._name, above._name, self._key, _hours(-48), _hours(48))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(above._key, hashes.SHA256()))
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(self, name: str, *, hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1"),
-              until: datetime.datetime | None = None) -> Pair:
+              since: datetime.datetime | None = None, until: datetime.datetime | None = None,
+              key: Key | None = None, purpose: x509.ObjectIdentifier | None = None) -> Pair:
         """Write and return a certificate for these names and addresses, valid for two days."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = (
+        key = key or _new_key()
+        builder = (
             _begun(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), self._name, key,
-                   _hours(-48), until or _hours(48))
+                   since or _hours(-48), until or _hours(48))
             .add_extension(x509.SubjectAlternativeName([_general_name(host) for host in hosts]),
-                           critical=False)
-            .sign(self._key, hashes.SHA256()))
+                           critical=False))
+        if purpose is not None:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
         pair = Pair(self._folder / f"{name}.pem", self._folder / f"{name}-key.pem")
         pair.cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         pair.key.write_bytes(key.private_bytes(
@@ -66,7 +75,11 @@ def _hours(count: int) -> datetime.datetime:
     return datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=count)
 
 
-def _begun(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey,
+def _new_key() -> Key:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def _begun(subject: x509.Name, issuer: x509.Name, key: Key,
            since: datetime.datetime, until: datetime.datetime) -> x509.CertificateBuilder:
     return (x509.CertificateBuilder().subject_name(subject).issuer_name(issuer)
             .public_key(key.public_key()).serial_number(x509.random_serial_number())

@@ -22,6 +22,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from tests.support.openssl_cli import make_identity
+
 NOW = datetime.datetime.now(datetime.timezone.utc)
 NAMES = ("emqx1.example.com", "192.0.2.7")
 FILES = ["ca-key.pem", "ca.pem", "client-cert.pem", "client-key.pem", "server-cert.pem",
@@ -254,6 +256,17 @@ def test_an_own_encrypted_key_is_refused(certs: Path) -> None:
                     "pass:x", "-out", certs / "encrypted.pem"], check=True, capture_output=True)
     with pytest.raises(CertificateError, match="is encrypted"):
         check_own(certs / "ca.pem", certs / "server-cert.pem", certs / "encrypted.pem")
+
+
+@pytest.mark.parametrize(("kind", "why"), [
+    ("DSA", ""), *((kind, ": Erlang/OTP serves nobody at TLS 1.2 with an Ed25519 or Ed448 key")
+                   for kind in ("Ed25519", "Ed448"))])
+def test_an_own_key_of_another_kind_is_refused_with_the_reason(tmp_path: Path, kind: str,
+                                                               why: str) -> None:
+    own = make_identity(tmp_path, "own", kind=kind)
+    with pytest.raises(CertificateError) as caught:
+        check_own(own.certificate, own.certificate, own.key)
+    assert str(caught.value) == f"{own.key} is neither an RSA nor an elliptic curve key{why}"
 
 
 def test_trust_domains_get_a_ca_and_a_client_of_their_own(tmp_path: Path) -> None:

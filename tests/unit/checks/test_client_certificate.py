@@ -1,7 +1,10 @@
 """A probe that is refused for its client certificate says so, and what to do about it."""
 from __future__ import annotations
 
+import _ssl
+import ctypes
 import datetime
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import Trust
 
+from tests.support.mqtt_broker import MqttBroker
 from tests.support.trust_broker import TrustingNode
 
 EMPTY, FULL = 7, 700
@@ -136,3 +140,49 @@ def test_who_waits_for_a_node_is_told_the_same(demanding: TrustingNode) -> None:
         caller.close()
     # No use in waiting longer.
     assert told.value.final
+
+
+# -- what a server on OpenSSL does that EMQX does not ---------------------------------------------
+
+
+def forget_session_id_context(context: ssl.SSLContext) -> None:
+    """Leave a server without the session ID context that Python gives it, as others forget to."""
+    # CPython's object of the context begins with its own header, and the SSL_CTX comes next.
+    pointer = ctypes.c_void_p.from_address(id(context) + object.__basicsize__)
+    done = ctypes.CDLL(_ssl.__file__).SSL_CTX_set_session_id_context(pointer, b"", 0)
+    assert done == 1
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_server_without_a_session_id_context_keeps_no_session_of_who_may_show_a_certificate(
+        certificate: tuple[Path, Path], run: Callable[..., dict[str, Any]], *, asks: bool) -> None:
+    broker = MqttBroker(*certificate)
+    forget_session_id_context(broker.context)
+    if asks:
+        broker.context.load_verify_locations(certificate[0])
+        broker.context.verify_mode = ssl.CERT_OPTIONAL
+    try:
+        results = run([broker.port], max_impact="safe")
+    finally:
+        broker.stop()
+    (home,) = [row for row in results["checks"] if row["id"] == "CORE-02"]
+    if not asks:
+        assert home["status"] == "passed"
+        return
+    assert (home["status"], home["reason"]) == ("failed", "not_resumed")
+    assert home["message"].endswith(
+        "or this address leads to many nodes (a server on OpenSSL that asks for client "
+        "certificates, as it does, keeps no session unless it has a session ID context: "
+        "SSL_CTX_set_session_id_context)")
+
+
+def test_of_who_asks_for_no_certificate_that_is_not_said(
+        certificate: tuple[Path, Path], run: Callable[..., dict[str, Any]]) -> None:
+    broker = MqttBroker(*certificate, cache=False)
+    try:
+        results = run([broker.port], max_impact="safe")
+    finally:
+        broker.stop()
+    (home,) = [row for row in results["checks"] if row["id"] == "CORE-02"]
+    assert home["reason"] == "not_resumed"
+    assert "session ID context" not in home["message"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.inventory import InventoryError
 
-from tests.unit.inventory.test_inventory import checked, refusal
+from tests.unit.inventory.test_inventory import PEM, checked, refusal
 
 DEMANDS = {"verify": "verify_peer", "fail_if_no_peer_cert": True,
            "cacertfile": "/checkout/certs/domain1-ca.pem"}
@@ -52,6 +52,9 @@ def test_a_domain_is_read_with_absolute_paths_and_belongs_to_its_node() -> None:
     ([{"name": "domain1", "port": 9001}], "domain 1 has no client_cert."),
     ([{**DOMAIN, "port": 0}],
      "domain 1 has a port that must be an integer from 1 to 65535, not 0."),
+    ([{**DOMAIN, "client_key": PEM}],
+     ("domain 1 has a client_key that must be the path of a file, and not the PEM text that is in "
+      "it.")),
     ([{**DOMAIN, "client_cert": 7}], "domain 1 has a client_cert that must be a string."),
     ([{**DOMAIN, "ca_key": "certs/domain1-ca-key.pem"}],
      "domain 1 has a ca_key and no ca_cert: they go together."),
@@ -84,6 +87,21 @@ def test_a_listener_that_demands_no_certificate_is_no_domain() -> None:
         "resumption_trust_domains of emqx1: the listener at the port 9001 of domain1 demands no "
         "client certificate: set verify: verify_peer and fail_if_no_peer_cert: true in its "
         "ssl_options.")
+
+
+@pytest.mark.parametrize(("driver", "cacertfile"), [
+    ("embedded", DEMANDS["cacertfile"]), ("docker", "certs/domain1-ca.pem")])
+def test_a_domain_is_not_probed_where_only_load_balancers_are_answered(
+        driver: str, cacertfile: str) -> None:
+    hosts = {"emqx1": {"emqx_tls_port": 8883, "emqx_listeners": {"ssl": {"domain1": {
+        "bind": 9001, "proxy_protocol": True,
+        "ssl_options": {**DEMANDS, "cacertfile": cacertfile}}}}}}
+    with pytest.raises(InventoryError) as caught:
+        checked({**group(DOMAIN), "emqx_driver": driver}, hosts=hosts, addresses={})
+    assert caught.value.problems[0] == (
+        "resumption_trust_domains of emqx1: the listener at the port 9001 of domain1 has "
+        "proxy_protocol = true and answers nobody who comes without a load balancer, as the probe "
+        "does: leave it out there.")
 
 
 def test_containers_are_asked_at_the_ports_they_are_reached_at() -> None:

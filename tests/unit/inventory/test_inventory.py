@@ -17,6 +17,7 @@ from tests.support.contract import CONTRACT
 
 ROOT = Path(__file__).parents[3]
 HIDDEN = "correct horse"
+PEM = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----\n"
 
 
 def checked(group: Mapping[str, Any] | None = None, *, hosts: Mapping[str, Any] | None = None,
@@ -64,7 +65,7 @@ def test_defaults_of_an_embedded_cluster() -> None:
         "strict": False, "checks": [], "skip_checks": {}, "waivers": [],
         "foreign_variables": [],
         "known_deviations": [], "otp_releases": {}, "zones": {}, "pairs_per_node": None,
-        "mqtt_username": None, "mqtt_version": "auto", "mqtt_client_id_prefix": "tls-resumption-",
+        "mqtt_username": None, "mqtt_version": "auto", "mqtt_client_id_prefix": "tlsresumption",
         "mqtt_topic": "tls-resumption"}
     assert result["nodes"] == result["all_nodes"] == [
         {"name": "emqx1", "host": "127.0.0.1", "port": 8883, "server_name": "127.0.0.1"},
@@ -218,6 +219,13 @@ def test_no_node_to_work_on(members: tuple[str, ...] | None, sentence: str) -> N
     ({"resumption_tls_versions": ["tls1.2"]},
      ('resumption_tls_versions (set for emqx1, emqx2) has the unknown version "tls1.2" (known: '
      'tlsv1, tlsv1.1, tlsv1.2, tlsv1.3); did you mean "tlsv1.2"?')),
+    ({"resumption_tls_versions": "tlsv1.2:tlsv1.3"},
+     ('resumption_tls_versions (set for emqx1, emqx2) has the unknown version "tlsv1.2:tlsv1.3" '
+      '(known: tlsv1, tlsv1.1, tlsv1.2, tlsv1.3); did you mean "tlsv1.2, tlsv1.3", separated by '
+      "commas?")),
+    ({"resumption_checks": "CORE SEC-01"},
+     ("resumption_checks: there is no check or family CORE SEC-01; did you mean "
+      '"CORE, SEC-01", separated by commas?')),
     ({"emqx_cluster_name": "../x"},
      ("emqx_cluster_name (set for emqx1, emqx2) must be letters, digits, _, - and dots, not "
      '"../x".')),
@@ -395,6 +403,35 @@ def test_a_host_is_a_name_or_an_address(host: str) -> None:
         assert checked(hosts=hosts)["nodes"][0]["host"] == "127.0.0.1"
     else:
         assert "without scheme, brackets and port" in refusal(hosts=hosts)
+
+
+@pytest.mark.parametrize("variable", [
+    "resumption_ca", "resumption_client_cert", "resumption_client_key", "emqx_tls_keyfile",
+    "emqx_tls_certfile", "emqx_tls_cacertfile"])
+def test_the_text_of_a_file_is_not_its_path(variable: str) -> None:
+    sentence = refusal({variable: PEM})
+    assert sentence == (f"{variable} (set for emqx1, emqx2) must be the path of a file, and not "
+                        "the PEM text that is in it.")
+
+
+@pytest.mark.parametrize("key", ["cacertfile", "certfile", "keyfile"])
+def test_the_text_of_a_file_is_not_its_path_in_a_listener(key: str) -> None:
+    sentence = refusal({"emqx_listeners": {"ssl": {"default": {"ssl_options": {key: PEM}}}}})
+    assert sentence == (f"listeners.ssl.default.ssl_options.{key}: must be the path of a file, "
+                        "and not the PEM text that is in it.")
+
+
+@pytest.mark.parametrize(("address", "own", "written"), [
+    ("[::1]", {}, "ansible_host"), ("a b", {}, "ansible_host"),
+    ("[::1]", {"emqx_tls_host": "https://broker"}, "emqx_tls_host"),
+    ("127.0.0.1", {"emqx_tls_host": "[::1]"}, "emqx_tls_host")])
+def test_a_host_that_is_none_is_told_by_the_variable_that_was_written(
+        address: str, own: dict[str, Any], written: str) -> None:
+    wrong = own.get("emqx_tls_host", address)
+    assert refusal({"emqx_driver": "external"}, hosts={"emqx1": own},
+                   addresses={"emqx1": address}) == (
+        f"{written} of emqx1 must be a host name or an address without scheme, brackets and port, "
+        f'not "{wrong}".')
 
 
 @pytest.mark.parametrize("host", ["::1", "2001:db8::7", "fe80::1%eth0", "broker", "a.example.com"])

@@ -79,6 +79,11 @@ def test_only_sections_can_be_walked_into() -> None:
     ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", 'write "ECDHE-RSA-CHACHA20-POLY1305"'),
     ("ECDHE-RSA-AES256-GCM-SHA348", 'did you mean "ECDHE-RSA-AES256-GCM-SHA384"'),
     ("ecdhe-rsa-aes128-sha", 'did you mean "ECDHE-RSA-AES128-SHA"'),
+    *((f"AES128-SHA{between}AES256-SHA",
+       'did you mean "AES128-SHA, AES256-SHA", separated by commas?')
+      for between in (":", ";", " : ", "|", "+", ", ")),
+    *((written, "name every suite by itself, separated by commas") for written in (
+        "ECDHE+AESGCM:!aNULL", "AES128-SHA:AES256-SHA1", "HIGH:!MD5")),
 ])
 def test_cipher_hint(written: str, hint: str) -> None:
     assert hint in cipher_hint(written)

@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from tests.support.openssl_cli import make_identity, openssl
+
 CERTIFICATES = Certificates("/certs/ca.pem", "/certs/server-cert.pem", "/certs/server-key.pem")
 OPTIONS = "listeners.ssl.default.ssl_options"
 
@@ -213,6 +215,29 @@ def test_suites_for_another_key(files: Files, pair: str, ciphers: list[str],
     assert done.errors == (
         (f"{OPTIONS}.ciphers: has no suite for the {key_type} key of certfile: EMQX boots, but "
          "every handshake fails"),)
+
+
+@pytest.mark.parametrize("kind", ["Ed25519", "Ed448"])
+def test_a_key_with_which_nobody_is_served_at_tls_1_2(tmp_path: Path, kind: str) -> None:
+    own = make_identity(tmp_path, "own", kind=kind)
+    pair = Certificates(str(own.certificate), str(own.certificate), str(own.key))
+    reason = (f"{OPTIONS}.certfile: is for an {kind} key: Erlang/OTP serves nobody at TLS 1.2 with "
+              "an Ed25519 or Ed448 key")
+    for options in (tls(), tls(ciphers=["ECDHE-RSA-AES128-SHA"])):
+        done = checked(options, certificates=pair)
+        assert done.errors == (f"{reason} (EMQX boots, but every handshake fails)",)
+    done = checked(tls(versions=["tlsv1.3", "tlsv1.2"]), certificates=pair)
+    assert done.errors == ()
+    assert done.warnings == (f"{reason}, so that clients get TLS 1.3 or nothing",)
+
+
+def test_a_key_is_told_from_the_one_that_signed_its_certificate(tmp_path: Path) -> None:
+    ca = make_identity(tmp_path, "ca", kind="Ed25519")
+    own = tmp_path / "own.pem"
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", tmp_path / "own.key",
+            "-out", own, "-subj", "/CN=own", "-CA", ca.certificate, "-CAkey", ca.key)
+    done = checked({}, certificates=Certificates(str(own), str(own), str(tmp_path / "own.key")))
+    assert (done.errors, done.warnings) == ((), ())
 
 
 @pytest.mark.parametrize(("pair", "ciphers"), [

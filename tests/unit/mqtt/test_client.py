@@ -1,11 +1,15 @@
 """CONNECT and CONNACK, byte by byte."""
 from __future__ import annotations
 
+import re
+
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import client as mqtt
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Deadline
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.support.contract import CONTRACT
 
 
 class Canned:
@@ -112,3 +116,12 @@ def test_arbitrary_connacks_raise_nothing_but_its_own_error(body: bytes) -> None
         mqtt.parse_connack("5", b"\x00\x00" + body)
     except mqtt.MqttError as error:
         assert error.cause == "mqtt_malformed"
+
+
+def test_every_server_takes_the_ids_that_are_made_by_default() -> None:
+    # MQTT 3.1.1 and 5.0, MQTT-3.1.3-5.
+    ids = {mqtt.Credentials().new_client_id() for _ in range(50)}
+    assert len(ids) == 50
+    assert all(re.fullmatch("[0-9A-Za-z]{1,23}", made) for made in ids)
+    assert CONTRACT["resumption_mqtt_client_id_prefix"]["default"] == \
+        mqtt.Credentials().client_id_prefix

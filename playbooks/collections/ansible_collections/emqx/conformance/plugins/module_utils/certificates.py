@@ -22,10 +22,11 @@ from typing import Union
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .domains import GENERATED_NAME
+from .listeners.serving import WHY_NO_EDWARDS_KEY
 
 PrivateKey = Union[rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey]
 
@@ -214,7 +215,7 @@ def check_own(cacertfile: Path, certfile: Path, keyfile: Path,
     """
     _read_certificates(cacertfile)
     certificate = _read_certificates(certfile)[0]
-    key = _read_key(keyfile)
+    key = _read_key(keyfile, f": {WHY_NO_EDWARDS_KEY}")
     if key.public_key() != certificate.public_key():
         raise CertificateError(f"{keyfile} is not the private key of {certfile}")
     if certificate.not_valid_after_utc <= (now or datetime.datetime.now(datetime.timezone.utc)):
@@ -266,7 +267,8 @@ def _read_certificates(path: Path) -> list[x509.Certificate]:
         raise CertificateError(f"{path} holds no PEM certificate") from None
 
 
-def _read_key(path: Path) -> PrivateKey:
+def _read_key(path: Path, why_no_edwards: str = "") -> PrivateKey:
+    """Read a private key; ``why_no_edwards`` ends the sentence about an Ed25519 or Ed448 key."""
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), None)
     except OSError as error:
@@ -278,7 +280,9 @@ def _read_key(path: Path) -> PrivateKey:
         raise CertificateError(f"{path} holds no PEM private key") from None
     if isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
         return key
-    raise CertificateError(f"{path} is neither an RSA nor an elliptic curve key")
+    edwards = isinstance(key, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey))
+    raise CertificateError(f"{path} is neither an RSA nor an elliptic curve key"
+                           f"{why_no_edwards if edwards else ''}")
 
 
 def _key_type(key: PrivateKey) -> str:

@@ -6,6 +6,7 @@ message (7.4.6).
 """
 from __future__ import annotations
 
+from .hints import HINTS, with_hint
 from .model import Handshake, Message, Outcome
 
 CLOSED = frozenset(("connection_closed", "connection_reset"))
@@ -15,18 +16,6 @@ _EMPTY = 7
 _WITHOUT = frozenset(("access_denied", "bad_certificate", "certificate_required",
                       "certificate_unknown", "handshake_failure"))
 """Alerts that can be the answer to an empty Certificate message."""
-_HINTS = {
-    "": "does this listener trust the CA that signed resumption_client_cert?",
-    "access_denied": "is the client of resumption_client_cert allowed here?",
-    "bad_certificate": "is resumption_client_cert a client's, and where the listener checks "
-                       "revocation, can it get its CA's list?",
-    "certificate_expired": "renew resumption_client_cert",
-    "certificate_revoked": "its CA has revoked resumption_client_cert: use another",
-    "certificate_unknown": "is resumption_client_cert valid, and meant for clients?",
-    "unknown_ca": "this listener does not trust the CA that signed resumption_client_cert",
-    "unsupported_certificate": "is resumption_client_cert meant for clients?",
-}
-"""What to do about a certificate that was refused, by alert; empty: closed without any."""
 
 
 def shown(handshake: Handshake) -> Message | None:
@@ -56,9 +45,10 @@ def refusal(handshake: Handshake) -> tuple[str, str] | None:
         return None
     if answer.length <= _EMPTY and (alert in _WITHOUT or not alert):
         clause = ("the listener demands a client certificate, and refused a client without one "
-                  f"with {how} (set resumption_client_cert and resumption_client_key)")
-        return "client_certificate_demanded", clause
-    if answer.length > _EMPTY and alert in _HINTS:
-        clause = f"the listener refused our client certificate with {how} ({_HINTS[alert]})"
-        return "client_certificate_refused", clause
+                  f"with {how}")
+        return "client_certificate_demanded", with_hint(clause, "ours: none")
+    cause = f"ours: {alert or 'closed'}"
+    if answer.length > _EMPTY and cause in HINTS:
+        clause = f"the listener refused our client certificate with {how}"
+        return "client_certificate_refused", with_hint(clause, cause)
     return None

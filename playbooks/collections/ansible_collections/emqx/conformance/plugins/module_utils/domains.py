@@ -78,6 +78,11 @@ def _wrong_keys(row: Mapping[str, Any]) -> list[str]:
     wrong += [f"has no {key}" for key in _NEEDED if row.get(key) in (None, "")]
     wrong += [f"has a {key} that must be a string" for key in ("name", *_FILES)
               if row.get(key) is not None and not isinstance(row[key], str)]
+    for key in _FILES:
+        try:
+            kinds.refuse_content(row.get(key))
+        except WrongValueError as error:
+            wrong.append(f"has a {key} that must be {error}")
     if row.get("ca_key") and not row.get("ca_cert"):
         wrong.append("has a ca_key and no ca_cert: they go together")
     return wrong
@@ -124,8 +129,8 @@ def listener_problems(domains: Sequence[Mapping[str, Any]], host: str, own_port:
         domains: as :func:`read` returned them.
         host: the node, for the sentences.
         own_port: where the node is probed without a domain's client certificate.
-        listeners: port -> ``ssl_options`` of the node's enabled ssl listeners; None where
-            nothing is rendered, and the listeners are somebody else's.
+        listeners: port -> keys of the node's enabled ssl listeners; None where nothing is
+            rendered, and the listeners are somebody else's.
     """
     problems = []
     for domain in domains:
@@ -139,7 +144,11 @@ def listener_problems(domains: Sequence[Mapping[str, Any]], host: str, own_port:
             have = ", ".join(str(each) for each in sorted(listeners))
             problems.append(f"{VARIABLE} of {host}: no enabled ssl listener is bound to the port "
                             f"{port} of {name} (they are at {have}).")
-        elif not _demands(listeners[port]):
+        elif listeners[port].get("proxy_protocol"):
+            problems.append(f"{VARIABLE} of {host}: the listener at the port {port} of {name} has "
+                            "proxy_protocol = true and answers nobody who comes without a load "
+                            "balancer, as the probe does: leave it out there.")
+        elif not _demands(listeners[port]["ssl_options"]):
             problems.append(f"{VARIABLE} of {host}: the listener at the port {port} of {name} "
                             "demands no client certificate: set verify: verify_peer and "
                             "fail_if_no_peer_cert: true in its ssl_options.")

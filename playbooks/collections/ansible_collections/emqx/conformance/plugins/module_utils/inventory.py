@@ -121,7 +121,7 @@ def check(inventory: Inventory, contract: Mapping[str, Mapping[str, Any]],
     settings = _settings(values)
     nodes = [_node(values, host, settings["driver"]) for host in members]
     between = [_balancer(of_balancers, host, settings["driver"]) for host in inventory.balancers]
-    problems = [*_both(inventory), *_node_problems([*nodes, *between]),
+    problems = [*_both(inventory), *_node_problems([*nodes, *between], inventory),
                 *_setting_problems(settings, values, len(nodes)),
                 *_file_problems(settings, values, inventory.root)]
     problems += [f"emqx_otp_release of {node['name']} must be an Erlang/OTP release such as 27 or "
@@ -425,15 +425,23 @@ def _balanced(values: _Values, between: list[dict[str, Any]],
             "listener_warnings": warnings}
 
 
-def _node_problems(nodes: list[dict[str, Any]]) -> list[str]:
+def _written_as(inventory: Inventory, host: str) -> str | None:
+    """Return the variable that says where a host is; None where its name does."""
+    if inventory.variables.get(host, {}).get("emqx_tls_host"):
+        return "emqx_tls_host"
+    return "ansible_host" if inventory.addresses.get(host) else None
+
+
+def _node_problems(nodes: list[dict[str, Any]], inventory: Inventory) -> list[str]:
     problems = []
     taken: dict[tuple[str, int], str] = {}
     for node in nodes:
         if not _PATH_NAME.fullmatch(node["name"]):
             problems.append(f'The host name "{node["name"]}" cannot name a node: use letters, '
                             f"digits, _, - and dots.")
-        if not _HOST.fullmatch(node["host"]):
-            problems.append(f'emqx_tls_host of {node["name"]} must be a host name or an address '
+        variable = _written_as(inventory, node["name"])
+        if variable and not _HOST.fullmatch(node["host"]):
+            problems.append(f'{variable} of {node["name"]} must be a host name or an address '
                             f'without scheme, brackets and port, not "{node["host"]}".')
         where = (node["host"].lower(), node["port"])
         if where in taken:
@@ -593,12 +601,12 @@ def _domain_listener_problems(node: Mapping[str, Any], found: list[dict[str, Any
 
     ``ports`` says at which port clients find which port of the node.
     """
-    options = {ports.get(port, port): listener["ssl_options"]
-               for listener_type, _, listener in listeners_of(whole)
-               if listener_type == "ssl" and is_enabled(listener)
-               for port in [kinds.split_bind(
-                   listener.get("bind", schema.EMQX_DEFAULT_PORT["ssl"]))[1]]}
-    return domains.listener_problems(found, node["name"], node["port"], options)
+    listeners = {ports.get(port, port): listener
+                 for listener_type, _, listener in listeners_of(whole)
+                 if listener_type == "ssl" and is_enabled(listener)
+                 for port in [kinds.split_bind(
+                     listener.get("bind", schema.EMQX_DEFAULT_PORT["ssl"]))[1]]}
+    return domains.listener_problems(found, node["name"], node["port"], listeners)
 
 
 def _result(inventory: Inventory, values: _Values, settings: dict[str, Any],

@@ -72,6 +72,11 @@ def _string(value: Any) -> str:
     return kinds.text(str(value))
 
 
+def _path(value: Any) -> str:
+    kinds.refuse_content(value)
+    return _string(value)
+
+
 def _integer(value: Any) -> int:
     result = kinds.integer().read(value)
     return int(result)
@@ -122,5 +127,5 @@ def _decoded(text: str) -> Any:
 
 
 _TYPES: Mapping[str, Callable[[Any], Any]] = {
-    "str": _string, "path": _string, "int": _integer, "float": _number, "bool": _boolean,
+    "str": _string, "path": _path, "int": _integer, "float": _number, "bool": _boolean,
     "list": _list, "dict": _dict}

@@ -155,7 +155,7 @@ options:
   mqtt_client_id_prefix:
     description: What client ids begin with.
     type: str
-    default: tls-resumption-
+    default: tlsresumption
   mqtt_topic:
     description: Topic under which is published and subscribed.
     type: str
@@ -330,7 +330,7 @@ ARGUMENT_SPEC = {
     "mqtt_version": {"type": "str", "choices": ["auto", "3.1.1", "5"], "default": "auto"},
     "mqtt_username": {"type": "str"},
     "mqtt_password": {"type": "str", "no_log": True},
-    "mqtt_client_id_prefix": {"type": "str", "default": "tls-resumption-"},
+    "mqtt_client_id_prefix": {"type": "str", "default": "tlsresumption"},
     "mqtt_topic": {"type": "str", "default": "tls-resumption"},
     "checks": {"type": "list", "elements": "str", "default": []},
     "skip_checks": {"type": "dict", "default": {}},

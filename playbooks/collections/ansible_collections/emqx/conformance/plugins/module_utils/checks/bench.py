@@ -20,7 +20,7 @@ from ..tls.engine import (
     is_forward_secret,
     nothing_in_common,
 )
-from ..tls.wire import Deadline, WireError
+from ..tls.wire import TIMEOUT, Deadline, WireError
 from .pace import Made, Pace
 from .savings import Fleet
 
@@ -476,7 +476,7 @@ class Bench:
     def _speak_mqtt(self, stream: mqtt.ByteStream, node: str, version: str,
                     together: threading.Barrier | None, *, disconnect: bool = True,
                     ) -> tuple[MqttResult, mqtt.Connack | None]:
-        deadline = Deadline(self.settings.deadline_s, self.stop)
+        deadline = Deadline(self.settings.deadline_s, self.stop, setting=TIMEOUT)
         begun = time.monotonic()
         try:
             connack = mqtt.connect(stream, self.settings.credentials, version=version,

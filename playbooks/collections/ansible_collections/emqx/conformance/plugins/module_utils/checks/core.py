@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..hints import with_hint
 from ..model import Handshake, Outcome, Session
 from ..mqtt.client import Connack
 from .bench import Bench, Contact, Target
@@ -100,6 +101,12 @@ def same_node_resumes(bench: Bench, subject: Subject) -> Verdict:
     return passed(f"{node} resumed its session in an abbreviated handshake", handshake)
 
 
+def _asks_for_certificates(bench: Bench, node: str) -> bool:
+    """Tell whether a node has sent CertificateRequest (RFC 5246 7.4.4) in this run."""
+    return any(message.name == "CertificateRequest" for handshake in bench.handshakes
+               if handshake.endpoint == bench.nodes[node] for message in handshake.messages)
+
+
 def _diagnosed(bench: Bench, node: str, session: Session, handshake: Handshake) -> Verdict:
     """Tell why a session did not resume; it has failed, whatever comes of more offers.
 
@@ -115,11 +122,13 @@ def _diagnosed(bench: Bench, node: str, session: Session, handshake: Handshake) 
             break
     resumed = sum(one.outcome is Outcome.RESUMED for one in again)
     if not resumed:
-        return failed("not_resumed",
-                      f"{node} issued a session ID and yet answered its own session with a full "
-                      f"handshake, and on {len(again)} more connections too: its cache is off "
-                      "(reuse_sessions = false) or forgets, or this address leads to many nodes",
-                      handshake, *again)
+        told = (f"{node} issued a session ID and yet answered its own session with a full "
+                f"handshake, and on {len(again)} more connections too: its cache is off (EMQX: "
+                "reuse_sessions = false; nginx: ssl_session_cache none) or forgets, or this "
+                "address leads to many nodes")
+        asks = _asks_for_certificates(bench, node)
+        return failed("not_resumed", with_hint(
+            told, "not_resumed, certificates asked for" if asks else ""), handshake, *again)
     return failed("not_resumed",
                   f"{node} is not one node: {_caches(resumed, len(again) + 1)}, for its session "
                   f"did not resume at first and did on {resumed} of {len(again)} more connections; "
@@ -155,8 +164,9 @@ def other_node_as_expected(bench: Bench, subject: Subject) -> Verdict:
     expected = bench.settings.expected(issuer, redeemer)
     if handshake.outcome is not expected:
         if expected is Outcome.FULL:
-            return failed("resumed_elsewhere", f"{redeemer} resumed a session that {issuer} "
-                                               "issued", handshake)
+            return failed("resumed_elsewhere", with_hint(
+                f"{redeemer} resumed a session that {issuer} issued", "resumed_elsewhere"),
+                handshake)
         return failed("not_resumed", f"{redeemer} did not resume {issuer}'s session although "
                                      "resumption_cache_scope is cluster", handshake)
     if handshake.alerts:

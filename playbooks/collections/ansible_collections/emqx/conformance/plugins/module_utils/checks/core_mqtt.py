@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 
+from ..hints import with_hint
 from ..model import Handshake, MqttResult, Outcome
 from ..mqtt.client import AclRefusedError, MqttError, UnsupportedVersionError
 from .bench import Bench, Contact, Target
@@ -25,7 +26,6 @@ CONNECTIONS = 5
 back to the session, one that deletes it."""
 SESSION_EXPIRY_S = 300
 """What is asked for, in seconds: if the session cannot be deleted, MQTT 5 forgets it then."""
-_SILENT_ACL = " (if an ACL drops messages without saying so, set resumption_mqtt_topic)"
 _LAST_DEADLINE_S = 1.0
 """For each step of deleting a session when the check went wrong or the run is ending."""
 
@@ -192,14 +192,15 @@ def mqtt_over_resumed_connections(bench: Bench, subject: Subject) -> Verdict:
                        tuple(node.handshakes))
     except (AclRefusedError, _QosError) as error:
         return Verdict(Status.SKIPPED, error.cause,
-                       f"{name}: {error}; resumption_mqtt_topic says where to publish{_left(node)}",
+                       with_hint(f"{name}: {error}", error.cause) + _left(node),
                        tuple(node.handshakes))
     except UnsupportedVersionError as error:
         return Verdict(Status.SKIPPED, error.cause, f"{name}: {error}", tuple(node.handshakes))
     except MqttError as error:
-        hint = _SILENT_ACL if error.cause in ("publish_not_received", "message_lost") else ""
-        return failed(error.cause, f"{name}: on a resumed connection {error}{hint}{_left(node)}",
-                      *node.handshakes)
+        # What helps with CONNECT is of no use here: it was accepted before.
+        told = with_hint(f"{name}: on a resumed connection {error}",
+                         "" if error.cause.startswith("mqtt_") else error.cause)
+        return failed(error.cause, told + _left(node), *node.handshakes)
     version = bench.mqtt_version(name)
     session = "a persistent session was kept" if offered else \
         "persistent sessions are not offered (Session Expiry Interval 0)"

@@ -2,28 +2,16 @@
 from __future__ import annotations
 
 from .. import client_certificate
+from ..hints import cause_of, with_hint
 from ..model import Handshake, Outcome
 from ..tls.engine import nothing_in_common
+from ..tls.verify_results import CERTIFICATE_CAUSES
 from .bench import Contact
 from .pace import TURNED_AWAY
 from .registry import Status, Verdict
 
-_HINTS = {
-    "certificate_not_trusted": "is resumption_ca the CA that signed this node's certificate?",
-    "certificate_expired": "renew the node's certificate",
-    "certificate_name_mismatch": "set emqx_tls_server_name to a name in the node's certificate",
-    "connection_refused": "is the node running, and is emqx_tls_port right?",
-    "not_tls": "does emqx_tls_port name a TLS listener?",
-    "name_not_resolved": "is emqx_tls_host right?",
-    TURNED_AWAY: "set resumption_rate_limit below the rate of connections that it allows",
-    "io_error": "is emqx_tls_host right, and can it be reached from here?",
-    "mqtt_timeout": "does emqx_tls_port name an MQTT listener?",
-    "mqtt_malformed": "does emqx_tls_port name an MQTT listener?",
-}
-_UNANSWERED = frozenset(("connection_closed", "connection_reset"))
-_OURS = frozenset(("certificate_not_trusted", "certificate_expired", "certificate_name_mismatch",
-                   "client_broke", "library_rejected", "not_offered", "password_withheld",
-                   TURNED_AWAY))
+_OURS = frozenset((*CERTIFICATE_CAUSES, "client_broke", "library_rejected", "not_offered",
+                   "password_withheld", TURNED_AWAY))
 """Causes on our side of the connection, or of what is done to anybody: never evidence."""
 _OFFERED = ("all of OpenSSL's TLS 1.2 cipher suites that encrypt and authenticate by certificate, "
             "and its usual groups and signature algorithms")
@@ -49,42 +37,12 @@ def skipped(reason: str, message: str) -> Verdict:
     return Verdict(Status.SKIPPED, reason, message)
 
 
-def _sentence(handshake: Handshake, detail: str, hint: str | None) -> str:
-    return f"{handshake.endpoint}: {detail}" + (f" ({hint})" if hint else "")
-
-
 def not_let_in(contact: Contact) -> Verdict | None:
     """Return the verdict where the probe's own client certificate, or its lack, is the trouble."""
     if found := client_certificate.refusal(contact.handshake):
         reason, clause = found
         return error(reason, f"{contact.handshake.endpoint}: {clause}", contact.handshake)
     return None
-
-
-def _first_hint(handshake: Handshake) -> str:
-    """Return what helps with the first word of a node, which is none; empty when nobody knows."""
-    failure = handshake.failure
-    if failure is None or handshake.outcome is Outcome.REFUSED:
-        return _alert_hint(handshake)
-    if failure.stage == "connect" and failure.cause == "timeout":
-        return "is emqx_tls_host right, and does no firewall stand between?"
-    if failure.stage == "handshake" and not handshake.bytes_in:
-        if failure.cause in _UNANSWERED:
-            return ("it answered nothing to a ClientHello, as a plain MQTT listener does: does "
-                    "emqx_tls_port name a TLS listener?")
-        if failure.cause == "timeout":
-            return "does emqx_tls_port name a TLS listener, and is the node well?"
-    return ""
-
-
-def _alert_hint(handshake: Handshake) -> str:
-    alert = handshake.alerts[-1].description if handshake.alerts else ""
-    if alert == "protocol_version":
-        return ("it does not speak TLS 1.2, and session IDs resume in no later version: add "
-                "tlsv1.2 to its versions")
-    if alert == "unrecognized_name":
-        return "set emqx_tls_server_name to a name that it knows"
-    return ""
 
 
 def trouble(contact: Contact, *, first: bool = False) -> Verdict | None:
@@ -104,18 +62,18 @@ def trouble(contact: Contact, *, first: bool = False) -> Verdict | None:
             return error("nothing_in_common", f"{handshake.endpoint}: {handshake.why} on a "
                          f"ClientHello with {_OFFERED}: it takes none of them, or has no "
                          "certificate and key that can be used with one", handshake)
-        hint = _first_hint(handshake) if first else ""
-        return failed("refused", _sentence(handshake, handshake.why, hint), handshake)
+        return failed("refused", with_hint(f"{handshake.endpoint}: {handshake.why}",
+                                           cause_of(handshake, first=first)), handshake)
     if failure is not None:
-        hint = _HINTS.get(failure.cause) or (_first_hint(handshake) if first else "")
-        sentence = _sentence(handshake, failure.detail, hint)
+        sentence = with_hint(f"{handshake.endpoint}: {failure.detail}",
+                             cause_of(handshake, first=first))
         unmeasured = first or failure.stage == "connect" or failure.cause in _OURS
         return (error if unmeasured else failed)(failure.cause, sentence, handshake)
     if handshake.mqtt is None or handshake.mqtt.cause:
         cause = handshake.mqtt.cause if handshake.mqtt else "mqtt_not_tried"
         detail = handshake.mqtt.detail if handshake.mqtt else "MQTT was not tried"
-        sentence = _sentence(handshake, f"TLS works, MQTT does not: {detail}",
-                             _HINTS.get(cause) if first else "")
+        sentence = with_hint(f"{handshake.endpoint}: TLS works, MQTT does not: {detail}",
+                             cause if first else "")
         return error(cause, sentence, handshake) if first or cause in _OURS else failed(
             "mqtt_failed", sentence, handshake)
     return None

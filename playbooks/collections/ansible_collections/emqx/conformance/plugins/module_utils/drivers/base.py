@@ -43,6 +43,10 @@ class NodeSpec:
         return Endpoint(self.name, self.host, self.port, self.server_name)
 
 
+PATIENCE = "emqx_cluster_timeout"
+"""The inventory's variable for how long a deploy waits for its nodes."""
+
+
 class Driver(abc.ABC):
     """Starts, stops and disturbs nodes. Every method raises DriverError."""
 
@@ -54,6 +58,8 @@ class Driver(abc.ABC):
     """Why it cannot do the rest, in one clause."""
     cpu_of: ClassVar[str] = ""
     """Whose processor time :meth:`cpu_s` gives."""
+    patience: str = ""
+    """The variable that says how long nodes are waited for; empty where none does."""
 
     @abc.abstractmethod
     def start(self, node: NodeSpec) -> None:

@@ -5,12 +5,14 @@ import contextlib
 import threading
 
 from .. import client_certificate
+from ..hints import with_hint
 from ..identity import Identity, from_connack
 from ..model import Outcome
 from ..mqtt import client as mqtt
 from ..mqtt.client import Connack, Credentials
 from ..tls.engine import EngineError, OrdinaryEngine, Stream, Trust, nothing_in_common
-from ..tls.wire import Deadline, Interrupted, WireError
+from ..tls.verify_results import CERTIFICATE_CAUSES
+from ..tls.wire import TIMEOUT, Deadline, Interrupted, WireError
 from .base import DriverError, DriverInterrupted, NodeSpec
 
 
@@ -90,17 +92,17 @@ class Caller:
         if attempt.stream is None:
             handshake = attempt.handshake
             cause = handshake.failure.cause if handshake.failure else ""
-            _, why = client_certificate.refusal(handshake) or ("", handshake.why)
-            raise NotReadyError(
-                why,
-                final=handshake.outcome is Outcome.REFUSED or cause.startswith("certificate_"))
+            distrusted = cause in CERTIFICATE_CAUSES
+            _, why = client_certificate.refusal(handshake) or (
+                "", with_hint(handshake.why, cause if distrusted else ""))
+            raise NotReadyError(why, final=handshake.outcome is Outcome.REFUSED or distrusted)
         try:
             return self._talk(attempt.stream, version)
         finally:
             attempt.stream.close()
 
     def _talk(self, stream: Stream, version: str) -> Connack:
-        deadline = Deadline(self._timeout_s, self._stop)
+        deadline = Deadline(self._timeout_s, self._stop, setting=TIMEOUT)
         connack = mqtt.connect(stream, self._credentials, version=version, deadline=deadline)
         with contextlib.suppress(WireError):
             mqtt.disconnect(stream, deadline)

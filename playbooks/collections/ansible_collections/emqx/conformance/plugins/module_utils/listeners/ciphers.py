@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from .nearest import nearest
+from .nearest import did_you_mean, several
 
 # ssl:cipher_suites(all, Version, openssl) of OTP 25.2 for every TLS version, and the PSK suites
 # that EMQX adds to them itself.
@@ -79,5 +79,7 @@ def cipher_hint(name: str) -> str:
     same = _BY_FOLDED_NAME.get(_folded(name))
     if same and name.upper().startswith("TLS_"):
         return f'; EMQX takes OpenSSL\'s names: write "{same}"'
-    close = nearest(name, CIPHERS)
-    return f'; did you mean "{close}"?' if close else ""
+    if several(name) and not set(several(name)) <= CIPHERS:
+        return ("; EMQX takes no cipher strings of OpenSSL: name every suite by itself, separated "
+                "by commas")
+    return did_you_mean(name, CIPHERS)

@@ -14,14 +14,18 @@ from typing import Any, Optional
 from . import kinds
 from .problems import Problems
 from .release import Release
-from .serving import BUT_NO_HANDSHAKE, check_password, check_suites
+from .serving import BUT_NO_HANDSHAKE, check_key, check_password, check_suites
 
 _FILES = ("cacertfile", "certfile", "keyfile", "dhfile")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
-# What SubjectPublicKeyInfo begins with (RFC 3279, 2.3): rsaEncryption, id-ecPublicKey, id-dsa.
+# What SubjectPublicKeyInfo begins with (RFC 3279, 2.3): rsaEncryption, id-ecPublicKey, id-dsa. Then
+# what the signature of a certificate for one of these may be, and an Edwards curve's key is too
+# (RFC 4055, 1.2; RFC 8410, 3): id-RSASSA-PSS, id-Ed25519, id-Ed448.
 _KEY_TYPES = {bytes.fromhex("06092a864886f70d010101"): "RSA",
               bytes.fromhex("06072a8648ce3d0201"): "EC",
-              bytes.fromhex("06072a8648ce380401"): "DSS"}
+              bytes.fromhex("06072a8648ce380401"): "DSS",
+              bytes.fromhex("06092a864886f70d01010a"): "",
+              bytes.fromhex("06032b6570"): "Ed25519", bytes.fromhex("06032b6571"): "Ed448"}
 # The last one: no certificate for a key of this type.
 _NOT_ONE_PAIR = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 
@@ -114,7 +118,9 @@ def _check_certificate(path: str, options: Mapping[str, Any], content: str,
         problems.error(f"{path}.certfile", f'"{options["certfile"]}" holds no certificate: '
                                            f"{BUT_NO_HANDSHAKE}")
     else:
-        check_suites(path, options, _key_type(first.group()), problems)
+        key_type = _key_type(first.group())
+        check_key(path, options, key_type or "", problems)
+        check_suites(path, options, key_type, problems)
 
 
 def _key_type(certificate: str) -> str | None:

@@ -112,6 +112,18 @@ def filled_text(value: Any) -> str:
     return result
 
 
+def refuse_content(value: Any) -> None:
+    """Raise WrongValueError where a file's content stands for its path."""
+    if isinstance(value, str) and "-----BEGIN " in value:
+        raise WrongValueError("the path of a file, and not the PEM text that is in it")
+
+
+def path(value: Any) -> str:
+    """Read the path of a file."""
+    refuse_content(value)
+    return filled_text(value)
+
+
 def is_name(value: Any) -> bool:
     """Tell whether this can be a name in HOCON without quotes: a listener's, or a key's."""
     return isinstance(value, str) and bool(_NAME.fullmatch(value)) and value not in _RESERVED
@@ -209,7 +221,7 @@ BOOLEAN = Kind("boolean", boolean)
 TEXT = Kind("string", text)
 FILLED_TEXT = Kind("string", filled_text)
 BIND = Kind("bind", bind)
-PATH = Kind("path", filled_text)
+PATH = Kind("path", path)
 PASSPHRASE = Kind("string", text)
 """A passphrase, or the path of its file behind :data:`IN_FILE`."""
 IN_FILE = "file://"

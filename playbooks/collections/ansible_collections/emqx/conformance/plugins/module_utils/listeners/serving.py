@@ -22,6 +22,8 @@ _MAX_DEPTH = 255
 _SHORTEST_HANDSHAKE_MS = 100
 _SHORTEST_WITHOUT_UNIT_MS = 1000
 
+_EDWARDS = frozenset({"Ed25519", "Ed448"})
+WHY_NO_EDWARDS_KEY = "Erlang/OTP serves nobody at TLS 1.2 with an Ed25519 or Ed448 key"
 BUT_NO_HANDSHAKE = "EMQX boots, but every handshake fails"
 
 
@@ -107,12 +109,24 @@ def check_password(path: str, options: Mapping[str, Any], release: Release, prob
         problems.warn(path, f"{sentence}: if the key is encrypted, every handshake fails")
 
 
+def check_key(path: str, options: Mapping[str, Any], key_type: str, problems: Problems) -> None:
+    """Check that TLS 1.2 can be served with the server's key."""
+    if key_type not in _EDWARDS:
+        return
+    if "tlsv1.3" in versions_of(options):
+        problems.warn(f"{path}.certfile", f"is for an {key_type} key: {WHY_NO_EDWARDS_KEY}, so "
+                                          f"that clients get TLS 1.3 or nothing")
+    else:
+        problems.error(f"{path}.certfile", f"is for an {key_type} key: {WHY_NO_EDWARDS_KEY} "
+                                           f"({BUT_NO_HANDSHAKE})")
+
+
 def check_suites(path: str, options: Mapping[str, Any], key_type: str | None,
                  problems: Problems) -> None:
     """Check that a suite is for the server's key, where its type is known."""
     ciphers = options.get("ciphers", [])
     wanted = {key_of(cipher) for cipher in ciphers}
-    if ciphers and key_type and "tlsv1.3" not in versions_of(options) \
+    if ciphers and key_type and key_type not in _EDWARDS and "tlsv1.3" not in versions_of(options) \
             and wanted.isdisjoint({key_type, ""}):
         problems.error(f"{path}.ciphers", f"has no suite for the {key_type} key of certfile: "
                                           f"{BUT_NO_HANDSHAKE}")

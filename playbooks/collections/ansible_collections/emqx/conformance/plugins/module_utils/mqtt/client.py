@@ -9,6 +9,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..hints import HINTS, hint
 from ..tls.wire import Deadline, WireError
 
 MAX_PACKET = 64 * 1024
@@ -25,10 +26,6 @@ _REFUSALS_V5 = {
     0x97: "quota exceeded", 0x99: "payload format invalid", 0x9A: "retain not supported",
     0x9B: "QoS not supported", 0x9C: "use another server", 0x9D: "server moved",
     0x9F: "connection rate exceeded"}
-
-_BAD_PASSWORD, _NOT_AUTHORIZED = frozenset((4, 0x86)), frozenset((5, 0x87))
-_BAD_CLIENT_ID = frozenset((2, 0x85))
-"""CONNACK's codes of both versions, which do not overlap."""
 
 # MQTT 5.0 2.2.2.2: how long a property's value is, by identifier; None: length-prefixed.
 _FIXED_PROPERTIES = {0x11: 4, 0x13: 2, 0x21: 2, 0x22: 2, 0x24: 1, 0x25: 1, 0x27: 4, 0x28: 1,
@@ -71,10 +68,14 @@ class Credentials:
 
     username: str | None = None
     password: str | None = field(default=None, repr=False)
-    client_id_prefix: str = "tls-resumption-"
+    client_id_prefix: str = "tlsresumption"
 
     def new_client_id(self) -> str:
-        """Return an id nobody else has; at most 23 characters are guaranteed to be accepted."""
+        """Return an id nobody else has.
+
+        Every server takes one of 0-9, a-z and A-Z with 23 characters at most (MQTT-3.1.3-5), as it
+        is with the prefix that is the default.
+        """
         return f"{self.client_id_prefix}{secrets.token_hex(4)}"
 
 
@@ -240,19 +241,11 @@ def parse_connack(version: str, body: bytes) -> Connack:
     return Connack(version, bool(flags & 1), users, reference)
 
 
-def _what_helps(code: int, credentials: Credentials) -> str:
-    """Return what a user can do about a refusal (MQTT 3.1.1 3.2.2.3, 5.0 3.2.2.2), if anything."""
-    who = "resumption_mqtt_username and resumption_mqtt_password"
-    if code in _BAD_PASSWORD | _NOT_AUTHORIZED and credentials.username is None:
-        return f"it demands authentication: set {who}"
-    if code in _BAD_PASSWORD:
-        return f"check {who}"
-    if code in _NOT_AUTHORIZED:
-        return (f"check {who}, and whether this user may have client ids that begin with "
-                f"{credentials.client_id_prefix}")
-    if code in _BAD_CLIENT_ID:
-        return "set resumption_mqtt_client_id_prefix to what it accepts"
-    return ""
+def _cause_of(code: int, credentials: Credentials) -> str:
+    """Return the cause of a refusal (MQTT 3.1.1 3.2.2.3, 5.0 3.2.2.2) as the hints have it."""
+    cause = f"CONNACK 0x{code:02x}"
+    anonymous = f"{cause}, no user name"
+    return anonymous if credentials.username is None and anonymous in HINTS else cause
 
 
 def connect(stream: ByteStream, credentials: Credentials, *, version: str,
@@ -269,8 +262,7 @@ def connect(stream: ByteStream, credentials: Credentials, *, version: str,
     except WireError as error:
         if error.failure.cause == "timeout":
             raise MqttError("mqtt_timeout", "the target did not answer CONNECT within "
-                                            f"{deadline.seconds:g} s (resumption_timeout)"
-                            ) from error
+                                            f"{deadline.told}") from error
         raise MqttError("mqtt_closed", f"instead of a CONNACK: {error.failure.detail}") from error
     if first != 0x20:
         raise MqttError("mqtt_malformed", "the target answered CONNECT with something that is "
@@ -278,7 +270,8 @@ def connect(stream: ByteStream, credentials: Credentials, *, version: str,
     try:
         return parse_connack(version, body)
     except MqttError as error:
-        helps = _what_helps(error.code, credentials)
+        helps = hint(_cause_of(error.code, credentials)).format(
+            prefix=credentials.client_id_prefix)
         if not helps:
             raise
         raise MqttError(error.cause, f"{error} ({helps})", error.code) from None

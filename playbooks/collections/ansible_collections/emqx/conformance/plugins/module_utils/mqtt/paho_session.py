@@ -21,7 +21,7 @@ from typing import Any, Callable, cast
 from ..lean_imports import without
 from ..model import Failure
 from ..tls.engine import Attempt, Stream
-from ..tls.wire import Deadline, Interrupted, WireError
+from ..tls.wire import TIMEOUT, Deadline, Interrupted, WireError
 from .client import (
     MAX_PACKET,
     AclRefusedError,
@@ -406,7 +406,7 @@ class PahoConnection:
 
     def _await(self, there: Callable[[], bool], late: str, asked: str | None,
                topic: str = "") -> None:
-        deadline = Deadline(self._link.deadline_s, self._link.stop)
+        deadline = Deadline(self._link.deadline_s, self._link.stop, setting=TIMEOUT)
         while not there():
             if self._over:
                 if (self._told_to_go is not None and topic
@@ -417,7 +417,7 @@ class PahoConnection:
             left = deadline.left()
             if left <= 0:
                 what = f"did not answer {asked}" if asked else f"sent no message on {topic}"
-                raise MqttError(late, f"the target {what} within {deadline.seconds:g} s")
+                raise MqttError(late, f"the target {what} within {deadline.told}")
             self._turn(min(left, _SLICE_S))
 
     def _turn(self, seconds: float) -> None:

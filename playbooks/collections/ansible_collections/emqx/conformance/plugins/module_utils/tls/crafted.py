@@ -41,7 +41,7 @@ from .transcript import (
     TranscriptError,
     version_name,
 )
-from .wire import Deadline, Interrupted, Wire, WireError, late
+from .wire import TIMEOUT, Deadline, Interrupted, Wire, WireError, late
 from .witness import judge, wire_says_abbreviated
 
 with parts_of("tlslite"):
@@ -514,7 +514,7 @@ class CraftedClient:
             Interrupted: the run was asked to stop.
         """
         started_at = utc_now()
-        deadline = Deadline(deadline_s, self._stop)
+        deadline = Deadline(deadline_s, self._stop, setting=TIMEOUT)
         begun = time.monotonic()
         try:
             wire = Wire(endpoint, deadline)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..hints import with_hint
 from ..model import Alert, Endpoint, Failure, Handshake, Outcome, SecretFingerprint, Session
 from .certificate_key import key_of
 from .keylog import KeyLog
@@ -26,8 +27,8 @@ from .transcript import (
     Transcript,
     TranscriptError,
 )
-from .verify_results import meaning
-from .wire import Deadline, Wire, WireError
+from .verify_results import NO_TRUSTED_ISSUER, cause
+from .wire import TIMEOUT, Deadline, Wire, WireError
 from .witness import judge, wire_says_abbreviated
 
 
@@ -316,7 +317,7 @@ class OrdinaryEngine:
             Interrupted: the run was asked to stop.
         """
         started_at = utc_now()
-        deadline = Deadline(deadline_s, self._stop if heed_stop else None)
+        deadline = Deadline(deadline_s, self._stop if heed_stop else None, setting=TIMEOUT)
         begun = time.monotonic()
         try:
             wire = Wire(endpoint, deadline)
@@ -530,11 +531,15 @@ def _why_no_client(cert_file: str, key_file: str, error: OSError | ssl.SSLError)
     if _ENCRYPTED in key:
         return (f"the client key {key_file} is encrypted, and nobody is there to be asked for its "
                 f"passphrase: write a decrypted one with openssl pkey -in {key_file} -out FILE")
-    if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
-        return (f"the client key {key_file} is not the key of the client certificate {cert_file}: "
-                "resumption_client_cert and resumption_client_key must be of one pair")
-    return (f"the client certificate {cert_file} and its key {key_file} cannot be used: "
-            f"{getattr(error, 'reason', None) or error.strerror or error}")
+    reason = _own_words(error)
+    return with_hint(f"the client certificate {cert_file} and its key {key_file} cannot be used: "
+                     f"{reason}", f"OpenSSL: {reason}")
+
+
+def _own_words(error: OSError | ssl.SSLError) -> str:
+    """Return the reason that OpenSSL, or else the system, gives."""
+    reason = getattr(error, "reason", None) or ""
+    return reason.replace("_", " ").lower() or error.strerror or str(error)
 
 
 def _cipher_name(talk: _Conversation) -> str | None:
@@ -579,20 +584,11 @@ def _failed(talk: _Conversation, failure: Failure, seen: dict[str, Any]) -> Hand
         messages=tuple(transcript.messages), alerts=alerts, failure=failure, **seen)
 
 
-_NO_TRUSTED_ISSUER = frozenset((2, 18, 19, 20, 21))
-"""X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, _DEPTH_ZERO_SELF_SIGNED_CERT,
-_SELF_SIGNED_CERT_IN_CHAIN, _UNABLE_TO_GET_ISSUER_CERT_LOCALLY, _VERIFY_LEAF_SIGNATURE."""
-
-
 def _distrust(error: ssl.SSLCertVerificationError, trust: Trust) -> Failure:
-    """Say what our library has against the target's certificate."""
-    text = error.verify_message.rstrip(".")
-    if error.verify_code in (10, 9):  # X509_V_ERR_CERT_HAS_EXPIRED, _NOT_YET_VALID
-        return Failure("handshake", "certificate_expired", text)
-    if error.verify_code in (62, 64):  # X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH
-        return Failure("handshake", "certificate_name_mismatch", text)
-    whom = f"; trusted are {trust.authorities}" if error.verify_code in _NO_TRUSTED_ISSUER else ""
-    return Failure("handshake", "certificate_not_trusted", f"{meaning(error.verify_code)}{whom}")
+    """Say what our library has against the target's certificate, in its own words."""
+    because = cause(error.verify_code)
+    whom = f"; trusted are {trust.authorities}" if because in NO_TRUSTED_ISSUER else ""
+    return Failure("handshake", because, error.verify_message.rstrip(".") + whom)
 
 
 def _library_failure(error: ssl.SSLError, stage: str) -> Failure:
@@ -607,4 +603,5 @@ def _library_failure(error: ssl.SSLError, stage: str) -> Failure:
     if isinstance(error, ssl.SSLEOFError):
         return Failure(stage, "connection_closed", "the target closed the connection")
     text = reason.replace("_", " ").lower() or str(error)
-    return Failure(stage, "library_rejected", f"our TLS library rejected the handshake: {text}")
+    return Failure(stage, "library_rejected", with_hint(
+        f"our TLS library rejected the handshake: {text}", f"OpenSSL: {text}"))

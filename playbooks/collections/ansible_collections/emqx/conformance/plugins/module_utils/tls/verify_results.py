@@ -1,4 +1,4 @@
-"""What the verify result of a session means: the numbers ``X509_V_…`` of OpenSSL's x509_vfy.h."""
+"""What OpenSSL's verify results mean: the numbers ``X509_V_…`` of its x509_vfy.h."""
 from __future__ import annotations
 
 _MEANINGS = {
@@ -36,6 +36,35 @@ _MEANINGS = {
     68: "the digest of a CA's signature is too weak for OpenSSL's security level",
     79: "a certificate in the chain is not one of a CA",
 }
+
+
+_CAUSES = {
+    # _UNABLE_TO_GET_ISSUER_CERT: of one that is trusted itself, such as an intermediate CA's.
+    2: "certificate_root_missing",
+    9: "certificate_not_yet_valid",
+    10: "certificate_expired",
+    18: "certificate_self_signed",  # _DEPTH_ZERO_SELF_SIGNED_CERT
+    # _SELF_SIGNED_CERT_IN_CHAIN, _UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+    # _UNABLE_TO_VERIFY_LEAF_SIGNATURE
+    **dict.fromkeys((19, 20, 21), "certificate_not_trusted"),
+    23: "certificate_revoked",
+    26: "certificate_wrong_purpose",
+    62: "certificate_name_mismatch",
+    64: "certificate_name_mismatch",
+    # _EE_KEY_TOO_SMALL, _CA_KEY_TOO_SMALL, _CA_MD_TOO_WEAK
+    **dict.fromkeys((66, 67, 68), "certificate_too_weak"),
+}
+_ANY_OTHER = "certificate_rejected"
+CERTIFICATE_CAUSES = frozenset((*_CAUSES.values(), _ANY_OTHER))
+"""Causes for which our library turns a certificate down."""
+NO_TRUSTED_ISSUER = frozenset(("certificate_not_trusted", "certificate_root_missing",
+                               "certificate_self_signed"))
+"""Those of which it matters whom we trust."""
+
+
+def cause(number: int) -> str:
+    """Return the cause for which a certificate with this verify result is turned down."""
+    return _CAUSES.get(number, _ANY_OTHER)
 
 
 def meaning(number: int) -> str:

@@ -30,13 +30,25 @@ class Interrupted(Exception):  # noqa: N818 - not an error of anybody's
     """The run was asked to stop."""
 
 
+TIMEOUT = "resumption_timeout"
+"""The inventory's variable for how long a target may take."""
+
+
 class Deadline:
     """A moment on the monotonic clock, and the event that may come before it."""
 
-    def __init__(self, seconds: float, stop: threading.Event | None = None) -> None:
+    def __init__(self, seconds: float, stop: threading.Event | None = None, *,
+                 setting: str = "") -> None:
+        """``setting``: the variable with which it can be made longer; empty: there is none."""
         self.seconds = seconds
         self.stop = stop
+        self._setting = setting
         self._end = time.monotonic() + seconds
+
+    @property
+    def told(self) -> str:
+        """How long it is, for people, and what makes it longer."""
+        return within(self.seconds, self._setting)
 
     def left(self) -> float:
         """Return the seconds left, never negative.
@@ -49,10 +61,15 @@ class Deadline:
         return max(0.0, self._end - time.monotonic())
 
 
+def within(seconds: float, setting: str = "") -> str:
+    """Return how long something was waited for, and the variable that says so, if one does."""
+    return f"the {seconds:g} s of {setting}" if setting else f"{seconds:g} s"
+
+
 def late(stage: str, deadline: Deadline) -> WireError:
     """Return the error of a target that goes on beyond the deadline."""
     return WireError(Failure(stage, "timeout",
-                             f"the target was not done within {deadline.seconds:g} s"))
+                             f"the target was not done within {deadline.told}"))
 
 
 def _os_cause(error: OSError) -> tuple[str, str]:
@@ -100,7 +117,7 @@ def resolve(endpoint: Endpoint, deadline: Deadline) -> list[tuple[int, Any]]:
             if left <= 0:
                 raise WireError(Failure("connect", "name_not_resolved",
                                         f"the name {endpoint.host} did not resolve within "
-                                        f"{deadline.seconds:g} s")) from None
+                                        f"{deadline.told}")) from None
             continue
         if isinstance(answer, OSError):
             raise WireError(Failure("connect", "name_not_resolved",
@@ -176,7 +193,7 @@ class Wire:
         if left <= 0:
             what = "did not accept the connection" if self.stage == "connect" else "did not answer"
             raise WireError(Failure(self.stage, "timeout",
-                                    f"the target {what} within {deadline.seconds:g} s"))
+                                    f"the target {what} within {deadline.told}"))
         return left
 
     def send(self, data: bytes, deadline: Deadline) -> None:

@@ -18,7 +18,7 @@ from ...containers import PUBLISHED_ON
 from ...identity import Identity
 from ...listeners.release import Release
 from .. import hocon, ports
-from ..base import DriverError, DriverInterrupted, NodeSpec
+from ..base import PATIENCE, DriverError, DriverInterrupted, NodeSpec
 from ..change import Change
 from ..conversion import ConversionError, convert
 from ..layout import ClusterFolder, as_json, replace_file
@@ -102,6 +102,7 @@ class DockerDeployment:
         self._cluster, self._folder, self._wanted, self._stop = cluster, folder, wanted, stop
         self._specs = {node.name: node for node in wanted.nodes}
         self.driver = DockerDriver(cluster, caller, members=self._members(), stop=stop)
+        self.driver.patience = PATIENCE
 
     def _members(self) -> list[str]:
         """Return who belongs to the cluster once this run is done."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ...identity import Identity
+from ...tls.wire import within
 from ..base import Driver, DriverError, DriverInterrupted, NodeSpec
 from ..layout import check_name
 from ..ready import Caller, NotReadyError
@@ -248,7 +249,8 @@ class DockerDriver(Driver):
             while (missing := self._missing(containers[name], whole)) is not None:
                 self._still_there(name, containers[name])
                 if time.monotonic() >= end:
-                    raise DriverError(f"{name} was not ready within {timeout_s:g} s: {missing}"
+                    raise DriverError(f"{name} was not ready within "
+                                      f"{within(timeout_s, self.patience)}: {missing}"
                                       f"{self._log_tail(containers[name])}")
                 self._pause_polling()
             done.append(name)
@@ -308,10 +310,10 @@ class DockerDriver(Driver):
             except NotReadyError as error:
                 self._still_there(node.name, container)
                 if error.final or time.monotonic() >= end:
-                    within = "" if error.final else f" within {timeout_s:g} s"
+                    late = "" if error.final else f" within {within(timeout_s, self.patience)}"
                     # A node that answers, and wrongly for its client, has nothing in its log.
                     log = "" if error.final else self._log_tail(container)
-                    raise DriverError(f"{node.endpoint} did not answer CONNECT over TLS{within}: "
+                    raise DriverError(f"{node.endpoint} did not answer CONNECT over TLS{late}: "
                                       f"{error}{log}") from None
                 self._pause_polling()
             else:

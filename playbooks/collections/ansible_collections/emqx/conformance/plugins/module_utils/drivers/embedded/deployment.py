@@ -20,7 +20,7 @@ from ...listeners.release import Release
 from ...mqtt.client import Credentials
 from ...tls.engine import Trust
 from .. import haproxy, hocon, ports
-from ..base import DriverError, DriverInterrupted, NodeSpec
+from ..base import PATIENCE, DriverError, DriverInterrupted, NodeSpec
 from ..change import Change
 from ..conversion import ConversionError, SslListener, convert
 from ..layout import ClusterFolder, NodeRecord, as_json, erlang_name, replace_file
@@ -96,6 +96,7 @@ class Deployment:
                  stop: threading.Event) -> None:
         self._folder, self._wanted, self._stop = folder, wanted, stop
         self.driver = EmbeddedDriver(folder, caller, members=self._members(), stop=stop)
+        self.driver.patience = PATIENCE
 
     def _members(self) -> list[str]:
         """Return who belongs to the cluster once this run is done."""

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...identity import Identity, from_connack
+from ...tls.wire import within
 from ..base import (
     Driver,
     DriverError,
@@ -207,7 +208,8 @@ class EmbeddedDriver(Driver):
                     continue
                 self._still_there(name)
                 if time.monotonic() >= end:
-                    raise DriverError(f"{name} has not booted within {timeout_s:g} s"
+                    raise DriverError(f"{name} has not booted within "
+                                      f"{within(timeout_s, self.patience)}"
                                       f"{self._log_tail(name)}")
             self.on_booted(len(nodes) - len(waiting) - len(late))
             if late:
@@ -289,7 +291,8 @@ class EmbeddedDriver(Driver):
                 for other in names:
                     self._still_there(other)
                 if time.monotonic() >= end:
-                    raise DriverError(f"{name} was not ready within {timeout_s:g} s: {missing}"
+                    raise DriverError(f"{name} was not ready within "
+                                      f"{within(timeout_s, self.patience)}: {missing}"
                                       f"{self._log_tail(name)}")
                 self._pause_polling()
 
@@ -316,8 +319,8 @@ class EmbeddedDriver(Driver):
             except NotReadyError as error:
                 self._still_there(node.name)
                 if error.final or time.monotonic() >= end:
-                    within = "" if error.final else f" within {timeout_s:g} s"
-                    raise DriverError(f"{node.endpoint} did not answer CONNECT over TLS{within}: "
+                    late = "" if error.final else f" within {within(timeout_s, self.patience)}"
+                    raise DriverError(f"{node.endpoint} did not answer CONNECT over TLS{late}: "
                                       f"{error}{self._log_tail(node.name)}") from None
                 self._pause_polling()
 
