@@ -207,23 +207,29 @@ def test_a_node_that_one_place_cannot_reach(seen: Cluster, network: Network,
 
 
 def test_a_host_that_cannot_be_reached_leaves_the_others_alone(
-        seen: Cluster, network: Network) -> None:
+        seen: Cluster, network: Network, tmp_path: Path) -> None:
     inventory = yaml.safe_load(seen.inventory.read_text())
     hosts = inventory["all"]["children"]["vantage"]["hosts"]
     hosts["near"]["ansible_port"] = 1
     hosts["elsewhere"] = {**hosts["far"], "ansible_python_interpreter": "/usr/bin/python9"}
+    # What now and then happens by itself: the module is not taken, and ssh has not ended yet.
+    hanging_up = tmp_path / "ssh"
+    hanging_up.write_text('#!/bin/sh\nexec < /dev/null\nsleep 0.2\nexec ssh "$@"\n')
+    hanging_up.chmod(0o700)
+    hosts["hanging_up"] = {**hosts["elsewhere"], "ansible_ssh_executable": str(hanging_up)}
     seen.inventory.write_text(yaml.safe_dump(inventory, sort_keys=False))
     done = seen.play("verify.yml")
     assert done.code == 2
     results = written(seen)
     assert results["verdict"] == "error"
-    near, far, elsewhere = results["vantage"]["points"]
+    near, far, *without_python = results["vantage"]["points"]
     assert near["report"] is None
     assert near["message"].startswith("near cannot be reached by Ansible: ")
     assert near["message"].endswith("Connection refused")
     assert far["report"]["verdict"] == "passed"
-    assert elsewhere["message"] == ("the probe did not run on elsewhere: The module interpreter "
-                                    "'/usr/bin/python9' was not found")
+    assert [point["message"] for point in without_python] == [
+        f"the probe did not run on {name}: The module interpreter '/usr/bin/python9' was not found"
+        for name in ("elsewhere", "hanging_up")]
     assert near["message"] in done.flat
     assert len(results["matrix"]) == 9
     assert_untouched(network)

@@ -1,13 +1,17 @@
 """What a vantage point is handed, and what it makes of it."""
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
+from ansible_collections.emqx.conformance.plugins.action.resumption_vantage import ActionModule
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Impact
+from ansible_collections.emqx.conformance.plugins.module_utils.report.vantage import VantagePoint
 from ansible_collections.emqx.conformance.plugins.module_utils.vantage import (
     HandoverError,
     Received,
@@ -140,3 +144,41 @@ def test_a_result_survives_the_way_back() -> None:
     assert word.isascii()
     assert len(word) < 200
     assert unpacked(word) == results
+
+
+class HungUp(ActionModule):
+    """Its host closes the connection while it is being sent the module."""
+
+    def __init__(self, rc: int, stderr: str) -> None:
+        self._used_interpreter = "#!/usr/bin/python9"
+        self._answer = {"rc": rc, "stdout": "", "stderr": stderr}
+        self.commands: list[str] = []
+
+    def _execute_module(self, **_: Any) -> dict[str, Any]:
+        try:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        except BrokenPipeError as problem:
+            raise AnsibleConnectionFailure("Data could not be sent to remote host.") from problem
+
+    def _low_level_execute_command(self, command: str) -> dict[str, Any]:
+        self.commands.append(command)
+        if self._answer["rc"] == 255:
+            raise AnsibleConnectionFailure("Connection refused")
+        return self._answer
+
+
+@pytest.mark.parametrize(("rc", "stderr", "why"), [
+    (127, "/bin/sh: 1: /usr/bin/python9: not found\n",
+     "the probe did not run on v: The module interpreter '/usr/bin/python9' was not found"),
+    (126, "/bin/sh: 1: /usr/bin/python9: Permission denied\n",
+     "the probe did not run on v: /bin/sh: 1: /usr/bin/python9: Permission denied"),
+    (255, "", "v cannot be reached by Ansible: Connection refused"),
+    (0, "", ("v hung up while it was being sent the probe: Data could not be sent to remote host: "
+             "[Errno 32] Broken pipe")),
+])
+def test_a_host_that_hangs_up_while_it_is_sent_the_probe_is_asked_why(
+        tmp_path: Path, rc: int, stderr: str, why: str) -> None:
+    action = HungUp(rc, stderr)
+    row = action._seen_from(VantagePoint("v", "10.0.0.9"), parameters(tmp_path), {"nodes": []}, {})
+    assert (row["report"], row["message"]) == (None, why)
+    assert action.commands == ["/usr/bin/python9 --version"]

@@ -1,6 +1,7 @@
 """Action plugin: probes from the host of the task and adds what is seen there to a report."""
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,7 @@ class ActionModule(ActionBase):
             told = self._execute_module(module_name="emqx.conformance.resumption_probe",
                                         module_args={"request": request}, task_vars=task_vars)
         except AnsibleConnectionFailure as error:
-            return not_measured(point, f"{point.name} cannot be reached by Ansible: "
-                                       f"{_last_line(error)}")
+            return not_measured(point, self._why_not_sent(point, error))
         except (AnsibleError, HandoverError) as error:
             return not_measured(point, f"nothing can be run on {point.name}: {_last_line(error)}")
         if "seen" not in told:
@@ -90,6 +90,38 @@ class ActionModule(ActionBase):
                                        f"{_last_line(told.get('msg') or 'it says nothing')}")
         return measured(point, unpacked(told["seen"]), python=told["python"],
                         openssl=told["openssl"])
+
+    def _why_not_sent(self, point: VantagePoint, problem: AnsibleConnectionFailure) -> str:
+        """Say why a host was not sent the probe.
+
+        One without the interpreter hangs up before it has taken all of it, and ssh may still run
+        when Ansible notices: then Ansible tells that a pipe broke, and not what the host said. So
+        the interpreter is asked for its version, which is nothing to send.
+        """
+        unreachable = f"{point.name} cannot be reached by Ansible: "
+        if not _hung_up(problem):
+            return unreachable + _last_line(problem)
+        interpreter = (self._used_interpreter or "").lstrip("#!")
+        try:
+            done = self._low_level_execute_command(f"{interpreter} --version")
+        except AnsibleConnectionFailure as again:
+            return unreachable + _last_line(again)
+        if not done["rc"]:
+            return (f"{point.name} hung up while it was being sent the probe: "
+                    f"{_last_line(problem)}")
+        told = self._parse_returned_data(done, "legacy")["msg"]
+        said = told if interpreter in told else done["stderr"] or done["stdout"]
+        return f"the probe did not run on {point.name}: {_last_line(said)}"
+
+
+def _hung_up(problem: BaseException) -> bool:
+    """Tell whether a connection stood, and its other end closed it while it was being sent data."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno == errno.EPIPE:
+            return True
+        cause = cause.__cause__
+    return False
 
 
 def _last_line(said: object) -> str:
