@@ -42,7 +42,7 @@ class Tried:
     """A broker, a bench on it with a session, and the check."""
 
     def __init__(self, certificate: tuple[Path, Path], *, version: str = "auto",
-                 password: str | None = None, deadline_s: float = 0.6,
+                 password: str | None = None, deadline_s: float = 4.0,
                  client_certificate: bool = False, **options: Any) -> None:
         self.broker = MqttBroker(*certificate, password=password, **options)
         self.stop = threading.Event()
@@ -149,6 +149,10 @@ def test_refused_persistence_is_not_offered_and_passes(tried: Callable[..., Trie
     assert len(verdict.handshakes) == core_mqtt.CONNECTIONS
 
 
+SILENT = {"no_puback", "drops_publish", "no_suback", "no_pingresp", "no_connack", "loses_messages"}
+"""Faults that show only when a deadline has passed."""
+SHORT_S = 0.6
+"""The deadline then; a busy machine needs more for an answer that does come."""
 FAILURES = [
     ("5", {"no_puback"}, "no_puback",
      "did not answer PUBLISH within the 0.6 s of resumption_timeout"),
@@ -184,7 +188,7 @@ FAILURES = [
 def test_every_fault_fails_by_its_name_and_leaves_no_session(
         tried: Callable[..., Tried], version: str, faults: set[str], reason: str,
         says: str) -> None:
-    one = tried(version=version)
+    one = tried(version=version, deadline_s=SHORT_S if faults & SILENT else 4.0)
     begun = time.monotonic()
     verdict = one.measure(*faults)
     assert (verdict.status, verdict.reason) == (Status.FAILED, reason), verdict.message
