@@ -109,3 +109,17 @@ def test_how_long_a_late_broker_is_waited_for_is_a_setting(
 
 def test_ready(driver: ExternalDriver, brokers: Callable[..., Broker]) -> None:
     driver.wait_ready([node(brokers().port), node(brokers().port)], 2.0)
+
+
+def test_a_certificate_that_is_not_trusted_is_told_at_once_with_what_helps(
+        brokers: Callable[..., Broker]) -> None:
+    caller = Caller(Trust())
+    try:
+        begun = time.monotonic()
+        with pytest.raises(DriverError, match=(
+                r"is not ready: self.signed certificate; trusted are those of the system's store, "
+                r"since resumption_ca is not set \(resumption_ca must hold this very certificate")):
+            ExternalDriver(caller).wait_ready([node(brokers().port)], 60.0)
+        assert time.monotonic() - begun < 30
+    finally:
+        caller.close()
