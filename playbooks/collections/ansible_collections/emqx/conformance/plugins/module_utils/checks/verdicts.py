@@ -5,7 +5,7 @@ from .. import client_certificate
 from ..model import Handshake, Outcome
 from ..tls.engine import nothing_in_common
 from .bench import Contact
-from .pace import TURNED_AWAY
+from .pace import TURNED_AWAY, UNDECIDED
 from .registry import Status, Verdict
 
 _HINTS = {
@@ -23,7 +23,7 @@ _HINTS = {
 _UNANSWERED = frozenset(("connection_closed", "connection_reset"))
 _OURS = frozenset(("certificate_not_trusted", "certificate_expired", "certificate_name_mismatch",
                    "client_broke", "library_rejected", "not_offered", "password_withheld",
-                   TURNED_AWAY))
+                   TURNED_AWAY, UNDECIDED))
 """Causes on our side of the connection, or of what is done to anybody: never evidence."""
 _OFFERED = ("all of OpenSSL's TLS 1.2 cipher suites that encrypt and authenticate by certificate, "
             "and its usual groups and signature algorithms")
