@@ -212,6 +212,8 @@ class MessageServer:
         self.tickets: dict[bytes, bytes] = {}
         """Master secrets by ticket, where there are tickets."""
         self._other_cache = SessionCache(self.faults, lifetime_s, cache_max)
+        self.accepted = 0
+        """Connections, whatever came of them."""
         self._resumptions: Counter[bytes] = Counter()
         self._resumed_now = 0
         self._counting = threading.Lock()
@@ -230,6 +232,7 @@ class MessageServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            self.accepted += 1
             if "alternates_caches" in self.faults:
                 self.cache, self._other_cache = self._other_cache, self.cache
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()

@@ -6,10 +6,10 @@ import datetime
 import functools
 import ipaddress
 import ssl
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -37,6 +37,8 @@ class Started:
     """What vouches for their certificates."""
     balancer_port: int | None = None
     """Of the balancer before them; None: there is none."""
+    accepted: Callable[[], int] = field(default=lambda: 0)
+    """Returns how many connections all of them have counted themselves."""
 
 
 @functools.cache
@@ -93,14 +95,46 @@ def started(row: Row, folder: Path, *, port: int = 0) -> Iterator[Started]:
     """
     cert, key, ca_file = make_identity(folder, row.certificate, row.key)
     with contextlib.ExitStack() as stack:
-        ports = tuple(_STARTERS[row.kind](row, (cert, key), port, stack))
+        servers = tuple(_STARTERS[row.kind](row, (cert, key), port, stack))
+        ports = tuple(server.port for server in servers)
+
+        def accepted() -> int:
+            return sum(server.accepted for server in servers)
+
         options = dict(row.balancer)
         if not options:
-            yield Started(ports, ca_file)
+            yield Started(ports, ca_file, accepted=accepted)
             return
         balancer = TcpBalancer(ports, options["mode"])
         stack.callback(balancer.stop)
-        yield Started(ports[:len(ports) - options.get("hidden", 0)], ca_file, balancer.port)
+        yield Started(ports[:len(ports) - options.get("hidden", 0)], ca_file, balancer.port,
+                      accepted)
+
+
+class _Server(Protocol):
+    """A server of a row."""
+
+    port: int
+
+    @property
+    def accepted(self) -> int:
+        """How many connections it has counted since it is there for the trial."""
+
+
+class _OtpNode:
+    """An embedded node, which has been asked whether it is ready before the trial."""
+
+    def __init__(self, cluster: TestCluster, name: str) -> None:
+        self.port = cluster.ports[name]
+        self._cluster, self._name = cluster, name
+        self._before = self._counted()
+
+    def _counted(self) -> int:
+        return int(self._cluster.status(self._name)["handshakes"]["accepted"])
+
+    @property
+    def accepted(self) -> int:
+        return self._counted() - self._before
 
 
 def _ports(first: int, count: int) -> list[int]:
@@ -113,7 +147,7 @@ def _plant(clients: Clients, row: Row) -> None:
 
 
 def _messages(row: Row, identity: tuple[Path, Path], port: int,
-              stack: contextlib.ExitStack) -> Iterator[int]:
+              stack: contextlib.ExitStack) -> Iterator[_Server]:
     servers = []
     for own in _ports(port, row.nodes):
         server = MessageServer(*identity, *row.how, port=own, **dict(row.cache))
@@ -121,11 +155,11 @@ def _messages(row: Row, identity: tuple[Path, Path], port: int,
         _plant(server.clients, row)
         servers.append(server)
     servers[0].join(*servers[1:])
-    return (server.port for server in servers)
+    return iter(servers)
 
 
 def _openssl(row: Row, identity: tuple[Path, Path], port: int,
-             stack: contextlib.ExitStack) -> Iterator[int]:
+             stack: contextlib.ExitStack) -> Iterator[_Server]:
     options: dict[str, Any] = dict(row.how)
     versions = options.pop("versions", ["tlsv1.2", "tlsv1.2"])
     ciphers = options.pop("ciphers", "DEFAULT")
@@ -137,11 +171,11 @@ def _openssl(row: Row, identity: tuple[Path, Path], port: int,
         broker.context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
         broker.context.minimum_version, broker.context.maximum_version = (
             _VERSIONS[version] for version in versions)
-        yield broker.port
+        yield broker
 
 
 def _otp(row: Row, identity: tuple[Path, Path], port: int,
-         stack: contextlib.ExitStack) -> Iterator[int]:
+         stack: contextlib.ExitStack) -> Iterator[_Server]:
     options: dict[str, Any] = dict(row.how)
     ports = [own or free for own, free in zip(_ports(port, row.nodes), free_ports(row.nodes))]
     cluster = TestCluster(identity[0].parent / "otp", identity, {
@@ -154,7 +188,7 @@ def _otp(row: Row, identity: tuple[Path, Path], port: int,
             suites=tuple(options.get("ciphers", ()))))
     stack.callback(cluster.destroy)
     cluster.deploy()  # tidied up also when it fails
-    return iter(ports)
+    return iter([_OtpNode(cluster, name) for name in cluster.ports])
 
 
 _STARTERS = {"messages": _messages, "openssl": _openssl, "otp": _otp}

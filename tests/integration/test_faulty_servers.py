@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.checks import beyond
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Session
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
@@ -72,6 +73,8 @@ def test_server(trials: dict[str, Trial], name: str) -> None:
     # NEG lists all that it has tried, whatever came of it; others list examples.
     if {found.check.partition("-")[0] for found in trial.row.alarms} == {"NEG"}:
         assert not trial.unclaimed
+    # All that was made, of whatever kind, is what the servers counted.
+    assert trial.handshakes == trial.accepted
 
 
 def test_a_library_that_drops_sessions_after_alerts_finds_the_same() -> None:
@@ -95,6 +98,11 @@ def test_a_library_that_drops_sessions_after_alerts_finds_the_same() -> None:
         trial = run(ROWS["alerts_on_unknown_id"])
     assert dropped - {b""}
     assert not trial.differences, trial.report()
+    assert trial.handshakes == trial.accepted
+    # What that costs more is neither announced nor said to have grown old.
+    addresses = trial.budget["nodes"].values()
+    assert [(row["renewals"], row["spoilt"] > 0) for row in addresses] == [(0, True)] * 2
+    assert [clause for clause in beyond.told(addresses) if "grown old" in clause] == []
 
 
 def test_figures(trials: dict[str, Trial],

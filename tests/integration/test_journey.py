@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import yaml
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded import control
 
+from tests.support.costs import add_up
 from tests.support.playbooks import ROOT, Cluster, Done, write_inventory
 from tests.support.ports import free_ports
 
@@ -28,16 +30,21 @@ class Counted:
 
     done: Done
     results: dict[str, Any]
-    before: list[dict[str, Any]]
-    after: list[dict[str, Any]]
+    before: dict[str, Any]
+    after: dict[str, Any]
 
 
 def counted(cluster: Cluster, *extra: str) -> Counted:
-    run_dirs = [ROOT / ".cluster" / cluster.name / f"emqx{number}" for number in (1, 2, 3)]
-    before = [control.status(run_dir) for run_dir in run_dirs]
+    before = statuses(cluster)
     done = cluster.play("verify.yml", *extra)
     assert done.code == 0, done.output
-    return Counted(done, cluster.results(), before, [control.status(run) for run in run_dirs])
+    return Counted(done, cluster.results(), before, statuses(cluster))
+
+
+def statuses(cluster: Cluster) -> dict[str, Any]:
+    """Return by node what it says of itself."""
+    return {name: control.status(ROOT / ".cluster" / cluster.name / name)
+            for name in ("emqx1", "emqx2", "emqx3")}
 
 
 @pytest.fixture(scope="module")
@@ -151,13 +158,17 @@ def test_the_handshakes_announced_are_those_the_nodes_count(
     run: Counted = request.getfixturevalue(impact)
     announced = run.results["budget"]["nodes"]
     assert run.results["budget"]["differences"] == []
-    for name, was, now in zip(("emqx1", "emqx2", "emqx3"), run.before, run.after):
+    add_up(run.results)
+    for name, now in run.after.items():
+        was = run.before[name]
         counted = {kind: now["handshakes"][kind] - was["handshakes"][kind]
                    for kind in ("accepted", "completed", "failed")}
         ended = [row["outcome"] for row in run.results["handshakes"].values()
                  if row["endpoint"] == name]
         done = announced[name]["handshakes_done"]
+        # Undisturbed: nothing came on top.
         assert done == announced[name]["handshakes_announced"]
+        assert announced[name]["polls"] == announced[name]["polls_announced"] == 0
         assert counted["accepted"] == done
         assert counted["completed"] == (
             ended.count("full") + ended.count("resumed") + timed(run.results, name))
@@ -273,6 +284,12 @@ def test_a_changed_config_restarts_and_reuse_off_fails_on_core_02(cluster: Clust
     assert "CORE-02 not_resumed on emqx1, emqx2, emqx3" in done.flat
     back = cluster.play("playbooks/site.yml", *SAFE)
     assert back.code == 0, back.output
+    # They have been started anew: what they count is what the whole command has told.
+    told = re.search(r"Readiness: (\d+) handshakes? with emqx1, emqx2, emqx3", back.output)
+    assert told is not None, back.output
+    for name, status in statuses(cluster).items():
+        made = cluster.results()["budget"]["nodes"][name]
+        assert status["handshakes"]["accepted"] == int(told[1]) + made["handshakes_done"]
 
 
 def test_a_killed_node_is_named_the_rest_is_measured_and_deploy_mends_it(

@@ -66,6 +66,8 @@ def test_every_node_is_restarted_and_killed_and_the_cluster_is_whole_again(
     assert "all embedded nodes share this machine's network" in skipped["message"]
     for budget in results["budget"]["nodes"].values():
         assert budget["handshakes_announced"] == budget["handshakes_done"] == 467
+        # After each restart and each kill of one of three every node is asked whether it is ready.
+        assert budget["polls"] == budget["polls_announced"] == 2 * 3
         # What OTP resumes and should not, and what is still there in LIFE-04, makes no session.
         assert 100 <= budget["sessions_made"] <= budget["sessions_announced"] == 139
     # They really are other processes now, and what a deploy would want.

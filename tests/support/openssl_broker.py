@@ -53,6 +53,8 @@ class Broker:
         self.context.options |= ssl.OP_NO_TICKET
         self.context.maximum_version = ssl.TLSVersion.TLSv1_2
         self.handshakes = 0
+        self.accepted = 0
+        """Connections, whatever came of them."""
         self._connack = connack
         self._speaks_v5 = speaks_v5
         self._cache = cache
@@ -70,6 +72,7 @@ class Broker:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            self.accepted += 1
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _context_for_one(self) -> ssl.SSLContext:

@@ -42,8 +42,9 @@ def result(names: list[str], checks: list[dict[str, Any]], **changed: Any) -> di
         counts[row["status"]] += 1
     latency = {"count": 2, "p50_ms": 1.5, "p95_ms": 2.25, "p99_ms": 10.0, "bytes_in": 1000,
                "bytes_out": 200}
-    spent = {"handshakes_announced": 10, "handshakes_done": 10, "renewals": 0, "diagnoses": 0,
-             "turned_away": 0, "repeated": 0, "sessions_announced": 4, "sessions_made": 4}
+    spent = {"handshakes_announced": 10, "handshakes_done": 10, "renewals": 0, "spoilt": 0,
+             "diagnoses": 0, "controls": 0, "turned_away": 0, "repeated": 0,
+             "sessions_announced": 4, "sessions_made": 4}
     return {
         "schema_version": "1.0", "started_at": SECOND, "duration_s": 1.5, "complete": True,
         "verdict": "passed", "headline": "all pairs as expected",

@@ -172,9 +172,8 @@ def test_the_announced_handshakes_are_those_that_the_broker_logs(version: str) -
         expected = budget["handshakes_announced"] + extra
         assert run.connections[node.name] == expected
         assert budget["handshakes_done"] == expected
-    assert [(row["check"], row["node"], row["made"] - row["announced"])
-            for row in verification.results["budget"]["differences"]] == [
-        ("CORE-01", name, extra) for name in PORTS if extra]
+        assert budget["second_tries"] == extra
+    assert verification.results["budget"]["differences"] == []
 
 
 @pytest.mark.parametrize(("issuer", "redeemer"), PAIRS)

@@ -12,6 +12,7 @@ import junitparser
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils import verify as v
 
+from tests.support.costs import add_up
 from tests.support.few_handshakes import few_handshakes
 from tests.support.junit_schemas import validate
 
@@ -42,6 +43,7 @@ def run(certificate: tuple[Path, Path], tmp_path: Path) -> Callable[..., dict[st
             results, folder = v.verify(v.request(params), stop or threading.Event())
         written = json.loads((folder / "results.json").read_text())
         assert written == json.loads(json.dumps(results))
+        add_up(written)
         SCHEMA.validate(written)
         assert (tmp_path / "reports/latest").resolve() == folder.resolve()
         page = (folder / "index.html").read_text()

@@ -90,3 +90,30 @@ def test_whose_signature_counts() -> None:
         "set; the client has no certificate")
     assert line(told(ca="ca.pem", client_cert="c.pem", client_key="k.pem"), "Trust") == (
         "Trust: the CAs are those of ca.pem; the client shows c.pem")
+
+
+def test_what_may_come_on_top_is_told_with_its_bound() -> None:
+    head = "More, where it is needed"
+    assert line(told(), head) == (
+        f"{head}: with each of n1, n2, n3, up to 26 for sessions that grow old or that an alert "
+        "spoils, up to 12 to tell why a session does not resume, up to 69 to tell why connections "
+        "are cut off and make them again, up to 1 to find out what a node does not speak")
+    assert "up to 3 to find out" in line(told(mqtt_password="hidden"), head)  # noqa: S106 - nobody's
+    assert "to find out" not in line(told(mqtt_version="3.1.1"), head)
+    # Nodes that are driven from here may be down, and are not asked why.
+    assert "cut off" not in line(told(driver="embedded", cluster_name="c"), head)
+
+
+def test_polls_are_told_where_nodes_are_disturbed() -> None:
+    assert not [line for line in told(driver="embedded", cluster_name="c")
+                if line.startswith("Readiness")]
+    # Each of three is restarted and killed.
+    assert line(told(driver="embedded", cluster_name="c", max_impact="disruptive",
+                     session_cache_max=60), "Readiness").startswith(
+        "Readiness: 6 handshakes more with each node, to see whether all are ready after one ")
+
+
+def test_what_comes_on_top_from_vantage_points_is_told_too() -> None:
+    lines = told(vantage=[{"name": "v1", "host": "192.0.2.9"}, {"name": "v2", "host": "192.0.2.8"}])
+    assert line(lines, "From each: More, where it is needed").endswith(
+        "up to 1 to find out what a node does not speak")

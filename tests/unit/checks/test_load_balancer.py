@@ -209,7 +209,8 @@ def test_a_balancer_given_as_a_node_is_told_from_one(
     assert (found["status"], found["data"]["landed"]) == ("info", None)
     assert found["data"]["implied_caches_95"][0] < 3 < found["data"]["implied_caches_95"][1]
     budget = results["budget"]["nodes"]["n1"]
-    assert budget["diagnoses"] == DIAGNOSIS
+    assert budget["diagnoses"] == budget["diagnoses_up_to"] == DIAGNOSIS
+    assert "CORE-02" not in {one["check"] for one in results["budget"]["differences"]}
     assert budget["handshakes_done"] == budget["handshakes_announced"] + DIAGNOSIS
 
 

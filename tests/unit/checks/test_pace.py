@@ -5,12 +5,19 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks import pace
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.pace import Pace
+from ansible_collections.emqx.conformance.plugins.module_utils.model import (
+    Endpoint,
+    Failure,
+    Handshake,
+    Outcome,
+)
 from ansible_collections.emqx.conformance.plugins.module_utils.report import terminal
 
 from tests.support.gatekeepers import (
@@ -92,10 +99,14 @@ def test_a_target_that_limits_rates_is_measured_slowly(
     budget = results["budget"]["nodes"]["n1"]
     assert budget["turned_away"] > 0
     # Counted there is what was announced, and what is said to have come on top.
-    total = budget["handshakes_announced"] + budget["repeated"]
-    assert len(broker.came) + broker.turned_away == total
-    # One that is reset while it is being made is no handshake.
-    assert len(broker.came) <= budget["handshakes_done"] <= total
+    assert budget["repeated"] > 0
+    assert budget["controls"] > 0
+    assert len(broker.came) + broker.turned_away == budget["handshakes_done"] == (
+        budget["handshakes_announced"] + budget["controls"] + budget["repeated"])
+    assert results["budget"]["differences"] == []
+    spent = " ".join(" ".join(line.text for line in terminal.render(results, "x")).split())
+    assert (f"and {budget['controls']} more to tell why connections were cut off and "
+            f"{budget['repeated']} more since connections were turned away") in spent
     (note,) = [note for note in results["notes"] if "turned" in note]
     assert note.startswith(f"n1 turned {budget['turned_away']} connection")
     assert "the run paused and went on at " in note
@@ -110,7 +121,9 @@ def test_hanging_up_on_offered_sessions_is_no_rate_limit(
     assert check == "CORE-02"
     assert reason in ("connection_closed", "connection_reset")
     assert "while 3 connections without a session right after it were served" in results["headline"]
-    assert results["budget"]["nodes"]["n1"]["turned_away"] == 0
+    budget = results["budget"]["nodes"]["n1"]
+    # In CORE-10 too: a client that also offers TLS 1.3 sends an ID (RFC 8446 D.4).
+    assert (budget["turned_away"], budget["controls"], budget["repeated"]) == (0, 2 * 3, 0)
     assert not [note for note in results["notes"] if "turned" in note]
 
 
@@ -125,6 +138,44 @@ def test_a_target_that_stays_shut_is_not_said_to_fail(
     message = next(row["message"] for row in results["checks"] if row["reason"] == "turned_away")
     assert ("before a single byte and time after time, as it did to clients without a session (set "
             "resumption_rate_limit below the rate of connections that it allows)") in message
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A connection."""
+
+    handshake: Handshake
+
+
+def cut_off() -> Handshake:
+    failure = Failure("handshake", "connection_closed", "the target closed the connection")
+    return Handshake(Endpoint("n1", "h", 1, "h"), "", Outcome.FAILED, failure.detail,
+                     failure=failure)
+
+
+@pytest.mark.parametrize(("control", "cause"), [
+    # While it serves others it is the session, until nobody asks any more.
+    (Handshake(Endpoint("n1", "h", 1, "h"), "", Outcome.FULL, "served", bytes_in=1),
+     "cut_off_undecided"),
+    (cut_off(), "turned_away")])
+def test_no_more_is_asked_than_was_announced(
+        monkeypatch: pytest.MonkeyPatch, control: Handshake, cause: str) -> None:
+    monkeypatch.setattr(pace, "_PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(pace, "_SLOWEST", 1e6)
+    most, beyond, causes = 8, [], []
+
+    def asked() -> Handshake:
+        beyond.append(control)
+        return control
+
+    paced = Pace(None, most=most)
+    for _ in range(9):
+        made = paced.patiently(lambda: Tried(cut_off()), control=asked, repeated=beyond.append,
+                               stop=threading.Event())
+        causes.append(made.handshake.failure.cause if made.handshake.failure else "")
+    assert len(beyond) == most
+    assert causes[-1] == cause
+    assert set(causes[:2]) == ({"connection_closed"} if cause != "turned_away" else {cause})
 
 
 @pytest.mark.parametrize("impact", ["safe", "noisy"])

@@ -38,7 +38,7 @@ def trial(tmp_path: Path) -> Trial:
     """One in which all is as the table says."""
     path = tmp_path / "servers.yml"
     path.write_text(ROWS)
-    return Trial(table.read(path)["lame"], FINDINGS, 1.0, 1)
+    return Trial(table.read(path)["lame"], FINDINGS, 1.0)
 
 
 def test_as_the_table_says(trial: Trial) -> None:

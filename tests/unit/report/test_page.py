@@ -72,6 +72,17 @@ def test_a_pair_that_results_leave_out_is_not_measured() -> None:
     assert Reader(document).cells == ["resumed", "not measured", "full", "resumed"]
 
 
+def test_handshakes_beyond_those_announced_are_told() -> None:
+    document = run(2)
+    assert "Beyond those announced" not in Reader(document).told
+    document["budget"]["nodes"]["n1"] = {**document["budget"]["nodes"]["n1"], "renewals": 1,
+                                         "controls": 3}
+    told = Reader(document).told
+    assert ("Beyond those announced: 1 more for sessions that had grown old; 3 more to tell why "
+            "connections were cut off.") in told
+    assert "1 + 4" in told
+
+
 def test_what_a_target_says_is_escaped_everywhere() -> None:
     document = run(2, lambda *_pair: True)
     plain = len(Reader(document).scripts)

@@ -88,6 +88,17 @@ Verdict   FAILED: 8 of 9 pairs as expected; CORE-02 failed_somehow on n2: n2
           made a full handshake""".splitlines()
 
 
+def test_what_came_on_top_is_told_by_its_kind() -> None:
+    results = of_three()
+    results["budget"]["nodes"]["n2"].update(handshakes_done=17, renewals=1, spoilt=2, controls=3,
+                                            repeated=1, polls=4)
+    assert ("Budget 30 handshakes announced and 1 more for sessions that had grown old and 2 more "
+            "for sessions that an alert or a broken connection had spoilt and 3 more to tell why "
+            "connections were cut off and 1 more since connections were turned away, 37 made; 4 "
+            "besides to see whether nodes were ready; at most 4 new sessions") in " ".join(
+                " ".join(lines(results)).split())
+
+
 def test_each_v_adds_evidence() -> None:
     said = [lines(of_three(), verbosity=verbosity) for verbosity in range(4)]
     for less, more in zip(said, said[1:]):

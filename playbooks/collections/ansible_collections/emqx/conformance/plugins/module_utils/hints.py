@@ -69,7 +69,7 @@ _NO_HINT_IN_THE_HANDSHAKE = (
     # What only the crafted client sees.
     "resumed_unknown", "accepted", "unexpected_message", "oversized_key", "broken_off",
     "other_version", "unoffered_suite", "compressed", "unknown_extension", "finished_wrong",
-    "client_broke")
+    "client_broke", "cut_off_undecided")
 
 _OF_ALERTS = {
     "alert protocol_version": ("it does not speak TLS 1.2, and session IDs resume in no later "

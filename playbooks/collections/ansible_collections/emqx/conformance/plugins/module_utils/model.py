@@ -193,6 +193,13 @@ class Handshake:
     """None when the handshake did not complete."""
 
     @property
+    def arrived(self) -> bool:
+        """Whether the target had a connection of it, which it may have reset at once."""
+        failure = self.failure
+        return (failure is None or failure.stage != "connect"
+                or failure.cause == "connection_reset")
+
+    @property
     def witnesses(self) -> dict[str, bool | None]:
         """What each of the three says, in the JSON form."""
         return {"library_reused": self.library_reused,

@@ -228,7 +228,9 @@ def _foretold_elsewhere(wanted: Request, here: Plan) -> list[str]:
           f"of which {there.sessions[node]} full; in all "
           f"{here.handshakes[node] + points * there.handshakes[node]}, of which "
           f"{here.sessions[node] + points * there.sessions[node]} full"
-          for node in wanted.target.nodes)]
+          for node in wanted.target.nodes),
+        *(f"From {'each' if points > 1 else 'there'}: {line}"
+          for line in announcement.more(there))]
 
 
 def from_vantage(wanted: Request) -> Request:
@@ -387,6 +389,7 @@ def _run(wanted: Request, stop: threading.Event,
     bench.on_handshake = lambda count: told.update(
         count, total=announced + bench.unannounced)
     bench.on_wait = told.wait_for
+    bench.polls = caller.asked
     record = RunRecord(bench, plan, wanted.target.driver, utc_now(), declared=wanted.declared,
                        vantage=wanted.vantage,
                        probed_with=_probed_with(wanted),

@@ -201,6 +201,12 @@ identities:
       version: 0.1.0
       otp_release: "25"
       how_identified: told by the user properties of its MQTT 5 CONNACK
+asked:
+  description: By node, the handshakes that it took to see whether it was ready.
+  type: dict
+  returned: success
+  sample:
+    emqx1: 1
 warnings:
   description: Configuration keys that have no effect on these nodes, each with its path.
   type: list

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..tls.engine import Trust
+from . import beyond
 from .bench import Target
 from .plan import Plan
 from .registry import Impact
@@ -14,8 +15,8 @@ _NAMED = 5
 
 def lines(plan: Plan, target: Target, max_impact: Impact, trust: Trust) -> list[str]:
     """Return a few sentences for people: how many handshakes, how fast, and what stays behind."""
-    return [_handshakes(plan), _pace(plan, target), *_alerts(plan, target), _impact(max_impact),
-            _trust(trust)]
+    return [_handshakes(plan), *more(plan), *_polls(plan), _pace(plan, target),
+            *_alerts(plan, target), _impact(max_impact), _trust(trust)]
 
 
 def _handshakes(plan: Plan) -> str:
@@ -28,6 +29,25 @@ def _handshakes(plan: Plan) -> str:
         parts.append(f"and so on, {max(plan.handshakes.values())} at most")
     return (f"Budget: {plan.handshakes.total()} handshakes: {'; '.join(parts)}; each full one "
             f"takes a place in a node's session cache (limit {plan.session_limit})")
+
+
+def more(plan: Plan) -> list[str]:
+    """Say how many handshakes may come on top; all of them are counted by themselves."""
+    alike: dict[str, list[str]] = {}
+    for node in plan.handshakes:
+        alike.setdefault(beyond.foretold(plan.most_beyond(node)), []).append(node)
+    return [f"More, where it is needed: with {_each(names)}, {most}"
+            for most, names in list(alike.items())[:_NAMED] if most]
+
+
+def _polls(plan: Plan) -> list[str]:
+    """Say how often nodes are asked whether they are ready again."""
+    if not plan.polls:
+        return []
+    each = max(plan.polls.values())
+    return [(f"Readiness: {each} handshakes more with each node, to see whether all are ready "
+             "after one was disturbed; a node that does not answer at once is asked again until it "
+             "does, for as long as it has, so nobody can tell how often")]
 
 
 def _each(names: Sequence[str]) -> str:

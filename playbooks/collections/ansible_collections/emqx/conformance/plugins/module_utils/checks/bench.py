@@ -21,7 +21,8 @@ from ..tls.engine import (
     nothing_in_common,
 )
 from ..tls.wire import TIMEOUT, Deadline, WireError
-from .pace import Made, Pace
+from . import beyond
+from .pace import Made, Pace, most_asked
 from .savings import Fleet
 
 _MadeT = TypeVar("_MadeT", bound=Made)
@@ -180,10 +181,12 @@ class Bench:
         """Every address that is connected to, by name."""
         self.sessions: dict[str, Session] = {}
         """By issuer: the session that CORE-01 established, or the one that took its place."""
-        self.renewals: Counter[str] = Counter()
-        """By node: handshakes that nobody announced, because a session had grown old."""
-        self.diagnoses: Counter[str] = Counter()
-        """By node: handshakes that were made to find out why its session did not resume."""
+        self.renewed: dict[str, str] = {}
+        """By issuer: for which reason its session was made again last."""
+        self.beyond: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """By kind (:mod:`.beyond`) and node: handshakes that no plan has."""
+        self.polls: Mapping[str, int] = {}
+        """By node: how often a driver has asked whether it is ready."""
         self.connacks: dict[str, mqtt.Connack] = {}
         """By node: the first CONNACK, in which a target may name itself."""
         self.handshakes: list[Handshake] = []
@@ -204,7 +207,7 @@ class Bench:
         self.check = ""
         """Id of the check that is being measured."""
         self.made: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        """By check: how many handshakes each node was asked for, without renewals."""
+        """By check: how many handshakes each node was asked for, of those that the plan has."""
         self.more: dict[tuple[str, str], str] = {}
         """By check and node: why that took more than announced, in one clause."""
         self._driver: Driver | DriverError = DriverError("there is no driver")
@@ -213,11 +216,14 @@ class Bench:
         self._established: dict[str, float] = {}
         self._renewing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._waiting: list[str] = []
-        self.paces = {name: Pace(self.settings.rate_limit) for name in self.endpoints}
+        self.paces = {name: Pace(self.settings.rate_limit, most=most_asked(len(self.nodes)))
+                      for name in self.endpoints}
         """By node: how fast it is connected to."""
         self._answered: set[str] = set()
         self._alarmed: set[bytes] = set()
         self._not_forward_secret: set[Endpoint] = set()
+        self._control_of: dict[Endpoint, Handshake] = {}
+        self._counting = threading.local()
         self._lock = threading.Lock()
         self._engines: dict[Trust, OrdinaryEngine] = {}
 
@@ -298,7 +304,6 @@ class Bench:
         except mqtt.UnsupportedVersionError:
             with self._lock:
                 self._mqtt_versions[node] = "3.1.1"
-                self.more[self.check, node] = "asked in MQTT 5 first, which it does not speak"
             return self._contact(node, offer, "3.1.1", how)
 
     def mqtt_version(self, node: str) -> str:
@@ -321,8 +326,9 @@ class Bench:
         attempt = connected()
         if (engine.forward_secret and offer is None and how.versions is None
                 and nothing_in_common(attempt.handshake)):
-            self.heard(node, Contact(attempt.handshake))
-            self._takes_no_forward_secrecy(node, endpoint)
+            with self.counted_as(beyond.SECOND_TRIES):
+                self.heard(node, Contact(attempt.handshake))
+            self._takes_no_forward_secrecy(endpoint)
             engine.offer_all_suites()
             attempt = connected()
         if attempt.stream is None:
@@ -336,7 +342,8 @@ class Bench:
         except mqtt.UnsupportedVersionError as error:
             # This handshake happened too, even though another one takes its place.
             result = MqttResult(version, error.cause, str(error))
-            self.heard(node, Contact(replace(seen, mqtt=result)))
+            with self.counted_as(beyond.SECOND_TRIES):
+                self.heard(node, Contact(replace(seen, mqtt=result)))
             raise
         finally:
             attempt.stream.close()
@@ -378,12 +385,24 @@ class Bench:
                 self.endpoints[node], deadline_s=self.settings.deadline_s, keep_session=False)
             if attempt.stream is not None:
                 attempt.stream.close()
-            return attempt.handshake
+            with self.counted_as(beyond.CONTROLS):
+                return self.heard(node, Contact(attempt.handshake)).handshake
 
-        def heard(handshake: Handshake) -> None:
-            self.heard(node, Contact(handshake))
+        def repeated(handshake: Handshake) -> None:
+            with self.counted_as(beyond.REPEATED):
+                self.heard(node, Contact(handshake))
 
-        return pace.patiently(connect, control=control, heard=heard, stop=self.stop)
+        return pace.patiently(connect, control=control, repeated=repeated, stop=self.stop)
+
+    @contextlib.contextmanager
+    def counted_as(self, kind: str) -> Iterator[None]:
+        """Count what this thread makes meanwhile by itself, as of this kind (:mod:`.beyond`)."""
+        before = getattr(self._counting, "kind", "")
+        self._counting.kind = kind
+        try:
+            yield
+        finally:
+            self._counting.kind = before
 
     def speak(self, node: str, handshake: Handshake, connection: _Connection, *,
               disconnect: bool = True) -> Contact:
@@ -413,6 +432,7 @@ class Bench:
         it is only counted, and takes no memory.
         """
         handshake = contact.handshake
+        kind = getattr(self._counting, "kind", "")
         with self._lock:
             if handshake.offered_id and handshake.alerts:
                 self._alarmed.add(handshake.offered_id)
@@ -420,12 +440,11 @@ class Bench:
                 self.handshakes.append(handshake)
             if contact.connack is not None:
                 self.connacks.setdefault(node, contact.connack)
-            failure = handshake.failure
             if handshake.bytes_in:
                 self._answered.add(node)
-            if failure is None or failure.stage != "connect":
+            if handshake.arrived:
                 self._connected += 1
-                self.made[self.check][node] += 1
+                (self.beyond[kind] if kind else self.made[self.check])[node] += 1
                 self.unlisted.handshakes[node] += not listed
             self.unlisted.sessions[node] += not listed and handshake.outcome is Outcome.FULL
             count = self._connected
@@ -437,11 +456,9 @@ class Bench:
         with self._lock:
             return endpoint in self._not_forward_secret
 
-    def _takes_no_forward_secrecy(self, node: str, endpoint: Endpoint) -> None:
+    def _takes_no_forward_secrecy(self, endpoint: Endpoint) -> None:
         with self._lock:
             self._not_forward_secret.add(endpoint)
-            self.more[self.check, node] = (
-                "asked for cipher suites with forward secrecy alone, of which it speaks none")
 
     def _withheld(self, node: str, handshake: Handshake, version: str, *,
                   tempted: bool) -> MqttResult | None:
@@ -457,6 +474,16 @@ class Bench:
         if tempted:
             return MqttResult(version, "", f"CONNECT was not sent: {handshake.cipher} has no "
                                            "forward secrecy, and there is a password")
+        control = self._control_of.get(endpoint) or self._asked_for_forward_secrecy(node, endpoint)
+        if nothing_in_common(control):
+            self._takes_no_forward_secrecy(endpoint)
+            return None
+        return MqttResult(version, "password_withheld", "the password was not sent with "
+                          f"{handshake.cipher}, which has no forward secrecy, since a client that "
+                          f"offers nothing else got {control.cipher or control.why}")
+
+    def _asked_for_forward_secrecy(self, node: str, endpoint: Endpoint) -> Handshake:
+        """Return what a client gets that offers nothing else."""
         careful = OrdinaryEngine(self.engine.trust, stop=self.stop, forward_secret=True)
         try:
             attempt = self.in_turn(node, lambda: careful.connect(
@@ -465,13 +492,10 @@ class Bench:
                 attempt.stream.close()
         finally:
             careful.close()
-        control = self.heard(node, Contact(attempt.handshake)).handshake
-        if nothing_in_common(control):
-            self._takes_no_forward_secrecy(node, endpoint)
-            return None
-        return MqttResult(version, "password_withheld", "the password was not sent with "
-                          f"{handshake.cipher}, which has no forward secrecy, since a client that "
-                          f"offers nothing else got {control.cipher or control.why}")
+        with self.counted_as(beyond.SECOND_TRIES):
+            control = self.heard(node, Contact(attempt.handshake)).handshake
+        self._control_of[endpoint] = control
+        return control
 
     def _speak_mqtt(self, stream: mqtt.ByteStream, node: str, version: str,
                     together: threading.Barrier | None, *, disconnect: bool = True,
@@ -532,14 +556,26 @@ class Bench:
             with self._lock:
                 renewing = self._renewing[node]
             with renewing:
-                if node not in self.sessions or not (
-                        self._is_old(node) or (len(names) == 1 and self._is_lost(node))):
+                if node not in self.sessions:
                     continue
-                self.announced_too_few(node)
-                contact = self.fresh_session(node)
+                if self._is_old(node):
+                    reason = beyond.RENEWALS
+                elif len(names) == 1 and self._is_lost(node):
+                    reason = beyond.SPOILT
+                else:
+                    continue
+                with self.made_again(node, reason):
+                    contact = self.fresh_session(node)
                 if contact.session is None:
                     return contact
         return None
+
+    @contextlib.contextmanager
+    def made_again(self, issuer: str, reason: str) -> Iterator[None]:
+        """Count what is made meanwhile for a new session of this issuer, and remember why."""
+        self.renewed[issuer] = reason
+        with self.counted_as(reason):
+            yield
 
     def _is_old(self, node: str) -> bool:
         lifetime = self.settings.session_lifetime
@@ -555,19 +591,13 @@ class Bench:
 
     @property
     def unannounced(self) -> int:
-        """Handshakes that nobody announced, for sessions too old and connections turned away."""
-        return sum(self.renewals.values()) + sum(pace.repeated for pace in self.paces.values())
+        """Handshakes so far that no plan has."""
+        return sum(by_node.total() for by_node in list(self.beyond.values()))
 
-    def announced_too_few(self, node: str) -> None:
-        """Count one more handshake with a node than was announced."""
-        with self._lock:
-            self.renewals[node] += 1
-            self.made[self.check][node] -= 1
-
-    def diagnosed(self, node: str) -> None:
-        """Count one handshake that was made only because a session did not resume."""
-        with self._lock:
-            self.diagnoses[node] += 1
+    def done(self, node: str) -> int:
+        """Return how many handshakes a node or load balancer was asked for so far, of all kinds."""
+        return sum(by_node[node] for counts in (self.made, self.beyond)
+                   for by_node in list(counts.values()))
 
     def forget(self, issuer: str) -> None:
         """Offer the issuer's session no more: the issuer has lost it."""
@@ -587,13 +617,11 @@ class Bench:
             renewing = self._renewing[issuer]
         with renewing:
             if self._is_lost(issuer):
-                with self._lock:
-                    self.more[self.check, issuer] = (
-                        f"{redeemer} was offered a session that no other node had spoilt")
-                renewed = self.fresh_session(issuer)
-                if renewed.session is None:
-                    return renewed
-                self.contact(issuer, renewed.session)
+                with self.made_again(issuer, beyond.SPOILT):
+                    renewed = self.fresh_session(issuer)
+                    if renewed.session is None:
+                        return renewed
+                    self.contact(issuer, renewed.session)
         return self.contact(redeemer, self.sessions[issuer], keep_session=False)
 
     def record_cell(self, issuer: str, redeemer: str, handshake: Handshake) -> None:

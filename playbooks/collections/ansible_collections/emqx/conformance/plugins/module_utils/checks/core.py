@@ -9,6 +9,7 @@ from dataclasses import replace
 from ..hints import with_hint
 from ..model import Handshake, Outcome, Session
 from ..mqtt.client import Connack
+from . import beyond
 from .bench import Bench, Contact, Target
 from .preconditions import resuming
 from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Status, Subject, Verdict
@@ -28,6 +29,8 @@ _OTHER_VERSIONS = ("tlsv1", "tlsv1.1", "tlsv1.3")
 longer be offered by any current TLS library."""
 _DEFAULT_VERSIONS = ("tlsv1.2", "tlsv1.3")
 """What OpenSSL, GnuTLS, Go and Java offer unless they are told otherwise."""
+_OFFERED = Cost(full=1, resumed=1, at="issuer")
+"""What :meth:`Bench.offer` costs where the session has to be made again."""
 _SPOKEN = "is spoken"
 _NOT_OFFERED = "was not tried (our TLS library cannot offer it)"
 
@@ -115,8 +118,8 @@ def _diagnosed(bench: Bench, node: str, session: Session, handshake: Handshake) 
     """
     again = []
     for _ in range(DIAGNOSIS):
-        bench.diagnosed(node)
-        contact = bench.contact(node, session)
+        with bench.counted_as(beyond.DIAGNOSES):
+            contact = bench.contact(node, session)
         again.append(contact.handshake)
         if trouble(contact):
             break
@@ -182,9 +185,10 @@ def still_resumes_at_home(bench: Bench, subject: Subject) -> Verdict:
     issuer, redeemer = subject
     session, there = bench.sessions[issuer], bench.cells.get((issuer, redeemer))
     if there is not None and there.offered_id != session.id:
-        # Renewed since CORE-03: this one has not been away yet.
-        bench.announced_too_few(redeemer)
-        if verdict := trouble(bench.contact(redeemer, session)):
+        # Made again since CORE-03: this one has not been away yet.
+        with bench.counted_as(bench.renewed.get(issuer, beyond.SPOILT)):
+            away = bench.contact(redeemer, session)
+        if verdict := trouble(away):
             return verdict
     contact = bench.offer(issuer, issuer)
     if verdict := trouble(contact):
@@ -237,7 +241,8 @@ def resumed_by_many_at_once(bench: Bench, subject: Subject) -> Verdict:
         if verdict := trouble(contact):
             # Handshakes that break off may cost the session its place in the cache (RFC 5246
             # 7.2.2; OpenSSL does so), and no later check may be blamed for that.
-            renewed = bench.fresh_session(node)
+            with bench.made_again(node, beyond.SPOILT):
+                renewed = bench.fresh_session(node)
             return Verdict(verdict.status, verdict.reason, verdict.message,
                            (*handshakes, renewed.handshake))
     resumed = sum(handshake.outcome is Outcome.RESUMED for handshake in handshakes)
@@ -387,7 +392,7 @@ def register(registry: Registry) -> None:
         other_node_as_expected,
         "A device that lands on another node is locked out or fails noisily, or nodes share "
         "sessions that nobody declared as shared.",
-        (Need("CORE-02", "issuer"), Need("CORE-01", "redeemer")), _two_nodes,
+        (Need("CORE-02", "issuer"), Need("CORE-01", "redeemer")), _two_nodes, remakes=_OFFERED,
         how="Each node's session, which has resumed at home, is offered to every other node. "
             "All three witnesses must say full, no alert may come, and CONNECT must be "
             "accepted.", titles={"cluster": "Every other node resumes"}))
@@ -398,6 +403,8 @@ def register(registry: Registry) -> None:
         still_resumes_at_home,
         "One detour through another node, as behind any load balancer, costs a device its "
         "session.", (Need("CORE-03"),), _two_nodes_that_resume,
+        # One that was made again since has to be away first.
+        remakes=Cost(full=1, elsewhere=(_OFFERED,)),
         how="After CORE-03 the session is offered to its issuer again, once for each node "
             "that declined it.",
         titles={"cluster": "A session resumed elsewhere still resumes at home"}))
@@ -416,7 +423,7 @@ def register(registry: Registry) -> None:
         "RFC 5246 7.3", Level.SHOULD, Impact.NOISY, Per.NODE, Cost(resumed=AT_ONCE),
         resumed_by_many_at_once,
         "A client with several connections, or a fleet that reconnects after an outage, resumes "
-        "only in part.", (Need("CORE-02"),), resuming,
+        "only in part.", (Need("CORE-02"),), resuming, remakes=Cost(full=1),
         how="Threads offer the same session at once and keep their connections open until "
             "all of them stand."))
     registry.add(Check(

@@ -331,7 +331,7 @@ def register(registry: Registry) -> None:
         forgets_when_restarted,
         "A rolling restart locks devices out, or costs devices of nodes that were not restarted "
         "their sessions, or sessions outlive the process that should hold them.",
-        well, _restart_applies, alone=True,
+        well, _restart_applies, alone=True, awaits=True,
         how="A session resumes, the node is stopped in order, must be unreachable, is "
             "started again and awaited; then the session is offered to it, and the sessions "
             "of the other nodes to those.",
@@ -344,7 +344,7 @@ def register(registry: Registry) -> None:
         "cluster the old session resumes there at once.",
         "RFC 5246 7.4.1.2", Level.MUST, Impact.DISRUPTIVE, Per.NODE, _fail_over_cost, fails_over,
         "When a node dies its devices do not get back by themselves, or pay for a full handshake "
-        "every time from then on.", well, _fail_over_applies, alone=True,
+        "every time from then on.", well, _fail_over_applies, alone=True, awaits=True,
         how="A session resumes, the node is killed and must be unreachable; the client then "
             "goes to the next node in the inventory's order, with its old session, and once "
             "more with the one it got there. The node is started again and awaited whatever "
@@ -357,7 +357,7 @@ def register(registry: Registry) -> None:
         keeps_sessions_when_cut_off,
         "A network split costs the devices of the nodes behind it their sessions or their "
         "connections, at the worst moment for a wave of full handshakes.",
-        well, _cut_off_applies, alone=True,
+        well, _cut_off_applies, alone=True, awaits=True,
         how="A session resumes, the node is cut off from its peers by the driver, which asks "
             "the nodes whether they have really lost each other; the session is offered "
             "meanwhile and after the cluster has healed."))

@@ -405,8 +405,8 @@ def register(registry: Registry) -> None:
         "secret (the triple handshake), which resumption then carries over to connections that "
         "both trust.", needs, crafted_and_resuming,
         how="A crafted client derives both kinds of master secret and offers each session with "
-            "and without the extension, as far as RFC 7627 has a rule. A node that does not "
-            "negotiate it costs one handshake only."))
+            "and without the extension, as far as RFC 7627 has a rule. With a node that does not "
+            "negotiate it as many handshakes are made, in which it must not matter."))
     registry.add(Check(
         "NEG-12", "A fragmented or greased ClientHello still resumes",
         f"A session resumes for a ClientHello in records of {_RECORD} and of {_TINY_RECORD} bytes, "

@@ -16,9 +16,15 @@ _SLOWEST = 1.0
 """Connections a second below which nobody is asked to go."""
 CONTROLS = 3
 """Connections without a session that show whether it was the session that was turned away."""
+_CUT_OFF = 20
+"""Connections that are asked after with one node, besides one for each node whose session it is
+offered; what is cut off after that is an error."""
 _UNANSWERED = frozenset(("connection_closed", "connection_reset", "connection_refused"))
 TURNED_AWAY = "turned_away"
 """Cause of a connection that is no evidence, since the node turns away others like it."""
+UNDECIDED = "cut_off_undecided"
+"""Cause of a connection that may be evidence: that others would be served was not asked any more.
+"""
 
 
 class Made(Protocol):
@@ -32,6 +38,11 @@ class Made(Protocol):
 _MadeT = TypeVar("_MadeT", bound=Made)
 
 
+def most_asked(nodes: int) -> int:
+    """Return how many connections a run makes with a node, beyond its plan, for cut-off ones."""
+    return CONTROLS * (_CUT_OFF + nodes)
+
+
 def unanswered(handshake: Handshake) -> bool:
     """Tell whether a connection ended before the target had sent a single byte."""
     failure = handshake.failure
@@ -41,18 +52,18 @@ def unanswered(handshake: Handshake) -> bool:
 class Pace:
     """Spaces the handshakes to one node. Thread-safe."""
 
-    def __init__(self, per_second: float | None) -> None:
-        """None or 0: no limit."""
+    def __init__(self, per_second: float | None, *, most: int = most_asked(1)) -> None:
+        """Begin with so many a second (None or 0: no limit), and ask after cut-off ones so often.
+        """
         self._gap = 1.0 / per_second if per_second else 0.0
         self._next = 0.0
         self._begun: deque[float] = deque()
         self._slowed_at: float | None = None
         self._given_up = False
+        self._left = most
         self._lock = threading.Lock()
         self.turned_away = 0
         """Connections that ended before a single byte, as others without a session did."""
-        self.repeated = 0
-        """Connections made for that reason, beyond those announced."""
 
     @property
     def slowed_to(self) -> float | None:
@@ -83,17 +94,18 @@ class Pace:
                 self._slowed_at = now
 
     def patiently(self, connect: Callable[[], _MadeT], *, control: Callable[[], Handshake],
-                  heard: Callable[[Handshake], None], stop: threading.Event) -> _MadeT:
+                  repeated: Callable[[Handshake], None], stop: threading.Event) -> _MadeT:
         """Connect, and again after a pause where the target turns connections away as such.
 
         That must not hide a target that hangs up on those who offer a session. So connections
         without one follow at once: only if one of those is turned away, too, was it not the
-        session, and the first connection is no evidence.
+        session, and the first connection is no evidence. All that is done beyond the connection
+        itself is bounded for the whole run; what is cut off after that is no evidence either.
 
         Args:
             connect: makes the connection.
-            control: makes a connection without a session and closes it.
-            heard: is told the handshakes of all connections but the one returned.
+            control: makes a connection without a session, closes it and counts it.
+            repeated: is told the handshake of each connection that another one takes the place of.
             stop: ends every wait.
         """
         self.wait(stop)
@@ -101,33 +113,42 @@ class Pace:
         for pause_s in (*(() if self._given_up else _PAUSES_S), None):
             if not unanswered(made.handshake):
                 return made
-            if not self._others_too(control, heard, stop):
+            others_too = self._others_too(control, stop)
+            if others_too is None:
+                break
+            if not others_too:
                 return replace(made, handshake=_alone(made.handshake))  # type: ignore[type-var]
             with self._lock:
                 self.turned_away += 1
-            if pause_s is None:
+            if pause_s is None or not self._may_ask():
                 break
-            heard(made.handshake)
+            repeated(made.handshake)
             self.back_off(pause_s)
-            with self._lock:
-                self.repeated += 1
             self.wait(stop)
             made = connect()
         self._given_up = True
         failure = made.handshake.failure
         if failure is None or failure.stage == "connect":
             return made  # without a connection there is no evidence in any case
-        return replace(made, handshake=_no_evidence(made.handshake, failure))  # type: ignore[type-var]
+        found = _no_evidence(made.handshake, failure) if self.turned_away else \
+            _undecided(made.handshake, failure)
+        return replace(made, handshake=found)  # type: ignore[type-var]
 
-    def _others_too(self, control: Callable[[], Handshake], heard: Callable[[Handshake], None],
-                    stop: threading.Event) -> bool:
+    def _may_ask(self) -> bool:
+        """Tell whether one more connection may be made beyond the plan, and take it as made."""
+        with self._lock:
+            if not self._left:
+                return False
+            self._left -= 1
+            return True
+
+    def _others_too(self, control: Callable[[], Handshake], stop: threading.Event) -> bool | None:
+        """Tell whether a node hangs up on clients without a session; None: it may not be asked."""
         for _ in range(CONTROLS):
+            if not self._may_ask():
+                return None
             self.wait(stop)
-            handshake = control()
-            heard(handshake)
-            with self._lock:
-                self.repeated += 1
-            if unanswered(handshake):
+            if unanswered(control()):
                 return True
         return False
 
@@ -146,3 +167,9 @@ def _no_evidence(handshake: Handshake, failure: Failure) -> Handshake:
     why = (f"{failure.detail}, before a single byte and time after time, as it did to clients "
            "without a session")
     return replace(handshake, why=why, failure=Failure(failure.stage, TURNED_AWAY, why))
+
+
+def _undecided(handshake: Handshake, failure: Failure) -> Handshake:
+    why = (f"{failure.detail}, before a single byte; whether clients without a session are served "
+           "was not asked any more, since they were each time before")
+    return replace(handshake, why=why, failure=Failure(failure.stage, UNDECIDED, why))

@@ -1,13 +1,15 @@
 """What a run is going to do: which checks on which subjects, at what cost to each node."""
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from . import beyond
 from .bench import Target
 from .choosing import Choice
-from .registry import Check, Cost, Impact, Per, Subject, Verdict
+from .pace import most_asked
+from .registry import Check, Cost, CostByNode, Impact, Per, Subject, Verdict
 from .sampling import Sampling, choose, usual
 from .verdicts import skipped
 
@@ -41,6 +43,10 @@ class Plan:
     """By node: full handshakes, each of which takes a place in its session cache."""
     refused: Counter[str] = field(default_factory=Counter)
     """By node: handshakes that it is expected to refuse, and may log an alert for."""
+    beyond: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """By bound (:mod:`.beyond`) and node: handshakes that may come on top, at most."""
+    polls: Counter[str] = field(default_factory=Counter)
+    """By node: how often it is asked whether it is ready, if it is at once."""
     remarks: list[str] = field(default_factory=list)
     session_limit: int = 0
     """Sessions that the allowed impact lets the run create on one node."""
@@ -50,6 +56,10 @@ class Plan:
     """Which pairs stand for all; None where all are measured."""
     choice: Choice = field(default_factory=Choice)
     """Which checks the run is about."""
+
+    def most_beyond(self, node: str) -> Mapping[str, int]:
+        """Return by bound what may come on top with a node or load balancer."""
+        return {bound: self.beyond[bound][node] for bound in beyond.BOUNDS}
 
     def lines(self) -> list[str]:
         """Return the plan and its budget for people."""
@@ -154,10 +164,6 @@ def make_plan(target: Target, checks: Iterable[Check], max_impact: Impact,
     chosen = [(check, why_not(check, target)) for check in checks]
     plan = Plan(target, session_limit=limit + fixed_for(filling=True) + through,
                 balancers=tuple(target.balancers), choice=choice)
-    if any(why is None and check.diagnosis for check, why in chosen):
-        plan.remarks.append("a node that does not resume its own session gets up to "
-                            f"{max(check.diagnosis for check, _ in chosen)} handshakes more, to "
-                            "find out whether its address leads to several nodes")
     lifetime = target.settings.session_lifetime
     if lifetime is not None and lifetime < _SHORT_S:
         plan.remarks.append(f"sessions live {lifetime:g} s: each one older than half of that costs "
@@ -190,7 +196,48 @@ def make_plan(target: Target, checks: Iterable[Check], max_impact: Impact,
         plan.checks.append(PlannedCheck(check, subjects, None, left_out, left_out_why))
     if plan.sampling is not None:
         plan.remarks.append(plan.sampling.foretold())
+    _bound(plan)
     return plan
+
+
+def _bound(plan: Plan) -> None:
+    """Find out how many handshakes may come on top with each node, and how many polls."""
+    target = plan.target
+    begun = False
+    for planned in plan.checks:
+        check = planned.check
+        for subject in planned.subjects:
+            # Before each subject the runner makes sessions again that are there since the first.
+            if begun:
+                plan.beyond[beyond.RENEWALS].update(set(subject) & set(target.nodes))
+            remakes = check.remakes
+            cost = remakes.of(target, subject[-1]) if isinstance(remakes, CostByNode) else remakes
+            for part in cost.parts:
+                for payer in _payers(part, subject, target):
+                    plan.beyond[beyond.RENEWALS][payer] += part.total
+            plan.beyond[beyond.DIAGNOSES][subject[-1]] += check.diagnosis
+            if check.awaits:
+                plan.polls.update(list(target.nodes))
+        begun = begun or bool(planned.subjects)
+    settings = target.settings
+    for name in plan.handshakes:
+        if not target.abilities:
+            plan.beyond[beyond.CONTROLS][name] = most_asked(len(target.nodes))
+        plan.beyond[beyond.SECOND_TRIES][name] = int(settings.mqtt_version == "auto")
+        if settings.credentials.password is not None:
+            plan.beyond[beyond.SECOND_TRIES][name] += _without_forward_secrecy(target, name)
+
+
+def _without_forward_secrecy(target: Target, name: str) -> int:
+    """Return the handshakes that show that listeners of a node speak no forward-secret suite.
+
+    Each client learns it from one, and each listener is asked once by a client that offers nothing
+    else. Where client certificates are demanded there are more of both.
+    """
+    domains = len(target.trust_domains.get(name, ()))
+    # Beside the run's own: one without a certificate, and one whose certificate expires.
+    clients = 1 + (domains + 2 if domains else 0)
+    return (1 + domains) * (clients + 1)
 
 
 def _why_left_out(target: Target, each: int, wanted: int) -> str:

@@ -173,6 +173,12 @@ class Check:
     diagnosis: int = 0
     """Handshakes with a node that are made only when it fails, to tell why."""
 
+    remakes: Cost | CostByNode = field(default_factory=Cost)
+    """What it may cost on top to make sessions again while it measures."""
+
+    awaits: bool = False
+    """Whether all nodes are asked whether they are ready after each subject."""
+
     waits: bool = False
     """Whether it does little but wait, so that all its subjects can do so at the same time."""
 

@@ -128,7 +128,7 @@ class Runner:
             if lost is not None:
                 return trouble(lost) or error(
                     "no_session_id", f"{lost.handshake.endpoint} issued no session ID when its "
-                    "session had grown old", lost.handshake)
+                    "session was to be made again", lost.handshake)
             return check.measure(self._bench, subject)
         except Interrupted:
             raise

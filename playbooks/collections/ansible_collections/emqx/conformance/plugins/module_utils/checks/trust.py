@@ -11,7 +11,7 @@ from itertools import permutations
 from ..domains import VARIABLE, TrustDomain
 from ..model import Outcome
 from .bench import Bench, Target
-from .clients import NO_TLS_1_2, WHERE, EndError, Home, Node, all_of
+from .clients import CARRIED_AGAIN, NO_TLS_1_2, WHERE, EndError, Home, Node, all_of
 from .registry import (
     Check,
     Cost,
@@ -123,6 +123,11 @@ def _cross_cost(target: Target, name: str) -> Cost:
     return Cost(full=count, resumed=count, refused=2 * count * (count - 1)) if count > 1 else Cost()
 
 
+def _cross_again(target: Target, name: str) -> Cost:
+    count = len(target.trust_domains.get(name, ()))
+    return Cost(full=CARRIED_AGAIN * count * (count - 1))
+
+
 # -- SEC-02 --------------------------------------------------------------------------------------
 
 
@@ -198,6 +203,10 @@ def _without_cost(target: Target, name: str) -> Cost:
     return Cost(full=1, resumed=1, refused=2 * count) if count else Cost()
 
 
+def _without_again(target: Target, name: str) -> Cost:
+    return Cost(full=CARRIED_AGAIN * len(target.trust_domains.get(name, ())))
+
+
 # -- what they need ------------------------------------------------------------------------------
 
 
@@ -229,6 +238,7 @@ def register(registry: Registry) -> None:
         keeps_domains_apart,
         "Client certificates separate nothing: who has one for any of these listeners gets into "
         "the others by resuming.", precondition=_two_domains,
+        remakes=CostByNode(_cross_again),
         how="The client of every trust domain makes a session at home and resumes it there; each "
         "other domain must refuse that client in a full handshake, and is then offered the "
         "session. What MQTT's CONNECT is answered when one resumes is reported."))
@@ -240,6 +250,7 @@ def register(registry: Registry) -> None:
         demands_what_was_not_shown,
         "Anybody who can reach the ordinary listener gets into those that demand client "
         "certificates.", (Need("CORE-01"),), _one_domain,
+        remakes=CostByNode(_without_again),
         how="A client without certificate makes a session at the node's ordinary listener and "
         "resumes it there; each listener that demands certificates must refuse it in a full "
         "handshake, and is then offered the session."))

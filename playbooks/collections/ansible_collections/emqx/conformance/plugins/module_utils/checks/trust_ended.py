@@ -19,7 +19,7 @@ from ..model import Outcome
 from ..tls.engine import OrdinaryEngine, Trust
 from ..tls.wire import Interrupted
 from .bench import Bench, Contact, Guest, Target
-from .clients import WHERE, Crossing, Home, Node, turned_away
+from .clients import CARRIED_AGAIN, WHERE, Crossing, Home, Node, turned_away
 from .registry import (
     Check,
     Cost,
@@ -268,6 +268,7 @@ def register(registry: Registry) -> None:
         CostByNode(_replace_cost), forgets_with_its_anchor,
         "Replacing a CA, after its key was stolen or a contract has ended, does not lock its "
         "clients out.", precondition=_anchor_can_be_replaced, alone=True,
+        remakes=Cost(full=CARRIED_AGAIN),
         how="A client makes a session and resumes it; the listener is closed and opened again with "
         "the CA of another domain while the node runs on. A client of that must get in and the "
         "first be refused in a full handshake; then the session is offered. Whatever happens, the "
@@ -279,6 +280,7 @@ def register(registry: Registry) -> None:
         forgets_what_expired,
         "Certificates with a short life do not end access: whoever keeps a session gets in for as "
         "long as the node remembers it.", precondition=_certificate_can_expire,
+        remakes=Cost(full=CARRIED_AGAIN),
         how=f"A client certificate that is valid for {VALID_S} s is issued, its client makes a "
         "session and resumes it. Once it has expired the client must be refused in a full "
         "handshake, and offers the session; one as old whose certificate is valid must still "

@@ -7,11 +7,11 @@ from ..model import Handshake, Outcome
 from ..tls.engine import nothing_in_common
 from ..tls.verify_results import CERTIFICATE_CAUSES
 from .bench import Contact
-from .pace import TURNED_AWAY
+from .pace import TURNED_AWAY, UNDECIDED
 from .registry import Status, Verdict
 
 _OURS = frozenset((*CERTIFICATE_CAUSES, "client_broke", "library_rejected", "not_offered",
-                   "password_withheld", TURNED_AWAY))
+                   "password_withheld", TURNED_AWAY, UNDECIDED))
 """Causes on our side of the connection, or of what is done to anybody: never evidence."""
 _OFFERED = ("all of OpenSSL's TLS 1.2 cipher suites that encrypt and authenticate by certificate, "
             "and its usual groups and signature algorithms")

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import Counter
 
 from .. import client_certificate
 from ..hints import with_hint
@@ -10,7 +11,7 @@ from ..identity import Identity, from_connack
 from ..model import Outcome
 from ..mqtt import client as mqtt
 from ..mqtt.client import Connack, Credentials
-from ..tls.engine import EngineError, OrdinaryEngine, Stream, Trust, nothing_in_common
+from ..tls.engine import Attempt, EngineError, OrdinaryEngine, Stream, Trust, nothing_in_common
 from ..tls.verify_results import CERTIFICATE_CAUSES
 from ..tls.wire import TIMEOUT, Deadline, Interrupted, WireError
 from .base import DriverError, DriverInterrupted, NodeSpec
@@ -39,6 +40,9 @@ class Caller:
         self._credentials = credentials or Credentials()
         self._stop = stop
         self._timeout_s = timeout_s
+        self.asked: Counter[str] = Counter()
+        """By node: the handshakes that it was asked for."""
+        self._counting = threading.Lock()
         self._engine: OrdinaryEngine | None = None
         self._of_all_suites: OrdinaryEngine | None = None
 
@@ -84,11 +88,11 @@ class Caller:
 
     def _ask(self, node: NodeSpec, version: str) -> Connack:
         engine = self.load()
-        attempt = engine.connect(node.endpoint, deadline_s=self._timeout_s)
+        attempt = self._connected(engine, node)
         if engine.forward_secret and nothing_in_common(attempt.handshake):
             self._of_all_suites = self._of_all_suites or OrdinaryEngine(
                 self._trust, stop=self._stop)
-            attempt = self._of_all_suites.connect(node.endpoint, deadline_s=self._timeout_s)
+            attempt = self._connected(self._of_all_suites, node)
         if attempt.stream is None:
             handshake = attempt.handshake
             cause = handshake.failure.cause if handshake.failure else ""
@@ -100,6 +104,12 @@ class Caller:
             return self._talk(attempt.stream, version)
         finally:
             attempt.stream.close()
+
+    def _connected(self, engine: OrdinaryEngine, node: NodeSpec) -> Attempt:
+        attempt = engine.connect(node.endpoint, deadline_s=self._timeout_s)
+        with self._counting:
+            self.asked[node.name] += attempt.handshake.arrived
+        return attempt
 
     def _talk(self, stream: Stream, version: str) -> Connack:
         deadline = Deadline(self._timeout_s, self._stop, setting=TIMEOUT)

@@ -34,6 +34,8 @@ class Answer:
     unchanged: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     identities: dict[str, Identity] = field(default_factory=dict)
+    asked: dict[str, int] = field(default_factory=dict)
+    """By node: handshakes that it took to see whether it was ready."""
     warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -48,6 +50,7 @@ class Answer:
             "unchanged": self.unchanged, "stopped": self.stopped,
             "identities": {name: identity.as_dict()
                            for name, identity in self.identities.items()},
+            "asked": self.asked,
             "diff": {"before_header": "nodes", "after_header": "nodes",
                      "before": diff_text(before), "after": diff_text(after)},
         }
@@ -70,9 +73,11 @@ def ask(params: Mapping[str, Any], *, pretend: bool, stop: threading.Event) -> A
             caller.load()
         if params["driver"] == "external":
             return _external(params)
-        if params["driver"] == "docker":
-            return _docker(params, caller, pretend=pretend, stop=stop)
-        return _embedded(params, caller, pretend=pretend, stop=stop)
+        run = _docker if params["driver"] == "docker" else _embedded
+        answer = run(params, caller, pretend=pretend, stop=stop)
+        answer.asked = {node.name: caller.asked[node.name] for node in _specs(params)
+                        if node.name in caller.asked}
+        return answer
     finally:
         caller.close()
 

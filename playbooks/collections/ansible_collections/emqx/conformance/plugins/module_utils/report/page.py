@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..checks import beyond
 from . import compare, known, ladders, page_findings, plots, vantage
 from .files import PageError
 from .grouped import WORST_FIRST, landed
@@ -74,6 +75,7 @@ class Page:
             more_problems=max(0, len(problems) - _MOST_PROBLEMS), pairs=_pairs(results),
             scope_sentence=_scope(results), through=_through(results),
             worth=[row for row in results["checks"] if row["id"] == "PERF-01" and "data" in row],
+            on_top=beyond.on_top, more_handshakes=beyond.told(beyond.addresses(results)),
             counts=known.counted(results), notes=known.notes(results),
             changes=[(_CHANGES[kind], text) for text, kind in compare.told(results)],
             # They cost more than all else: a run that goes on is shown without them.

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..checks import beyond
 from ..checks.bench import Bench, Target
 from ..checks.choosing import ids_of, unmeasured
 from ..checks.deviations import major_of
@@ -388,20 +389,20 @@ def _came_to(findings: Iterable[Finding]) -> dict[str, set[str]]:
 
 
 def _budget(record: RunRecord, handshakes: tuple[Handshake, ...]) -> dict[str, Any]:
-    done = Counter(handshake.endpoint.name for handshake in handshakes
-                   if handshake.failure is None or handshake.failure.stage != "connect")
     full = Counter(handshake.endpoint.name for handshake in handshakes
                    if handshake.outcome is Outcome.FULL)
-    done.update(record.bench.unlisted.handshakes)
     full.update(record.bench.unlisted.sessions)
+    bench, plan = record.bench, record.plan
+
     def of(name: str) -> dict[str, int]:
-        return {"handshakes_announced": record.plan.handshakes[name],
-                "handshakes_done": done[name],
-                "renewals": record.bench.renewals[name],
-                "diagnoses": record.bench.diagnoses[name],
-                "turned_away": record.bench.paces[name].turned_away,
-                "repeated": record.bench.paces[name].repeated,
-                "sessions_announced": record.plan.sessions[name],
+        return {"handshakes_announced": plan.handshakes[name],
+                "handshakes_done": bench.done(name),
+                **{kind: bench.beyond[kind][name]
+                   for kinds in beyond.BOUNDS.values() for kind in kinds},
+                **{f"{bound}_up_to": most for bound, most in plan.most_beyond(name).items()},
+                "polls_announced": plan.polls[name], "polls": bench.polls.get(name, 0),
+                "turned_away": bench.paces[name].turned_away,
+                "sessions_announced": plan.sessions[name],
                 "sessions_made": full[name]}
 
     return {"session_limit": record.plan.session_limit,

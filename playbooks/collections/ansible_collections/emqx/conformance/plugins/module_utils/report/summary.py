@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..checks import beyond
 from ..words import capital, figure, some, stop
 from . import compare, known, vantage
 from .columns import printable
@@ -94,13 +95,15 @@ def _head(results: dict[str, Any]) -> list[str]:
         what += f", Erlang/OTP {target['otp_release']}"
     counts = ", ".join(f"{number} {status}" + (f" ({kinds})" if kinds else "")
                        for status, number, kinds in known.counted(results))
+    more = beyond.told(beyond.addresses(results))
     return [
         f"## TLS 1.2 session-ID resumption: {results['verdict'].upper()}", "",
         f"{capital(escaped(results['headline']))}.", "",
         (f"- Target: {_name(what)} (driver {_name(target['driver'])}); "
          f"{_name(target['how_identified'])}"),
         f"- Started {_name(results['started_at'])}, took {results['duration_s']:.1f} s",
-        f"- Findings: {escaped(counts)}"]
+        f"- Findings: {escaped(counts)}",
+        *([f"- Handshakes beyond those announced: {'; '.join(more)}"] if more else [])]
 
 
 def _matrix(results: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
+from ..checks import beyond
 from ..words import capital, figure, some
 from . import compare, known, vantage
 from .columns import Line, block, columns, left, printable, right
@@ -60,17 +61,13 @@ def _changed(results: dict[str, Any], width: int) -> list[Line]:
 def _budget(results: dict[str, Any]) -> str:
     budget = results["budget"]
     nodes = budget["nodes"].values()
-    # Older reports have neither load balancers nor diagnoses.
-    addresses = [*nodes, *budget.get("load_balancers", {}).values()]
-    announced, done, renewals, diagnoses = (
-        sum(address.get(key, 0) for address in addresses)
-        for key in ("handshakes_announced", "handshakes_done", "renewals", "diagnoses"))
+    addresses = beyond.addresses(results)
+    announced, done, polls = (sum(address.get(key, 0) for address in addresses)
+                              for key in ("handshakes_announced", "handshakes_done", "polls"))
     made = max(node["sessions_made"] for node in nodes)
-    more = f" and {renewals} more for sessions that had grown old" if renewals else ""
-    more += f" and {diagnoses} more to tell why a session did not resume" if diagnoses else ""
-    repeated = sum(address.get("repeated", 0) for address in addresses)
-    more += f" and {repeated} more since connections were turned away" if repeated else ""
-    return (f"{announced} handshakes announced{more}, {done} made; at most {made} new "
+    more = "".join(f" and {clause}" for clause in beyond.told(addresses))
+    asked = f"; {polls} besides to see whether nodes were ready" if polls else ""
+    return (f"{announced} handshakes announced{more}, {done} made{asked}; at most {made} new "
             f"sessions on one node (limit {budget['session_limit']})")
 
 
