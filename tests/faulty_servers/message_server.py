@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -82,6 +83,10 @@ FAULTS = frozenset((
     # Alerts that must end a session.
     "resumes_after_alert", "stays_after_alert", "resumes_after_wrong_finished",
     "accepts_wrong_finished",
+    # Declines what it should, and forgets all other sessions with it.
+    "forgets_all_after_wrong_finished", "forgets_all_without_suite", "forgets_all_after_unfinished",
+    "forgets_all_after_alert", "forgets_all_at_other_version", "forgets_all_under_other_name",
+    "forgets_all_without_ems",
     # versions
     "speaks_tls11", "resumes_at_other_version", "resumes_older_at_tls12",
     "answers_in_the_sessions_version", "goes_back_to_the_sessions_version",
@@ -358,8 +363,22 @@ class _Connection:
         else:
             if offered and secret is None:
                 self._stumble_over_unknown_id()
-            self._exchange_keys()
+            with self._forgetting_all("forgets_all_after_unfinished"):
+                self._exchange_keys()
         self._mqtt()
+
+    @contextlib.contextmanager
+    def _forgetting_all(self, fault: str) -> Iterator[None]:
+        """Forget all sessions when what is done here comes to nothing."""
+        try:
+            yield
+        except (OSError, BaseTLSException, HangUpError):
+            self._forget_all(fault)
+            raise
+
+    def _forget_all(self, fault: str) -> None:
+        if self._has(fault):
+            self._server.cache.clear()
 
     def _stumble_over_unknown_id(self) -> None:
         if self._has("warns_on_unknown_id"):
@@ -511,11 +530,15 @@ class _Connection:
                 or (self._has("declines_grease_version") and self._greased_version()))
 
     def _same_version(self, made: Made) -> bool:
+        if made.version != self._version:
+            self._forget_all("forgets_all_at_other_version")
         return made.version == self._version or self._has("resumes_at_other_version") or (
             self._has("resumes_older_at_tls12") and made.version < self._version)
 
     def _same_ems(self, made: Made) -> bool:
         """Judge what RFC 7627 5.3 asks."""
+        if made.extended and not self._extended():
+            self._forget_all("forgets_all_without_ems")
         if not made.extended and self._extended() and not self._has("resumes_into_ems"):
             self._drops_ems = self._has("drops_ems_in_fallback")
             return False
@@ -530,6 +553,7 @@ class _Connection:
     def _offers_suite(self, made: Made) -> bool:
         """Judge what RFC 5246 7.4.1.2 asks."""
         if made.suite not in self._hello.cipher_suites:
+            self._forget_all("forgets_all_without_suite")
             if self._has("closes_without_suite"):
                 raise HangUpError
             if self._has("alerts_without_suite"):
@@ -543,6 +567,7 @@ class _Connection:
     def _same_name(self, made: Made) -> bool:
         """Judge what RFC 6066 3 asks."""
         if self._name not in (b"", made.name):
+            self._forget_all("forgets_all_under_other_name")
             if self._has("refuses_other_name"):
                 self._alert(AlertDescription.unrecognized_name)
             return self._has("resumes_across_sni") or self._has("ignores_sni")
@@ -573,6 +598,7 @@ class _Connection:
 
     def _heed_alert(self) -> NoReturn:
         """End a connection, and its session (RFC 5246 7.2.2)."""
+        self._forget_all("forgets_all_after_alert")
         if not self._has("resumes_after_alert"):
             self._forget()
         if self._has("stays_after_alert"):
@@ -679,6 +705,7 @@ class _Connection:
             if self._has("hangs_on_wrong_secret"):
                 self._hang()
             if not self._has("accepts_wrong_secret"):
+                self._forget_all("forgets_all_after_wrong_finished")
                 if not self._has("resumes_after_wrong_finished"):
                     self._forget()
                 self._alert(AlertDescription.bad_record_mac)

@@ -32,8 +32,8 @@ HANDSHAKES = {
     "CORE-03": (2, 2), "CORE-04": (2, 0),
     "CORE-05": (10, 0), "CORE-06": (5, 0), "CORE-07": (16, 0),
     "CORE-08": (4, 1), "CORE-09": (2, 1), "CORE-10": (1, 1),
-    "NEG-01": (1, 1), "NEG-02": (6, 5), "NEG-03": (4, 2), "NEG-04": (3, 2), "NEG-05": (4, 3),
-    "NEG-07": (4, 2), "NEG-08": (11, 9), "NEG-09": (5, 3), "NEG-10": (5, 3), "NEG-11": (1, 0),
+    "NEG-01": (2, 1), "NEG-02": (6, 5), "NEG-03": (4, 2), "NEG-04": (5, 3), "NEG-05": (6, 4),
+    "NEG-07": (6, 3), "NEG-08": (13, 10), "NEG-09": (7, 4), "NEG-10": (7, 4), "NEG-11": (1, 0),
     "NEG-12": (18, 6),
     "SEC-03": (256, 0), "SEC-04": (1, 1),
     # Two first; 78 full and 372 resumed in turn; with 4, 16 and 64 clients at once six parts of 24,
@@ -227,7 +227,9 @@ def test_others_and_the_next_pay_their_part() -> None:
 @given(st.integers(2, 40), st.integers(50, 3000))
 def test_disruptive_plans_keep_the_budget_too(count: int, cache: int) -> None:
     plan = plan_for(count, Impact.DISRUPTIVE, cache, abilities=ABLE)
-    assert max(plan.sessions.values()) <= plan.session_limit == cache + filling(cache)
+    # What no sampling can spare a node is 7 more than in a noisy run, and a pair beside.
+    assert max(plan.sessions.values()) <= plan.session_limit
+    assert plan.session_limit == max(cache, FOR_ONE + 7 + 1) + filling(cache)
     assert len(set(plan.handshakes.values())) == len(set(plan.sessions.values())) == 1
 
 

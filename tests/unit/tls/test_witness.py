@@ -33,9 +33,9 @@ def test_resumed_and_full_need_all_witnesses(
 
 
 def transcript_of(offered: bytes, answered: bytes, flight: tuple[str, ...],
-                  version: str = "tlsv1.2") -> Transcript:
+                  version: str = "tlsv1.2", asked_for: str = "tlsv1.2") -> Transcript:
     transcript = Transcript()
-    transcript.client_hello = Hello("tlsv1.2", bytes(32), offered, (0xC02F,), ())
+    transcript.client_hello = Hello(asked_for, bytes(32), offered, (0xC02F,), ())
     transcript.server_hello = Hello(version, bytes(32), answered, (0xC02F,), ())
     direction = transcript._directions["server"]
     for name in flight:
@@ -58,6 +58,9 @@ SHORT_FLIGHT = ("ServerHello", "ChangeCipherSpec", "Finished")
     (transcript_of(b"", b"", SHORT_FLIGHT), None),
     # A TLS 1.3 server echoes the legacy session ID: that is no resumption.
     (transcript_of(ID, ID, SHORT_FLIGHT, "tlsv1.3"), False),
+    # RFC 4346 7.3: an older version's resumption looks the same, if that is what was asked for.
+    (transcript_of(ID, ID, SHORT_FLIGHT, "tlsv1.1", "tlsv1.1"), True),
+    (transcript_of(ID, ID, SHORT_FLIGHT, "tlsv1.1"), None),
     (transcript_of(ID, ID, ("ServerHello", "ServerHelloDone", "ChangeCipherSpec")), None),
     (Transcript(), None),
 ])

@@ -1,15 +1,17 @@
 """Crafted conversations: what checks say with a client that no ordinary client is."""
 from __future__ import annotations
 
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
 
 from ..model import Alert, Handshake
 from ..tls.engine import EngineError, is_forward_secret
 from ..tls.transcript import ALERT_DESCRIPTIONS
 from ..tls.wire import Deadline
 from .bench import Bench, Contact
+from .controls import shown
 from .registry import Verdict
-from .verdicts import failed, skipped, trouble
+from .verdicts import error, failed, skipped, trouble
 
 try:
     from ..tls.crafted import (
@@ -44,6 +46,17 @@ class _EndsInAlert:
 
     def close(self) -> None:
         self.heard = self._stream.abort(self._description, deadline_s=self._deadline_s)
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A session that was made just before another one, and of which nothing bad is known."""
+
+    session: CraftedSession
+    hello: Hello
+    """What it was made with, and is offered with."""
+    made: float
+    """When, as time.monotonic() tells it."""
 
 
 class NotSpokenError(Exception):
@@ -138,6 +151,39 @@ class Conversation:
             heard = connection.heard
         self.handshakes.append(contact.handshake)
         return contact, attempt.session, heard
+
+    def new_session(self, hello: Hello, *, patient: bool = False,
+                    ) -> Verdict | tuple[Contact, CraftedSession]:
+        """Make a full handshake and return it with its session, or what went wrong."""
+        first, session = self.hears(hello, patient=patient)
+        if verdict := trouble(first):
+            return self.with_all(verdict)
+        if session is None:
+            return self.no_session()
+        return first, session
+
+    def no_session(self) -> Verdict:
+        """Return the verdict where a session was to be offered, and there is none."""
+        return error("no_session_id", f"{self.name} issued no session ID this time, so there was "
+                                      "nothing to offer", *self.handshakes)
+
+    def twin(self, hello: Hello) -> Twin | Verdict:
+        """Make a session for :meth:`with_control`, or return what went wrong."""
+        made = time.monotonic()
+        first = self.new_session(hello, patient=True)
+        return first if isinstance(first, Verdict) else Twin(first[1], hello, made)
+
+    def with_control(self, verdict: Verdict, twin: Twin, of: str = "") -> Verdict:
+        """Offer the twin, last of all; return the verdict with all, unless that refutes it.
+
+        ``of`` tells what kind of session it is, for people.
+        """
+        what = f"a session{of} that was made just before and ended properly"
+        age_s = time.monotonic() - twin.made
+        contact, _ = self.hears(replace(twin.hello, session_id=twin.session.id),
+                                knowing=twin.session, patient=True)
+        return self.with_all(shown(verdict, contact, what, age_s=age_s,
+                                   lifetime_s=self._bench.settings.session_lifetime))
 
     def with_all(self, verdict: Verdict, when: str = "") -> Verdict:
         """Return the verdict with all that was heard so far, and said when it came to that."""

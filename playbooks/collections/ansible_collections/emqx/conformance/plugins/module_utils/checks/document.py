@@ -36,6 +36,11 @@ same master secret. *Full* likewise. When they disagree the outcome is *inconsis
 Nothing is tried twice until it works. Tickets are not offered, so none can be mistaken for
 session IDs. Every connection that comes to stand ends in a real CONNECT, CONNACK and DISCONNECT.
 
+Where it is good news that a session is declined, a *second control* shows that this was no
+accident: a node that has forgotten everything declines all of them. Where what must resume
+afterwards does not, the finding is an error `forgotten` and never passed; or skipped, `expired`,
+where sessions are declared to live shorter than the check took.
+
 What other tools say of the same servers is in [agreement.md](agreement.md); what other test suites
 check, and what is true of correctly set up servers of other TLS libraries, in [peers.md](peers.md).
 """
@@ -107,6 +112,7 @@ def _section(check: Check, known: Sequence[Deviation]) -> str:
     lines = [f"## {check.id}", "", check.requirement, "",
              f"- Clause: {check.clause} ({check.level.value})",
              f"- How it is tested: {check.how}",
+             *([f"- Second control: {check.control}"] if check.control else ()),
              f"- Cost for each {check.per.value}: {cost}",
              f"- What a failure means: {check.meaning}"]
     lines += [f"- With `resumption_cache_scope: {scope}`: {title}"

@@ -7,7 +7,8 @@ from dataclasses import replace
 from ..model import Handshake, Outcome
 from ..mqtt.client import connect_packet
 from ..tls.transcript import ALERT_DESCRIPTIONS
-from .bench import Bench, Contact
+from .bench import Bench, Contact, Target
+from .controls import shown
 from .conversation import CRAFTED, Conversation
 from .preconditions import crafted, crafted_and_resuming, resuming
 from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Subject, Verdict
@@ -27,6 +28,7 @@ _UNFINISHED = 2
 _WRONG_FINISHED = "a Finished made with a wrong master secret"
 _WRONG_VERIFY_DATA = "a Finished with wrong verify_data in a full handshake"
 _CLOSED = ("connection_closed", "connection_reset")
+_TWIN = "that is made just before and ended properly"
 
 
 def unknown_id_falls_back(bench: Bench, subject: Subject) -> Verdict:
@@ -36,8 +38,17 @@ def unknown_id_falls_back(bench: Bench, subject: Subject) -> Verdict:
     if verdict := node.flaw_in_fallback(secrets.token_bytes(LONGEST_ID),
                                         "an unknown session ID of 32 bytes"):
         return verdict
-    return passed(f"{name} answered an unknown session ID of 32 bytes with a full handshake, and "
-                  "MQTT works", *node.handshakes)
+    verdict = passed(f"{name} answered an unknown session ID of 32 bytes with a full handshake, "
+                     "and MQTT works", *node.handshakes)
+    if resuming(bench.target):
+        return verdict
+    contact = bench.contact(name, bench.sessions[name])
+    node.handshakes.append(contact.handshake)
+    return node.with_all(shown(verdict, contact, "the node's own session"))
+
+
+def _unknown_cost(target: Target) -> Cost:
+    return Cost(full=1, resumed=0 if resuming(target) else 1)
 
 
 def near_misses_fall_back(bench: Bench, subject: Subject) -> Verdict:
@@ -128,6 +139,9 @@ def wrong_secret_is_refused(bench: Bench, subject: Subject) -> Verdict:
     """NEG-04: an ID is public on the wire; it is the master secret that proves the client."""
     (name,) = subject
     node = Conversation(bench, name)
+    twin = node.twin(Hello())
+    if isinstance(twin, Verdict):
+        return twin
     refused = _offer_and_forge(bench, node)
     if isinstance(refused, Verdict):
         return refused
@@ -141,10 +155,12 @@ def wrong_secret_is_refused(bench: Bench, subject: Subject) -> Verdict:
     # RFC 5246 7.2.2 wants the alert. OTP 25 tells the application first, which closes the
     # connection: whether the alert gets out is a race there (in EMQX's acceptor as here).
     if verdict := _no_alert(node, lie.handshake, _WRONG_FINISHED):
-        return replace(verdict, message=f"{verdict.message}; the rightful owner {still}")
+        return node.with_control(
+            replace(verdict, message=f"{verdict.message}; the rightful owner {still}"), twin)
     alert = lie.handshake.alerts[-1].description
-    return passed(f"{name} answered {_WRONG_FINISHED} with the fatal alert {alert}; the rightful "
-                  f"owner {still}", *node.handshakes)
+    return node.with_control(passed(
+        f"{name} answered {_WRONG_FINISHED} with the fatal alert {alert}; the rightful owner "
+        f"{still}"), twin)
 
 
 def _offer_and_forge(bench: Bench, node: Conversation) -> Verdict | tuple[Contact, CraftedSession]:
@@ -152,12 +168,10 @@ def _offer_and_forge(bench: Bench, node: Conversation) -> Verdict | tuple[Contac
 
     Return how the target refused it and the session, or the verdict if it did not refuse.
     """
-    first, session = node.hears(Hello())
-    if verdict := trouble(first):
-        return node.with_all(verdict)
-    if session is None:
-        return error("no_session_id", f"{node.name} issued no session ID this time, so there was "
-                                      "nothing to offer", *node.handshakes)
+    first = node.new_session(Hello())
+    if isinstance(first, Verdict):
+        return first
+    session = first[1]
     lie, _ = node.hears(Hello(session_id=session.id), knowing=session, conduct=Conduct(
         finish_with=session.secret.with_one_bit_flipped(), then_send=_connect(bench, node.name)))
     if not lie.handshake.library_reused:
@@ -192,6 +206,9 @@ def unfinished_leaves_nothing(bench: Bench, subject: Subject) -> Verdict:
     """NEG-07: a session is what both sides have finished."""
     (name,) = subject
     node = Conversation(bench, name)
+    twin = node.twin(Hello())
+    if isinstance(twin, Verdict):
+        return twin
     for stop in (StopAfter.SERVER_HELLO_DONE, StopAfter.CLIENT_KEY_EXCHANGE):
         contact, session = node.hears(Hello(), conduct=Conduct(stop_after=stop))
         handshake = contact.handshake
@@ -204,14 +221,24 @@ def unfinished_leaves_nothing(bench: Bench, subject: Subject) -> Verdict:
                 handshake.server_id, f"the session of a handshake that ended after {stop.value}",
                 session):
             return verdict
-    return passed(f"{name} resumes nothing of handshakes that were broken off after its "
-                  "ServerHelloDone and after our ClientKeyExchange", *node.handshakes)
+    return node.with_control(passed(
+        f"{name} resumes nothing of handshakes that were broken off after its ServerHelloDone and "
+        "after our ClientKeyExchange"), twin)
 
 
 def ended_by_alert_is_forgotten(bench: Bench, subject: Subject) -> Verdict:
     """NEG-08: a fatal alert ends the session, whoever raises it."""
     (name,) = subject
     node = Conversation(bench, name)
+    twin = node.twin(Hello())
+    if isinstance(twin, Verdict):
+        return twin
+    return node.with_control(_end_in_alerts(bench, node), twin)
+
+
+def _end_in_alerts(bench: Bench, node: Conversation) -> Verdict:
+    """Let connections fail in every way, and offer their sessions."""
+    name = node.name
     if verdict := _flaw_after_wrong_verify_data(bench, node):
         return verdict
     refused = _offer_and_forge(bench, node)
@@ -237,11 +264,10 @@ def ended_by_alert_is_forgotten(bench: Bench, subject: Subject) -> Verdict:
                         ("resumed_after_wrong_finished", by_it) if not resumed else
                         # A token of its own: a deviation known of one must not hide the other.
                         ("resumed_after_alert_and_wrong_finished", f"{by_us}, and {by_it}"))
-        return failed(reason, f"{name} resumed sessions whose connection had failed: {when}",
-                      *node.handshakes)
+        return failed(reason, f"{name} resumed sessions whose connection had failed: {when}")
     return passed(f"{name} resumes no session after our fatal alerts "
                   f"{', '.join(ALERT_DESCRIPTIONS[number] for number in ENDING_ALERTS)}, nor "
-                  f"after {_WRONG_FINISHED} or {_WRONG_VERIFY_DATA}", *node.handshakes)
+                  f"after {_WRONG_FINISHED} or {_WRONG_VERIFY_DATA}")
 
 
 def _flaw_after_wrong_verify_data(bench: Bench, node: Conversation) -> Verdict | None:
@@ -266,8 +292,7 @@ def _flaw_after_alert(node: Conversation, description: int) -> Verdict | None:
     if verdict := trouble(contact):
         return node.with_all(verdict)
     if session is None:
-        return error("no_session_id", f"{node.name} issued no session ID this time, so there was "
-                                      "nothing to offer", *node.handshakes)
+        return node.no_session()
     if not closed:
         return failed("not_closed", f"{node.name} did not close the connection on our fatal alert "
                                     f"{alert}", *node.handshakes)
@@ -297,11 +322,13 @@ def register(registry: Registry) -> None:
         "NEG-01", "An unknown session ID leads to a full handshake",
         "Offered a random session ID of 32 bytes, a node makes a full handshake without an "
         "alert, and MQTT works.",
-        "RFC 5246 7.4.1.2", Level.MUST, Impact.SAFE, Per.NODE, Cost(full=1),
+        "RFC 5246 7.4.1.2", Level.MUST, Impact.SAFE, Per.NODE, _unknown_cost,
         unknown_id_falls_back,
         "A device whose session has been evicted, or was made with another broker, is locked out "
         "until it forgets the session by itself.", needs, crafted,
-        how="A crafted client offers 32 random bytes."))
+        how="A crafted client offers 32 random bytes.",
+        control="Right after it the node's own session is offered by an ordinary client, and must "
+                "resume; not so where resumption_cache_scope none declares that nothing does."))
     registry.add(Check(
         "NEG-02", "An ID that is almost right leads to a full handshake",
         "Offered its live session's ID with one bit flipped, cut short to 31, 16 and 1 bytes, and "
@@ -312,7 +339,9 @@ def register(registry: Registry) -> None:
         "IDs are compared only in part, so that sessions can be guessed or mixed up, or an odd ID "
         "locks a device out or costs another one its session.", needs, crafted_and_resuming,
         how="A crafted client offers one changed ID after the other, and in the end an "
-            "ordinary client offers the right one."))
+            "ordinary client offers the right one.",
+        control="The session whose ID was altered must still resume in the end: another answer is "
+                "a failure, not_resumed."))
     registry.add(Check(
         "NEG-03", "A session ID that is too long is refused",
         "A ClientHello with a session_id of 33 bytes is answered with a fatal alert, and the node "
@@ -325,7 +354,9 @@ def register(registry: Registry) -> None:
         how="A random ID of 32 bytes must lead to a full handshake; the same hello with one byte "
             "more must not be answered with a ServerHello. decode_error is the alert that RFC "
             "5246 names, any fatal one is accepted. Then a full handshake and the node's session "
-            "are tried again."))
+            "are tried again.",
+        control="The node's own session must still resume in the end: another answer is a failure, "
+                "not_resumed."))
     registry.add(Check(
         "NEG-04", "The right ID with a wrong master secret is refused",
         "A client that offers a live session's ID and sends a Finished made with another master "
@@ -333,33 +364,37 @@ def register(registry: Registry) -> None:
         "resumes afterwards is reported, and not judged here: see NEG-08.",
         "RFC 5246 7.2.2, 7.4.9", Level.MUST, Impact.NOISY, Per.NODE,
         # The rightful owner resumes or not: announced is what would take a place in the cache.
-        Cost(full=2, refused=1), wrong_secret_is_refused,
+        Cost(full=3, resumed=1, refused=1), wrong_secret_is_refused,
         "Whoever has seen a session ID on the wire can take the session over, or, without an "
         "alert, nobody learns why a client fails.", needs, crafted_and_resuming,
         how="The client ignores the node's Finished, and sends its own, made and encrypted with "
             "the master secret after one bit was flipped. If the node says nothing, a CONNECT "
-            "follows."))
+            "follows.",
+        control=f"A session {_TWIN} must resume in the end: the same client can, as long as its "
+                "Finished is right, and nobody else's session is lost to a wrong one."))
     registry.add(Check(
         "NEG-07", "An unfinished handshake leaves nothing to resume",
         "The session IDs of handshakes that the client broke off, once after ServerHelloDone and "
         "once after its ClientKeyExchange, lead to full handshakes without an alert, and MQTT "
         "works.",
         "RFC 5246 7.3", Level.MUST, Impact.NOISY, Per.NODE,
-        Cost(full=_UNFINISHED, unfinished=_UNFINISHED), unfinished_leaves_nothing,
+        Cost(full=_UNFINISHED + 1, resumed=1, unfinished=_UNFINISHED), unfinished_leaves_nothing,
         "Sessions can be resumed that nobody has authenticated with a Finished, and broken "
         "handshakes push real sessions out of the cache.", needs, crafted_and_resuming,
         how="A crafted client ends its side after the target's ServerHelloDone, and on "
             "another connection after its own ClientKeyExchange, waits until the target has "
             "closed, and offers the ID of that ServerHello together with the master secret "
-            "both sides could have."))
+            "both sides could have.",
+        control=f"A session {_TWIN} must resume in the end."))
     registry.add(Check(
         "NEG-08", "A session that ended in a fatal alert is not resumed",
         "After a fatal alert of the client's on an established connection, after a Finished made "
         "with a wrong master secret when resuming, and after a wrong Finished in a full handshake, "
         "the session's ID leads to a full handshake without an alert, and MQTT works.",
         "RFC 5246 7.2.2", Level.MUST, Impact.NOISY, Per.NODE,
-        # Twice for each alert and for the forged Finished, and what is offered after the wrong one.
-        Cost(full=2 * len(ENDING_ALERTS) + 3, refused=2), ended_by_alert_is_forgotten,
+        # Twice for each alert and for the forged Finished, what is offered after the wrong one, and
+        # the twin.
+        Cost(full=2 * len(ENDING_ALERTS) + 4, resumed=1, refused=2), ended_by_alert_is_forgotten,
         "A connection that one side broke off because it was tampered with can be resumed with the "
         "same keys. The opposite has its price, too: where the session is forgotten after a forged "
         "Finished, as RFC 5246 demands, whoever has seen its ID on the wire can make its owner's "
@@ -367,7 +402,8 @@ def register(registry: Registry) -> None:
         how="Three sessions end in our bad_record_mac, handshake_failure and internal_error after "
             "CONNACK; each is offered again once the node has closed the connection. One more is "
             "resumed with a Finished as in NEG-04, and offered again; one is never finished, since "
-            "the verify_data of our Finished is wrong, and is offered all the same."))
+            "the verify_data of our Finished is wrong, and is offered all the same.",
+        control=f"A session {_TWIN} must resume in the end."))
     registry.add(Check(
         "NEG-11", "Secure renegotiation is signalled when resuming",
         "The ServerHello of a resumed handshake carries renegotiation_info.",

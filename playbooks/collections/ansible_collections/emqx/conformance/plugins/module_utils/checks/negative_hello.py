@@ -1,14 +1,18 @@
 """NEG: clients that resume with another ClientHello than the one that made their session."""
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 
-from ..model import Outcome
+from ..model import Outcome, Session
 from .bench import Bench, Contact, Target
-from .conversation import CRAFTED, Conversation
+from .controls import shown
+from .conversation import CRAFTED, Conversation, Twin
 from .preconditions import crafted_and_resuming
 from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Status, Subject, Verdict
-from .verdicts import error, failed, passed, trouble
+from .verdicts import error, failed, passed, skipped, trouble
 
 if CRAFTED:
     from ..tls.crafted import OLD_SUITES, SUITES, UNKNOWN_EXTENSIONS, CraftedSession, Hello
@@ -21,26 +25,12 @@ _RECORD, _TINY_RECORD, _SEGMENT = 16, 3, 5
 """Bytes. A tiny record does not even hold a handshake message's header, of 4 bytes."""
 
 
-def _no_session(node: Conversation) -> Verdict:
-    return error("no_session_id", f"{node.name} issued no session ID this time, so there was "
-                                  "nothing to offer", *node.handshakes)
-
-
-def _new_session(node: Conversation, hello: Hello) -> CraftedSession | Verdict:
-    """Make a full handshake and return its session, or why there is none."""
-    contact, session = node.hears(hello)
-    if verdict := trouble(contact):
-        return node.with_all(verdict)
-    if session is None:
-        return _no_session(node)
-    return session
-
-
 def _proven_session(node: Conversation, hello: Hello) -> CraftedSession | Verdict:
     """Return a session that has resumed once, so that it is known to be there, or why not."""
-    session = _new_session(node, hello)
-    if isinstance(session, Verdict):
-        return session
+    first = node.new_session(hello)
+    if isinstance(first, Verdict):
+        return first
+    session = first[1]
     contact, _ = node.hears(replace(hello, session_id=session.id), knowing=session)
     if verdict := trouble(contact):
         return node.with_all(verdict, "when it was to resume with the ClientHello it was made with")
@@ -69,25 +59,44 @@ def other_version_does_not_resume(bench: Bench, subject: Subject) -> Verdict:
     """NEG-06: a session belongs to the version it was made with."""
     (name,) = subject
     node = Conversation(bench, name)
-    seen: list[str] = []
+    across = _Across()
     if older := _older(bench.target):
         # Suites that both versions have come first: with another, there is nothing to resume with.
-        session = _proven_session(node, Hello(suites=tuple(dict.fromkeys((*OLD_SUITES, *SUITES)))))
+        hello = Hello(suites=tuple(dict.fromkeys((*OLD_SUITES, *SUITES))))
+        session = _proven_session(node, hello)
         if isinstance(session, Verdict):
             return session
+        twin = node.twin(hello)
+        if isinstance(twin, Verdict):
+            return twin
+        across.controls.append(partial(node.with_control, twin=twin, of=" of TLS 1.2"))
         if session.cipher not in OLD_SUITES:
-            seen.append(f"chose {session.cipher} for its session, which no older version has")
+            across.seen.append(
+                f"chose {session.cipher} for its session, which no older version has")
         for version in older:
-            if verdict := _offer_to_older(bench, node, session, version, seen):
+            if verdict := _offer_to_older(bench, node, session, version, across):
                 return verdict
-    if _newer(bench.target) and (verdict := _offer_to_newer(bench, node, seen)):
+    if _newer(bench.target) and (verdict := _offer_to_newer(bench, node, across)):
         return verdict
-    return passed(f"{name} resumes no session at another version than it was made with: it "
-                  f"{'; '.join(seen)}", *node.handshakes)
+    verdict = passed(f"{name} resumes no session at another version than it was made with: it "
+                     f"{'; '.join(across.seen)}")
+    for control in across.controls:
+        verdict = control(verdict)
+    return node.with_all(verdict)
+
+
+@dataclass
+class _Across:
+    """What comes of sessions at other versions than their own."""
+
+    seen: list[str] = field(default_factory=list)
+    """What the node does, in a clause each."""
+    controls: list[Callable[[Verdict], Verdict]] = field(default_factory=list)
+    """Offers of what must resume, for the end."""
 
 
 def _offer_to_older(bench: Bench, node: Conversation, session: CraftedSession, version: str,
-                    seen: list[str]) -> Verdict | None:
+                    across: _Across) -> Verdict | None:
     """Offer a TLS 1.2 session at an older version; and, where that is declared, one of it at 1.2.
     """
     declared, label = bool(bench.settings.tls_versions), _LABELS[version]
@@ -98,14 +107,28 @@ def _offer_to_older(bench: Bench, node: Conversation, session: CraftedSession, v
     if verdict := _resumed_across(node, contact, f"TLS 1.2 for a client of {label}"):
         return verdict
     if refusal := _refusal(contact, may_close=not declared):
-        seen.append(f"answers a client of {label} {refusal}")
+        across.seen.append(f"answers a client of {label} {refusal}")
         return None
     if verdict := trouble(contact):
         return node.with_all(verdict, f"when a client of {label} offered a session of TLS 1.2")
-    seen.append(f"makes a full handshake with a client of {label}")
+    across.seen.append(f"makes a full handshake with a client of {label}")
     if not declared or old_session is None:
         return None
-    return _offer_back(node, old_session, version, seen)
+    twin = node.twin(Hello(version=_OLDER[version], suites=OLD_SUITES))
+    if isinstance(twin, Verdict):
+        return twin
+    across.controls.append(partial(_at_its_own_version, node, twin, label))
+    return _offer_back(node, old_session, version, across.seen)
+
+
+def _at_its_own_version(node: Conversation, twin: Twin, label: str, verdict: Verdict) -> Verdict:
+    """Offer an older version's session at that version: does any of it resume at all?"""
+    judged = node.with_control(verdict, twin, f" of {label}")
+    if judged.reason == "forgotten" and verdict.status is Status.PASSED:
+        return skipped("nothing_resumes", f"no session of {label} resumes on {node.name}, not even "
+                       f"at {label}, so that none does at TLS 1.2 proves nothing; otherwise "
+                       f"{verdict.message}")
+    return judged
 
 
 def _refusal(contact: Contact, *, may_close: bool) -> str:
@@ -155,15 +178,17 @@ def _resumed_across(node: Conversation, contact: Contact, what: str) -> Verdict 
     return None
 
 
-def _offer_to_newer(bench: Bench, node: Conversation, seen: list[str]) -> Verdict | None:
+def _offer_to_newer(bench: Bench, node: Conversation, across: _Across) -> Verdict | None:
     """Offer a TLS 1.2 session in a ClientHello that prefers TLS 1.3."""
     # A session of its own: a target that refuses this hello would spoil the run's one.
+    made = time.monotonic()
     first = bench.contact(node.name)
     node.handshakes.append(first.handshake)
     if verdict := trouble(first):
         return node.with_all(verdict)
     if first.session is None:
-        return _no_session(node)
+        return node.no_session()
+    across.controls.append(partial(_at_tls_1_2_again, bench, node, first.session, made))
     both = bench.contact(node.name, first.session, versions=("tlsv1.2", "tlsv1.3"))
     node.handshakes.append(both.handshake)
     if verdict := trouble(both):
@@ -171,19 +196,30 @@ def _offer_to_newer(bench: Bench, node: Conversation, seen: list[str]) -> Verdic
                                             "TLS 1.2")
     if both.handshake.version == "tlsv1.3":
         # RFC 8446 4.1.3: any ID is echoed.
-        seen.append("makes a full TLS 1.3 handshake with a client that speaks both, where the "
-                    "echoed ID means nothing")
+        across.seen.append("makes a full TLS 1.3 handshake with a client that speaks both, where "
+                           "the echoed ID means nothing")
     else:
-        seen.append("stays with TLS 1.2 for a client that also speaks TLS 1.3")
+        across.seen.append("stays with TLS 1.2 for a client that also speaks TLS 1.3")
     return None
+
+
+def _at_tls_1_2_again(bench: Bench, node: Conversation, session: Session, made: float,
+                      verdict: Verdict) -> Verdict:
+    """Offer a session of TLS 1.2, that a client of TLS 1.3 has offered too, where it must resume.
+    """
+    age_s = time.monotonic() - made
+    contact = bench.contact(node.name, session)
+    node.handshakes.append(contact.handshake)
+    return shown(verdict, contact, "the session that a client of both versions has offered",
+                 age_s=age_s, lifetime_s=bench.settings.session_lifetime)
 
 
 def _versions_cost(target: Target) -> Cost:
     """Return what NEG-06 costs, as if every older version were spoken."""
     older, newer = _older(target), _newer(target)
     back = bool(target.settings.tls_versions)
-    return Cost(full=(1 + len(older) * (1 + back) if older else 0) + 2 * newer,
-                resumed=1 if older else 0)
+    return Cost(full=(2 + len(older) * (1 + 2 * back) if older else 0) + 2 * newer,
+                resumed=(2 + len(older) * back if older else 0) + newer)
 
 
 def _other_versions(target: Target) -> str | Verdict | None:
@@ -199,17 +235,20 @@ def extended_master_secret_is_kept(bench: Bench, subject: Subject) -> Verdict:
     """NEG-10: RFC 7627's cases, the one that ends in an alert last."""
     (name,) = subject
     node = Conversation(bench, name)
-    extended = _new_session(node, Hello())
-    if isinstance(extended, Verdict):
-        return extended
-    if not node.handshakes[0].extended_master_secret:
-        return _without_extension(node, extended)
+    first = node.new_session(Hello())
+    if isinstance(first, Verdict):
+        return first
+    extended, twin = first[1], node.twin(Hello())
+    if isinstance(twin, Verdict):
+        return twin
+    if not first[0].handshake.extended_master_secret:
+        return node.with_control(_without_extension(node, extended), twin)
     if verdict := _extended_to_extended(node, extended):
         return verdict
     legacy = _legacy_to_extended(node)
     if isinstance(legacy, Verdict):
         return legacy
-    return _extended_to_legacy(node, extended, legacy)
+    return node.with_control(_extended_to_legacy(node, extended, legacy), twin)
 
 
 def _without_extension(node: Conversation, session: CraftedSession) -> Verdict:
@@ -220,7 +259,7 @@ def _without_extension(node: Conversation, session: CraftedSession) -> Verdict:
     plain = Hello(extended_master_secret=False)
     made, other = node.hears(plain)
     if other is None:
-        return trouble(made) or _no_session(node)
+        return trouble(made) or node.no_session()
     contacts = [made, *(node.hears(replace(hello, session_id=offered.id), knowing=offered)[0]
                         for hello, offered in ((Hello(), session), (Hello(), other),
                                                (plain, session)))]
@@ -260,7 +299,7 @@ def _legacy_to_extended(node: Conversation) -> str | Verdict:
     if verdict := trouble(contact):
         return node.with_all(verdict, "without the extended_master_secret extension")
     if session is None:
-        return _no_session(node)
+        return node.no_session()
     if verdict := _upgraded(node, session):
         return verdict
     return "makes a full handshake when a client that had none comes with it"
@@ -392,7 +431,11 @@ def register(registry: Registry) -> None:
             "offered in a ClientHello of TLS 1.1 and 1.0 as far as they are declared (1.1 when "
             "nothing is), and the session of that handshake, where they are declared, in one of "
             "TLS 1.2. An ordinary client offers another in a ClientHello that prefers TLS 1.3. "
-            "MQTT must work on whatever connection comes of it."))
+            "MQTT must work on whatever connection comes of it.",
+        control="In the end a session of TLS 1.2, made just before and ended properly, must "
+                "resume, and so must the one that a client of TLS 1.3 has offered, at TLS 1.2. One "
+                "of each older version is offered at that version: where none resumes even there, "
+                "the check is skipped, nothing_resumes."))
     registry.add(Check(
         "NEG-10", "The extended master secret is kept when resuming",
         "A session with extended master secret resumes with the extension in the ServerHello, "
@@ -400,13 +443,15 @@ def register(registry: Registry) -> None:
         "leads to a full handshake for a client with the extension. A node that negotiates none, "
         "or falls back to a full handshake instead of the alert, is warned of.",
         "RFC 7627 5.2, 5.3", Level.MUST, Impact.NOISY, Per.NODE,
-        Cost(full=3, resumed=1, refused=1), extended_master_secret_is_kept,
+        Cost(full=4, resumed=2, refused=1), extended_master_secret_is_kept,
         "An attacker in the middle can make sessions with client and server that share one master "
         "secret (the triple handshake), which resumption then carries over to connections that "
         "both trust.", needs, crafted_and_resuming,
         how="A crafted client derives both kinds of master secret and offers each session with "
             "and without the extension, as far as RFC 7627 has a rule. With a node that does not "
-            "negotiate it as many handshakes are made, in which it must not matter."))
+            "negotiate it as many handshakes are made, in which it must not matter.",
+        control="A session with extended master secret that is made just before and ended properly "
+                "must resume with it in the end."))
     registry.add(Check(
         "NEG-12", "A fragmented or greased ClientHello still resumes",
         f"A session resumes for a ClientHello in records of {_RECORD} and of {_TINY_RECORD} bytes, "

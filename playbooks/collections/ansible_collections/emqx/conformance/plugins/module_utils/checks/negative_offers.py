@@ -7,7 +7,7 @@ from .bench import Bench, Contact
 from .conversation import CRAFTED, Conversation
 from .preconditions import crafted_and_resuming
 from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Status, Subject, Verdict
-from .verdicts import error, failed, passed, trouble
+from .verdicts import failed, passed, trouble
 
 if CRAFTED:
     from ..tls.crafted import SUITES, Conduct, CraftedSession, Hello, is_host_name
@@ -24,10 +24,12 @@ def unoffered_suite_is_never_spoken(bench: Bench, subject: Subject) -> Verdict:
     """NEG-05: what a client does not offer it must not get, whatever it once agreed to."""
     (name,) = subject
     node = Conversation(bench, name)
-    first = _new_session(node, Hello())
+    first = node.new_session(Hello())
     if isinstance(first, Verdict):
         return first
-    session = first[1]
+    session, twin = first[1], node.twin(Hello())
+    if isinstance(twin, Verdict):
+        return twin
     others = tuple(suite for suite in SUITES if suite != session.cipher)
     without, other = node.hears(Hello(suites=others))
     alone = without.handshake.outcome is Outcome.REFUSED
@@ -40,23 +42,11 @@ def unoffered_suite_is_never_spoken(bench: Bench, subject: Subject) -> Verdict:
         return flaw
     kept = other or session
     # Measured in any case: a deviation known of the first must not hide what comes of the second.
-    if flaw := _flaw_in_choice(node, kept) or flaw:
-        return node.with_all(flaw)
-    return passed(f"{name} {_answer(offer.handshake)} when its session was offered without "
-                  f"{session.cipher} ({_choice(without.handshake)}); offered a session of "
-                  f"{kept.cipher} with all suites, it {_answer(node.handshakes[-1])}",
-                  *node.handshakes)
-
-
-def _new_session(node: Conversation, hello: Hello) -> Verdict | tuple[Contact, CraftedSession]:
-    """Make a full handshake and return it with its session, or the verdict on what went wrong."""
-    first, session = node.hears(hello)
-    if verdict := trouble(first):
-        return node.with_all(verdict)
-    if session is None:
-        return error("no_session_id", f"{node.name} issued no session ID this time, so there was "
-                                      "nothing to offer", *node.handshakes)
-    return first, session
+    verdict = _flaw_in_choice(node, kept) or flaw or passed(
+        f"{name} {_answer(offer.handshake)} when its session was offered without "
+        f"{session.cipher} ({_choice(without.handshake)}); offered a session of {kept.cipher} with "
+        f"all suites, it {_answer(node.handshakes[-1])}")
+    return node.with_control(verdict, twin)
 
 
 def _flaw_in_suite(node: Conversation, session: CraftedSession, offer: Contact,
@@ -119,17 +109,20 @@ def other_name_is_not_resumed(bench: Bench, subject: Subject) -> Verdict:
     node = Conversation(bench, name)
     own = bench.nodes[name].server_name
     own = own if is_host_name(own) else SOME_NAME
-    first = _new_session(node, Hello(server_name=own))
+    first = node.new_session(Hello(server_name=own))
     if isinstance(first, Verdict):
         return _own_name_refused(node, first, own)
-    session = first[1]
+    session, twin = first[1], node.twin(Hello(server_name=own))
+    if isinstance(twin, Verdict):
+        return twin
     for hello, how, may_refuse in _under_names(session, own):
         contact, _ = node.hears(hello, knowing=session)
         if may_refuse and contact.handshake.outcome is Outcome.REFUSED:
             continue
         if verdict := trouble(contact):
             return node.with_all(verdict, f"when offered a session of {own} {how}")
-    return _names_judged(node, own, acknowledges=first[0].handshake.sni_acknowledged)
+    return node.with_control(
+        _names_judged(node, own, acknowledges=first[0].handshake.sni_acknowledged), twin)
 
 
 def _under_names(session: CraftedSession, own: str) -> tuple[tuple[Hello, str, bool], ...]:
@@ -156,7 +149,7 @@ def _own_name_refused(node: Conversation, verdict: Verdict, own: str) -> Verdict
 
 def _names_judged(node: Conversation, own: str, *, acknowledges: bool) -> Verdict:
     name, handshakes = node.name, tuple(node.handshakes)
-    _, same, other, nameless, broken = handshakes
+    same, other, nameless, broken = handshakes[-4:]
     if same.outcome is not Outcome.RESUMED:
         return failed("not_resumed", f"{name} did not resume a session it had just issued, under "
                                      f"the same name, {own}", *handshakes)
@@ -193,7 +186,7 @@ def register(registry: Registry) -> None:
         "a suite that was offered, or raises a fatal alert; it never goes on with the session's. A "
         "session whose suite is offered, and would not be the node's choice now, resumes with that "
         "suite or leads to a full handshake.",
-        "RFC 5246 7.4.1.2, 7.4.1.3", Level.MUST, Impact.NOISY, Per.NODE, Cost(full=3, resumed=1),
+        "RFC 5246 7.4.1.2, 7.4.1.3", Level.MUST, Impact.NOISY, Per.NODE, Cost(full=4, resumed=2),
         unoffered_suite_is_never_spoken,
         "A client that has stopped offering a weak suite is pushed back to it by resumption (the "
         "class of CVE-2010-4180).", needs, crafted_and_resuming,
@@ -201,7 +194,9 @@ def register(registry: Registry) -> None:
             "the session's shows how far the node does. The same hello without a session shows "
             "first whether the node speaks any other suite, so that an alert can be told from "
             "having nothing in common. The session of that handshake, or else the first one, is "
-            "then offered with all suites."))
+            "then offered with all suites.",
+        control="A session that is made just before and ended properly must resume in the end, for "
+                "the ClientHello that it was made with."))
     registry.add(Check(
         "NEG-09", "A session does not resume under another name",
         "Where the ServerHello of a full handshake acknowledges server_name, the session is not "
@@ -211,7 +206,7 @@ def register(registry: Registry) -> None:
         "without a name is reported.",
         "RFC 6066 3, RFC 5246 7.2.2", Level.MUST, Impact.NOISY, Per.NODE,
         # A client without a name may be resumed or not; a broken name may be passed over.
-        Cost(full=3, resumed=1, refused=1),
+        Cost(full=4, resumed=2, refused=1),
         other_name_is_not_resumed,
         "What one virtual host has agreed with a client holds at another one, whose certificate "
         "and rules the client has never met.", needs, crafted_and_resuming,
@@ -219,4 +214,6 @@ def register(registry: Registry) -> None:
             "address) is offered under the same name, under second.example, without any name, and "
             "with one whose length is wrong. A fatal alert is as good an answer to another name "
             "as a full handshake. Erlang/OTP binds a session to its name from 29.1.2 (ssl 11.7.8) "
-            "on (erlang/otp#11773); earlier releases do not, and acknowledge no name."))
+            "on (erlang/otp#11773); earlier releases do not, and acknowledge no name.",
+        control="A session that is made just before, under the same name, and ended properly must "
+                "resume under it in the end."))

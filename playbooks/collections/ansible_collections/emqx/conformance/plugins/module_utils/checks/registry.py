@@ -160,6 +160,8 @@ class Check:
     """
     how: str = ""
     """How it is tested, in a sentence or three."""
+    control: str = ""
+    """What must resume after a decline that is good news, so that it was no accident."""
     alone: bool = False
     """Whether its subjects are measured one after another, since each disturbs the cluster."""
 

@@ -15,15 +15,17 @@ _FULL_ONLY = ("Certificate", "ServerKeyExchange", "ServerHelloDone")
 def wire_says_abbreviated(transcript: Transcript) -> bool | None:
     """Return what the wire shows: True abbreviated, False full, None neither.
 
-    Abbreviated is TLS 1.2, an offered ID echoed, and none of the full handshake's messages
-    before the server's ChangeCipherSpec. Full is a Certificate and no echo.
+    Abbreviated is TLS 1.2, or the older version that is all a client asks for (its abbreviated
+    handshake is the same), an offered ID echoed, and none of the full handshake's messages before
+    the server's ChangeCipherSpec. Full is a Certificate and no echo.
     """
     client, server = transcript.client_hello, transcript.server_hello
     if client is None or server is None:
         return None
     flight = transcript.server_flight()
     echoed = bool(client.session_id) and server.session_id == client.session_id
-    if (echoed and server.version == "tlsv1.2" and transcript.server_sent("ChangeCipherSpec")
+    asked_for = server.version in ("tlsv1.2", client.version)
+    if (echoed and asked_for and transcript.server_sent("ChangeCipherSpec")
             and not any(name in flight for name in _FULL_ONLY)):
         return True
     # A TLS 1.3 server echoes any legacy_session_id (RFC 8446 4.1.3): its echo proves nothing.
