@@ -1,11 +1,13 @@
 """A node of OpenSSL brokers with trust domains, and the defects that let sessions cross them."""
 from __future__ import annotations
 
+import contextlib
 import datetime
 import socket
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,8 @@ from cryptography import x509
 from tests.support.mqtt_broker import MqttBroker
 
 FAULTS = frozenset(("one_cache", "resumes_without_certificate", "outlives_expiry",
-                    "alerts_on_foreign_session", "ordinary_has_no_cache"))
+                    "alerts_on_foreign_session", "ordinary_has_no_cache",
+                    "forgets_all_when_it_declines"))
 HANDSHAKE_FAILURE = b"\x15\x03\x03\x00\x02\x02\x28"
 
 
@@ -39,12 +42,25 @@ class TrustingBroker(MqttBroker):
         self._shared, self._forgets_expired = shared, forgets_expired
         self._knows_its_own = knows_its_own
         self.ca_file = ca_file
+        self.on_decline: Callable[[], None] = lambda: None
+        """Called when a session was offered and did not resume."""
+        self.one_at_a_time: AbstractContextManager[Any] = contextlib.nullcontext()
+        """What is held during a handshake, and what becomes of it."""
         self._valid_until: dict[bytes, datetime.datetime] = {}
         super().__init__(cert_file, key_file, **options)
         self.trusts(ca_file)
 
+    def forget(self) -> None:
+        """Have nothing in the cache."""
+        self.trusts(self._trusted)
+
     def trusts(self, ca_file: Path | None) -> None:
         """Be opened again, with other trust anchors and nothing in the cache."""
+        with self.one_at_a_time:
+            self._trust(ca_file)
+
+    def _trust(self, ca_file: Path | None) -> None:
+        self._trusted = ca_file
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self._cert)
         context.options |= ssl.OP_NO_TICKET
@@ -59,8 +75,13 @@ class TrustingBroker(MqttBroker):
 
     def enter(self, connection: socket.socket) -> ssl.SSLSocket:
         """Make the server's side of a handshake."""
+        with self.one_at_a_time:
+            return self._enter(connection)
+
+    def _enter(self, connection: socket.socket) -> ssl.SSLSocket:
         offered = _offered(connection)
         if self._knows_its_own and offered and offered not in self._valid_until:
+            self.on_decline()
             connection.sendall(HANDSHAKE_FAILURE)
             raise OSError("a session of somebody else")
         if self._shared is not None:
@@ -70,7 +91,11 @@ class TrustingBroker(MqttBroker):
         else:
             tls = self.context.wrap_socket(connection, server_side=True,
                                            do_handshake_on_connect=False)
-        tls.do_handshake()
+        try:
+            tls.do_handshake()
+        finally:
+            if offered and not tls.session_reused:
+                self.on_decline()
         shown = tls.getpeercert(binary_form=True)
         if shown and tls.session is not None:
             self._valid_until[tls.session.id] = x509.load_der_x509_certificate(
@@ -208,10 +233,19 @@ class TrustingNode:
                            forgets_expired="outlives_expiry" not in self.faults,
                            knows_its_own="alerts_on_foreign_session" in self.faults)
             for name in names]
+        if "forgets_all_when_it_declines" in self.faults:
+            one_at_a_time = threading.RLock()
+            for listener in (self.ordinary, *self.listeners):
+                listener.on_decline, listener.one_at_a_time = self.forget_all, one_at_a_time
         self.domains = tuple(
             TrustDomain(name, listener.port, *(str(self.folder / f"{name}-{file}") for file in (
                 "client-cert.pem", "client-key.pem", "ca.pem", "ca-key.pem")))
             for name, listener in zip(names, self.listeners))
+
+    def forget_all(self) -> None:
+        """Forget the sessions of all listeners, each of which trusts whom it did."""
+        for listener in (self.ordinary, *self.listeners):
+            listener.forget()
 
     def stop(self) -> None:
         """Stop every listener."""

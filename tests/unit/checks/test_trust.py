@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import trust_ended
+from ansible_collections.emqx.conformance.plugins.module_utils.checks import beyond, trust_ended
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
     Bench,
     Contact,
@@ -21,6 +21,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench impo
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
+    CostByNode,
     Impact,
     Status,
     Verdict,
@@ -123,7 +124,7 @@ def test_a_shared_cache_lets_sessions_cross(tried: Try) -> None:
             "accepted CONNECT (CONNACK 0)") in verdict.message
     assert "with the fatal alert unknown_ca" in verdict.message
     assert "reuse_sessions = false" in verdict.message
-    crossed = verdict.handshakes[-2:]
+    crossed = verdict.handshakes[-4:-2]
     assert all(handshake.same_master_secret and handshake.mqtt is not None
                and not handshake.mqtt.cause for handshake in crossed)
     assert {handshake.as_dict()["port"] for handshake in crossed} == {
@@ -304,6 +305,65 @@ def test_listeners_without_session_ids_have_nothing_to_cross(tried: Try, check: 
     assert each.driver.told == []
 
 
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize(("check", "declined"), [
+    ("SEC-01", "n1 resumed no session across d1->d2"),
+    ("SEC-02", "n1 did not resume on d1, d2 and d3"),
+    ("SEC-05", "n1 did not resume a session of d1's client after d1 was reopened"),
+    ("SEC-06", "n1 did not resume on d1 a session whose client certificate has expired"),
+])
+def test_a_decline_of_a_node_that_forgets_everything_is_no_pass(
+        tried: Try, check: str, declined: str) -> None:
+    each = tried("forgets_all_when_it_declines")
+    verdict = each.measure(check)
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "forgotten"), verdict.message
+    assert verdict.message.startswith(declined)
+    assert "does not resume either" in verdict.message
+    assert len(verdict.handshakes) == CHECKS[check].cost_for(each.target, "n1").total
+
+
+@pytest.mark.parametrize("check", ["SEC-01", "SEC-02"])
+@pytest.mark.parametrize(("faults", "status", "reason"), [
+    (("alerts_on_foreign_session",), Status.PASSED, ""),
+    (("alerts_on_foreign_session", "forgets_all_when_it_declines"), Status.ERROR, "forgotten")])
+def test_where_our_library_has_dropped_the_session_a_twin_is_offered(
+        tried: Try, monkeypatch: pytest.MonkeyPatch, *, check: str, faults: tuple[str, ...],
+        status: Status, reason: str) -> None:
+    """As OpenSSL 3.5 does over an alert."""
+    dropped: set[bytes] = set()
+    prepare, connect = OrdinaryEngine._tls, OrdinaryEngine.connect
+
+    def forgetful(self: OrdinaryEngine, endpoint: Endpoint, offer: Session | None,
+                  **options: Any) -> Any:
+        kept = offer if offer is not None and offer.id not in dropped else None
+        return prepare(self, endpoint, kept, **options)
+
+    def spoilt(self: OrdinaryEngine, *args: Any, **options: Any) -> Any:
+        attempt = connect(self, *args, **options)
+        if attempt.handshake.alerts:
+            dropped.add(attempt.handshake.offered_id)
+        return attempt
+
+    monkeypatch.setattr(OrdinaryEngine, "_tls", forgetful)
+    monkeypatch.setattr(OrdinaryEngine, "connect", spoilt)
+    each = tried(*faults, count=2)
+    verdict = each.measure(check)
+    assert (verdict.status, verdict.reason) == (status, reason), verdict.message
+    assert dropped - {b""}
+    # What is made for that is counted by itself, and announced as what may come on top.
+    remakes = CHECKS[check].remakes
+    assert isinstance(remakes, CostByNode)
+    assert each.bench.beyond[beyond.SPOILT]["n1"] == 6 <= remakes.of(each.target, "n1").total
+    assert each.bench.made[""]["n1"] == CHECKS[check].cost_for(each.target, "n1").total
+
+
+def test_sessions_that_outlived_their_lifetime_prove_nothing_and_accuse_nobody(tried: Try) -> None:
+    each = tried("forgets_all_when_it_declines", session_lifetime=0.001)
+    verdict = each.measure("SEC-02")
+    assert (verdict.status, verdict.reason) == (Status.SKIPPED, "expired")
+    assert "sessions live 0.001 s" in verdict.message
+
+
 def test_nodes_may_have_different_domains(tried: Try) -> None:
     each = tried()
     nodes = {name: Endpoint(name, "127.0.0.1", 1, "localhost") for name in ("n1", "n2", "n3")}
@@ -312,7 +372,7 @@ def test_nodes_may_have_different_domains(tried: Try) -> None:
                      trust_domains={"n1": domains, "n2": domains[:2]})
     sec01 = replace(CHECKS["SEC-01"], needs=())
     plan = make_plan(target, [sec01], Impact.SAFE)
-    assert plan.handshakes == {"n1": 18, "n2": 8, "n3": 0}
+    assert plan.handshakes == {"n1": 21, "n2": 10, "n3": 0}
     verdict = sec01.measure(each.bench, ("n3",))
     assert (verdict.status, verdict.reason) == (Status.SKIPPED, "precondition")
 
@@ -333,6 +393,17 @@ def test_a_session_outlives_its_ca(tried: Try) -> None:
     assert (verdict.status, verdict.reason) == (Status.FAILED, "resumed_after_trust_change")
     assert "accepted CONNECT (CONNACK 0)" in verdict.message
     assert "with the fatal alert unknown_ca" in verdict.message
+    assert each.driver.told == ["reopen", "restore"]
+
+
+def test_where_nothing_resumes_beside_a_decline_proves_nothing(tried: Try) -> None:
+    def forgetful(node: TrustingNode) -> None:
+        node.listeners[1]._remembers = False
+
+    each = tried(change=forgetful)
+    verdict = each.measure("SEC-05")
+    assert (verdict.status, verdict.reason) == (Status.SKIPPED, "nothing_resumes")
+    assert "no session resumes on d2, whose CA stays, either" in verdict.message
     assert each.driver.told == ["reopen", "restore"]
 
 
@@ -464,6 +535,8 @@ def test_a_ca_that_cannot_issue_is_an_error(tried: Try) -> None:
     ({"domains": ()}, "with ca_cert and ca_key to issue one that expires"),
     ({"max_wait": 3.0}, ("it waits 7 s for a client certificate to expire, and "
                            "resumption_max_wait is 3")),
+    ({"session_lifetime": 7}, ("it waits 7 s for a client certificate to expire, and a session "
+                               "lives 7 s")),
 ])
 def test_what_cannot_be_waited_for_is_skipped(tried: Try, change: dict[str, Any],
                                               says: str) -> None:
@@ -500,7 +573,8 @@ def test_a_whole_run_counts_and_reports_them(run: Callable[..., Any], tried: Try
         "SEC-06": "resumed_after_expiry"}
     budget = results["budget"]["nodes"]["n1"]
     assert budget["handshakes_announced"] == budget["handshakes_done"]
-    crossed = [results["handshakes"][key] for key in found["SEC-01"]["evidence"]["handshakes"][-2:]]
+    crossed = [results["handshakes"][key] for key in
+               found["SEC-01"]["evidence"]["handshakes"][-4:-2]]
     assert {handshake["port"] for handshake in crossed} == {
         domain.port for domain in node.domains}
     # Secrets are nowhere in the report, the client's key as little as the paths of keys.

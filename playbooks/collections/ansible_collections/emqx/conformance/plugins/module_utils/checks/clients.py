@@ -1,6 +1,7 @@
 """Clients of a node's trust domains: what each is let into, and where its session gets it."""
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,7 @@ from ..domains import VARIABLE, TrustDomain
 from ..model import Handshake, Outcome, Session
 from . import beyond
 from .bench import Bench, Contact, Guest
+from .controls import shown
 from .registry import Verdict
 from .verdicts import error, trouble
 
@@ -19,6 +21,8 @@ WHERE = f"inventory/trust has them, and {VARIABLE} describes those of any node"
 
 CARRIED_AGAIN = 3
 """Handshakes that :meth:`Node.carried` makes on top where the session has to be made again."""
+BACK_AGAIN = 3
+"""The same of :meth:`Node.back_home`."""
 
 
 class EndError(Exception):
@@ -84,6 +88,7 @@ class Node:
         Raises:
             EndError: the client does not get in.
         """
+        made = time.monotonic()
         first = self.contact(guest)
         how = turned_away(first.handshake)
         if how == NO_TLS_1_2:
@@ -94,12 +99,12 @@ class Node:
         if verdict := trouble(first, first=True):
             raise EndError(verdict)
         if first.session is None:
-            return Home(guest, who, None, first.handshake.server_certificate, resumes=False)
+            return Home(guest, who, None, first.handshake.server_certificate, made, resumes=False)
         again = self.contact(guest, first.session)
         if verdict := trouble(again):
             raise EndError(verdict)
-        return Home(guest, who, first.session, first.handshake.server_certificate,
-                     resumes=again.handshake.outcome is Outcome.RESUMED)
+        return Home(guest, who, first.session, first.handshake.server_certificate, made,
+                    resumes=again.handshake.outcome is Outcome.RESUMED)
 
     def refusal(self, guest: Guest) -> str | None:
         """Make a full handshake; return how the listener refuses this client, None if it does not.
@@ -146,6 +151,38 @@ class Node:
             "harness_error", f"{at.endpoint}: {handshake.why}"))
 
 
+    def back_home(self, home: Home, at: Guest | None = None) -> Contact:
+        """Offer a session where it was made, after it was declined elsewhere.
+
+        Our library may have dropped it since, over an alert (see :meth:`carried`). Then two are
+        made, one is offered where the other was declined, and the other one at home.
+
+        Args:
+            home: the session.
+            at: where it was declined; None where it was not offered.
+
+        Raises:
+            EndError: there is no session to offer.
+        """
+        session = home.session
+        if session is not None and at is not None and not home.guest.engine.can_offer(
+                home.guest.endpoint, session):
+            with self.bench.counted_as(beyond.SPOILT):
+                session, other = (self.contact(home.guest).session for _ in range(2))
+                again = self.contact(at, other) if other is not None else None
+            if again is not None and turned_away(again.handshake) is None:
+                raise EndError(error("not_refused_again", f"{at.endpoint} refused the session of "
+                                                          f"{home.who} once, and then did not"))
+        if session is None:
+            raise EndError(error("no_session_id", f"{home.guest.endpoint} issued no session ID"))
+        return self.contact(home.guest, session)
+
+    def shown(self, verdict: Verdict, home: Home, control: Contact, what: str) -> Verdict:
+        """Return a verdict with what its control at home adds, or why it cannot stand."""
+        return shown(verdict, control, what, age_s=time.monotonic() - home.made,
+                     lifetime_s=self.bench.settings.session_lifetime)
+
+
 @dataclass(frozen=True)
 class Home:
     """A session where it was made."""
@@ -157,6 +194,8 @@ class Home:
     """None where the listener issued no session ID."""
     server_certificate: str
     """SHA-256 of what the listener presents."""
+    made: float
+    """When, as time.monotonic() tells it."""
     resumes: bool
 
 

@@ -5,13 +5,22 @@ listener resume on another lets its client in where its certificate would be ref
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 
 from ..domains import VARIABLE, TrustDomain
 from ..model import Outcome
-from .bench import Bench, Target
-from .clients import CARRIED_AGAIN, NO_TLS_1_2, WHERE, EndError, Home, Node, all_of
+from .bench import Bench, Contact, Guest, Target
+from .clients import (
+    BACK_AGAIN,
+    CARRIED_AGAIN,
+    NO_TLS_1_2,
+    WHERE,
+    EndError,
+    Home,
+    Node,
+    all_of,
+)
 from .registry import (
     Check,
     Cost,
@@ -59,10 +68,12 @@ def _cross_domains(node: Node) -> Verdict:
         return skipped("no_trust_boundary", f"every listener of {node.name} that {VARIABLE} names "
                        "accepts the others' clients in a full handshake: there is no boundary")
     resumed: dict[_Way, str] = {}
+    declined_at: dict[TrustDomain, Guest] = {}
     for way in refusals:
         if homes[way[0]].session is None:
             continue
-        crossing = node.carried(homes[way[0]], node.guest(*way))
+        declined_at[way[0]] = node.guest(*way)
+        crossing = node.carried(homes[way[0]], declined_at[way[0]])
         if crossing.outcome is Outcome.FULL:
             return failed("accepted_in_other_domain", f"{node.name} {crossing.greeting} of a "
                           f"client of {way[0]} on {way[1]}, which refused it before, once it "
@@ -72,13 +83,15 @@ def _cross_domains(node: Node) -> Verdict:
     if not resumed and not any(homes[way[0]].resumes for way in refusals):
         return skipped("nothing_resumes", f"no session resumes on the listeners of {node.name} "
                        "that demand client certificates, not even where it was made")
+    back = {issuer: node.back_home(homes[issuer], at) for issuer, at in declined_at.items()}
     same = {way: homes[way[0]].server_certificate == homes[way[1]].server_certificate
             for way in refusals}
     held = [way for way in refusals if way not in resumed]
     besides = _besides(node, homes, open_ways)
     if not resumed:
-        return passed(f"{node.name} resumed no session across {_by_certificate(held, same)}, where "
-                      f"the listener refuses that client{besides}")
+        verdict = passed(f"{node.name} resumed no session across {_by_certificate(held, same)}, "
+                         f"where the listener refuses that client{besides}")
+        return _unless_forgotten(node, verdict, homes, back)
     kept = f"; none across {_by_certificate(held, same)}" if held else ""
     return failed(
         "resumed_in_other_domain",
@@ -106,6 +119,19 @@ def _besides(node: Node, homes: dict[TrustDomain, Home], open_ways: Sequence[_Wa
         (forgotten, f"sessions of {all_of(forgotten)} do not resume even at home")) if names)
 
 
+def _unless_forgotten(node: Node, verdict: Verdict, homes: Mapping[TrustDomain, Home],
+                      back: Mapping[TrustDomain, Contact]) -> Verdict:
+    """Judge with what came of the sessions at home again, as far as they had resumed there."""
+    for issuer, control in back.items():
+        if homes[issuer].resumes:
+            verdict = node.shown(verdict, homes[issuer], control, _at_home(homes[issuer]))
+    return verdict
+
+
+def _at_home(home: Home) -> str:
+    return f"the session of {home.who}, where it was made,"
+
+
 def _by_certificate(ways: Sequence[_Way], same: dict[_Way, bool]) -> str:
     """Name ways by whether both listeners present the same server certificate."""
     parts = [f"{_ways(chosen)} ({what})" for what, chosen in (
@@ -120,12 +146,13 @@ def _ways(ways: Sequence[_Way]) -> str:
 
 def _cross_cost(target: Target, name: str) -> Cost:
     count = len(target.trust_domains.get(name, ()))
-    return Cost(full=count, resumed=count, refused=2 * count * (count - 1)) if count > 1 else Cost()
+    return Cost(full=count, resumed=2 * count,
+                refused=2 * count * (count - 1)) if count > 1 else Cost()
 
 
 def _cross_again(target: Target, name: str) -> Cost:
     count = len(target.trust_domains.get(name, ()))
-    return Cost(full=CARRIED_AGAIN * count * (count - 1))
+    return Cost(full=CARRIED_AGAIN * count * (count - 1) + BACK_AGAIN * count)
 
 
 # -- SEC-02 --------------------------------------------------------------------------------------
@@ -168,6 +195,7 @@ def _nothing_resumes(home: Home) -> Verdict:
 
 def _offer_where_demanded(node: Node, home: Home) -> Verdict:
     refusals: dict[str, str] = {}
+    last: Guest | None = None
     for domain in node.domains:
         at = node.guest(None, domain)
         how = node.refusal(at)
@@ -187,24 +215,27 @@ def _offer_where_demanded(node: Node, home: Home) -> Verdict:
             return failed("accepted_without_certificate",
                           f"{node.name} {crossing.greeting} of a client without certificate on "
                           f"{domain}, which refused it before, once it offered a session")
-        refusals[domain.name] = how
-    if not refusals:
+        refusals[domain.name], last = how, at
+    if last is None:
         return skipped("no_tls_1_2", f"no listener of {node.name} that demands client certificates "
                                      "speaks TLS 1.2")
+    back = node.back_home(home, last)
     if not home.resumes:
         return _nothing_resumes(home)
-    return passed(f"{node.name} did not resume on {all_of(list(refusals))} a session that was made "
-                  "without a client certificate, which they refuse with "
-                  f"{all_of(sorted(set(refusals.values())))}")
+    verdict = passed(f"{node.name} did not resume on {all_of(list(refusals))} a session that was "
+                     "made without a client certificate, which they refuse with "
+                     f"{all_of(sorted(set(refusals.values())))}")
+    return node.shown(verdict, home, back, _at_home(home))
 
 
 def _without_cost(target: Target, name: str) -> Cost:
     count = len(target.trust_domains.get(name, ()))
-    return Cost(full=1, resumed=1, refused=2 * count) if count else Cost()
+    return Cost(full=1, resumed=2, refused=2 * count) if count else Cost()
 
 
 def _without_again(target: Target, name: str) -> Cost:
-    return Cost(full=CARRIED_AGAIN * len(target.trust_domains.get(name, ())))
+    count = len(target.trust_domains.get(name, ()))
+    return Cost(full=CARRIED_AGAIN * count + BACK_AGAIN) if count else Cost()
 
 
 # -- what they need ------------------------------------------------------------------------------
@@ -241,7 +272,9 @@ def register(registry: Registry) -> None:
         remakes=CostByNode(_cross_again),
         how="The client of every trust domain makes a session at home and resumes it there; each "
         "other domain must refuse that client in a full handshake, and is then offered the "
-        "session. What MQTT's CONNECT is answered when one resumes is reported."))
+        "session. What MQTT's CONNECT is answered when one resumes is reported.",
+        control="In the end each session is offered once more where it was made, and must resume "
+        "there, as it did before."))
     registry.add(Check(
         "SEC-02", "A session made without a certificate does not replace one",
         "A session that was made without a client certificate does not resume on a listener of "
@@ -253,4 +286,6 @@ def register(registry: Registry) -> None:
         remakes=CostByNode(_without_again),
         how="A client without certificate makes a session at the node's ordinary listener and "
         "resumes it there; each listener that demands certificates must refuse it in a full "
-        "handshake, and is then offered the session."))
+        "handshake, and is then offered the session.",
+        control="In the end the session is offered once more where it was made, and must resume "
+        "there, as it did before."))
