@@ -46,6 +46,10 @@ class Authority:
             .sign(above._key, hashes.SHA256()))
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
+    def private_key(self) -> bytes:
+        """Return its key as PEM."""
+        return _pem(self._key)
+
     def issue(self, name: str, *, hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1"),
               since: datetime.datetime | None = None, until: datetime.datetime | None = None,
               key: Key | None = None, purpose: x509.ObjectIdentifier | None = None) -> Pair:
@@ -61,9 +65,7 @@ class Authority:
         certificate = builder.sign(self._key, hashes.SHA256())
         pair = Pair(self._folder / f"{name}.pem", self._folder / f"{name}-key.pem")
         pair.cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        pair.key.write_bytes(key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption()))
+        pair.key.write_bytes(_pem(key))
         return pair
 
     def expired(self, name: str) -> Pair:
@@ -77,6 +79,11 @@ def _hours(count: int) -> datetime.datetime:
 
 def _new_key() -> Key:
     return ec.generate_private_key(ec.SECP256R1())
+
+
+def _pem(key: Key) -> bytes:
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                             serialization.NoEncryption())
 
 
 def _begun(subject: x509.Name, issuer: x509.Name, key: Key,

@@ -117,3 +117,17 @@ def test_what_comes_on_top_from_vantage_points_is_told_too() -> None:
     lines = told(vantage=[{"name": "v1", "host": "192.0.2.9"}, {"name": "v2", "host": "192.0.2.8"}])
     assert line(lines, "From each: More, where it is needed").endswith(
         "up to 1 to find out what a node does not speak")
+
+
+def test_where_many_nodes_differ_the_most_of_all_is_told() -> None:
+    domains = [{"node": f"n{node}", "name": f"d{number}", "port": 9000 + number,
+                "client_cert": "c.pem", "client_key": "k.pem"}
+               for node in range(1, 8) for number in range(node)]
+    lines = [line for line in told(8, session_cache_max=10000, trust_domains=domains)
+             if line.startswith("More")]
+    assert len(lines) == 6
+    # 7 domains: 3 * 7 * 6 in SEC-01 and 3 * 7 in SEC-02 more than without.
+    plain = line(told(8, session_cache_max=10000), "More, where it is needed")
+    without = int(plain.split("up to ")[1].split()[0])
+    assert lines[-1].startswith(
+        f"More, with the other nodes: up to {without + 2 + 126 + 21} for sessions")

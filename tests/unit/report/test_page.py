@@ -76,11 +76,12 @@ def test_handshakes_beyond_those_announced_are_told() -> None:
     document = run(2)
     assert "Beyond those announced" not in Reader(document).told
     document["budget"]["nodes"]["n1"] = {**document["budget"]["nodes"]["n1"], "renewals": 1,
-                                         "controls": 3}
+                                         "controls": 3, "polls": 6}
     told = Reader(document).told
     assert ("Beyond those announced: 1 more for sessions that had grown old; 3 more to tell why "
             "connections were cut off.") in told
     assert "1 + 4" in told
+    assert "Handshakes of the driver: 6 besides to see whether nodes were ready." in told
 
 
 def test_what_a_target_says_is_escaped_everywhere() -> None:

@@ -103,9 +103,10 @@ Beside this file: `index.html` to look at, `results.json` with the evidence of e
 def test_handshakes_beyond_those_announced_are_told() -> None:
     results = small()
     assert "Handshakes beyond" not in text(results)
-    results["budget"]["nodes"]["n1"].update(spoilt=2, diagnoses=12)
+    results["budget"]["nodes"]["n1"].update(spoilt=2, diagnoses=12, polls=6)
     assert ("- Handshakes beyond those announced: 2 more for sessions that an alert or a broken "
-            "connection had spoilt; 12 more to tell why a session did not resume\n"
+            "connection had spoilt; 12 more to tell why a session did not resume; 6 besides "
+            "to see whether nodes were ready\n"
             ) in text(results)
 
 

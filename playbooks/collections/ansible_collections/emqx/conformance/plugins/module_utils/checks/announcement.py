@@ -36,8 +36,13 @@ def more(plan: Plan) -> list[str]:
     alike: dict[str, list[str]] = {}
     for node in plan.handshakes:
         alike.setdefault(beyond.foretold(plan.most_beyond(node)), []).append(node)
-    return [f"More, where it is needed: with {_each(names)}, {most}"
+    told = [f"More, where it is needed: with {_each(names)}, {most}"
             for most, names in list(alike.items())[:_NAMED] if most]
+    if len(alike) > _NAMED:
+        most_of_all = {bound: max(by_node.values(), default=0)
+                       for bound, by_node in plan.beyond.items()}
+        told.append(f"More, with the other nodes: {beyond.foretold(most_of_all)}")
+    return told
 
 
 def _polls(plan: Plan) -> list[str]:

@@ -60,6 +60,12 @@ def told(addresses: Iterable[Mapping[str, Any]]) -> list[str]:
     return [f"{count} more {_TOLD[kind]}" for kind, count in came.items() if count]
 
 
+def polls(addresses: Iterable[Mapping[str, Any]]) -> str:
+    """Return in words how often drivers asked whether nodes were ready; empty when they did not."""
+    asked = sum(row.get("polls", 0) for row in addresses)
+    return f"{asked} besides to see whether nodes were ready" if asked else ""
+
+
 def addresses(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the budgets of a report's nodes and load balancers; earlier ones have no balancers."""
     budget = results["budget"]

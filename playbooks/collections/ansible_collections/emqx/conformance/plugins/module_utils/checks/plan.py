@@ -209,7 +209,8 @@ def _bound(plan: Plan) -> None:
         for subject in planned.subjects:
             # Before each subject the runner makes sessions again that are there since the first.
             if begun:
-                plan.beyond[beyond.RENEWALS].update(set(subject) & set(target.nodes))
+                plan.beyond[beyond.RENEWALS].update(
+                    {name for name in subject if name in target.nodes})
             remakes = check.remakes
             cost = remakes.of(target, subject[-1]) if isinstance(remakes, CostByNode) else remakes
             for part in cost.parts:

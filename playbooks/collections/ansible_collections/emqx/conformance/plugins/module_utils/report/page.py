@@ -76,6 +76,7 @@ class Page:
             scope_sentence=_scope(results), through=_through(results),
             worth=[row for row in results["checks"] if row["id"] == "PERF-01" and "data" in row],
             on_top=beyond.on_top, more_handshakes=beyond.told(beyond.addresses(results)),
+            polls=beyond.polls(beyond.addresses(results)),
             counts=known.counted(results), notes=known.notes(results),
             changes=[(_CHANGES[kind], text) for text, kind in compare.told(results)],
             # They cost more than all else: a run that goes on is shown without them.

@@ -95,7 +95,8 @@ def _head(results: dict[str, Any]) -> list[str]:
         what += f", Erlang/OTP {target['otp_release']}"
     counts = ", ".join(f"{number} {status}" + (f" ({kinds})" if kinds else "")
                        for status, number, kinds in known.counted(results))
-    more = beyond.told(beyond.addresses(results))
+    addresses = beyond.addresses(results)
+    more = [*beyond.told(addresses), *filter(None, [beyond.polls(addresses)])]
     return [
         f"## TLS 1.2 session-ID resumption: {results['verdict'].upper()}", "",
         f"{capital(escaped(results['headline']))}.", "",

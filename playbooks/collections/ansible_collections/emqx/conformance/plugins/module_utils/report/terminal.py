@@ -62,12 +62,12 @@ def _budget(results: dict[str, Any]) -> str:
     budget = results["budget"]
     nodes = budget["nodes"].values()
     addresses = beyond.addresses(results)
-    announced, done, polls = (sum(address.get(key, 0) for address in addresses)
-                              for key in ("handshakes_announced", "handshakes_done", "polls"))
+    announced, done = (sum(address.get(key, 0) for address in addresses)
+                       for key in ("handshakes_announced", "handshakes_done"))
     made = max(node["sessions_made"] for node in nodes)
     more = "".join(f" and {clause}" for clause in beyond.told(addresses))
-    asked = f"; {polls} besides to see whether nodes were ready" if polls else ""
-    return (f"{announced} handshakes announced{more}, {done} made{asked}; at most {made} new "
+    polls = "".join(f"; {clause}" for clause in [beyond.polls(addresses)] if clause)
+    return (f"{announced} handshakes announced{more}, {done} made{polls}; at most {made} new "
             f"sessions on one node (limit {budget['session_limit']})")
 
 
