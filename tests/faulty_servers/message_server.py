@@ -86,7 +86,7 @@ FAULTS = frozenset((
     # Declines what it should, and forgets all other sessions with it.
     "forgets_all_after_wrong_finished", "forgets_all_without_suite", "forgets_all_after_unfinished",
     "forgets_all_after_alert", "forgets_all_at_other_version", "forgets_all_under_other_name",
-    "forgets_all_without_ems",
+    "forgets_all_without_ems", "forgets_all_with_new_ems",
     # versions
     "speaks_tls11", "resumes_at_other_version", "resumes_older_at_tls12",
     "answers_in_the_sessions_version", "goes_back_to_the_sessions_version",
@@ -539,6 +539,8 @@ class _Connection:
         """Judge what RFC 7627 5.3 asks."""
         if made.extended and not self._extended():
             self._forget_all("forgets_all_without_ems")
+        if self._extended() and not made.extended:
+            self._forget_all("forgets_all_with_new_ems")
         if not made.extended and self._extended() and not self._has("resumes_into_ems"):
             self._drops_ems = self._has("drops_ems_in_fallback")
             return False

@@ -15,17 +15,19 @@ from .verdicts import error, skipped, trouble
 
 
 def shown(verdict: Verdict, control: Contact, what: str, *, age_s: float = 0.0,
-          lifetime_s: float | None = None) -> Verdict:
+          lifetime_s: float | None = None, also: str = "") -> Verdict:
     """Return a verdict that rests on a decline, with what its control adds, or why it cannot stand.
 
     Args:
-        verdict: what the check comes to; one that has not passed stands in any case.
+        verdict: what the check comes to; one that has not passed stands in any case, unless its
+            reason is ``also``: one that rests on a decline like a pass.
         control: what came of the session that must resume.
         what: that session, for people.
         age_s: how old it was at least when it was offered; 0 where it was renewed in time.
         lifetime_s: how long sessions are declared to live; None: undeclared.
+        also: that reason; empty: there is none.
     """
-    if verdict.status is not Status.PASSED:
+    if verdict.status is not Status.PASSED and verdict.reason != also:
         return verdict
     if flaw := trouble(control):
         return replace(flaw, message=f"{flaw.message} (when {what} was offered)")

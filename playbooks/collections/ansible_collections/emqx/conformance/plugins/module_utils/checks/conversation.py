@@ -173,17 +173,19 @@ class Conversation:
         first = self.new_session(hello, patient=True)
         return first if isinstance(first, Verdict) else Twin(first[1], hello, made)
 
-    def with_control(self, verdict: Verdict, twin: Twin, of: str = "") -> Verdict:
+    def with_control(self, verdict: Verdict, twin: Twin, of: str = "", *, also: str = "",
+                     ) -> Verdict:
         """Offer the twin, last of all; return the verdict with all, unless that refutes it.
 
-        ``of`` tells what kind of session it is, for people.
+        ``of`` tells what kind of session it is, for people; ``also`` is that of :func:`shown`.
         """
         what = f"a session{of} that was made just before and ended properly"
         age_s = time.monotonic() - twin.made
         contact, _ = self.hears(replace(twin.hello, session_id=twin.session.id),
                                 knowing=twin.session, patient=True)
         return self.with_all(shown(verdict, contact, what, age_s=age_s,
-                                   lifetime_s=self._bench.settings.session_lifetime))
+                                   lifetime_s=self._bench.settings.session_lifetime,
+                                   also=also))
 
     def with_all(self, verdict: Verdict, when: str = "") -> Verdict:
         """Return the verdict with all that was heard so far, and said when it came to that."""

@@ -248,7 +248,9 @@ def extended_master_secret_is_kept(bench: Bench, subject: Subject) -> Verdict:
     legacy = _legacy_to_extended(node)
     if isinstance(legacy, Verdict):
         return legacy
-    return node.with_control(_extended_to_legacy(node, extended, legacy), twin)
+    # That it did not abort is no fault of a node that had forgotten the session.
+    return node.with_control(_extended_to_legacy(node, extended, legacy), twin,
+                             also="ems_session_not_aborted")
 
 
 def _without_extension(node: Conversation, session: CraftedSession) -> Verdict:
