@@ -11,6 +11,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers import ho
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.terms import render_file
 from ansible_collections.emqx.conformance.plugins.module_utils.listeners.release import (
     DEFAULT_RELEASE,
+    Release,
     parse_release,
 )
 
@@ -24,6 +25,9 @@ from .settings import (
     without_effect,
 )
 
+RELEASE_VARIABLE = "CONFORMANCE_EMQX_RELEASE"
+"""Names the EMQX release that this node does as: which keys it knows, and what it tells OTP."""
+
 
 def configured(config: Path, environment: Mapping[str, str]) -> tuple[Settings, list[str]]:
     """Return the node's settings and what there is to say about them, one sentence each.
@@ -36,9 +40,16 @@ def configured(config: Path, environment: Mapping[str, str]) -> tuple[Settings, 
     wanted = overrides(environment)
     unknown = [path for path in wanted if path[0] not in ROOTS]
     known = {path: value for path, value in wanted.items() if path not in unknown}
-    found = settings(overlaid(tree, known), parse_release(DEFAULT_RELEASE))
+    found = settings(overlaid(tree, known), _release(environment))
     return found, [*_without_effect(tree, known, environment), *_unknown(unknown),
                    *_about_name_and_cookie(found, tree), *found.warnings]
+
+
+def _release(environment: Mapping[str, str]) -> Release:
+    try:
+        return parse_release(environment.get(RELEASE_VARIABLE) or DEFAULT_RELEASE)
+    except ValueError as error:
+        raise SettingsError(f"{RELEASE_VARIABLE}: {error}") from None
 
 
 def _without_effect(tree: Mapping[str, Any], known: Mapping[tuple[str, ...], Any],
