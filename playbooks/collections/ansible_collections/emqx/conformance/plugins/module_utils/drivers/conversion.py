@@ -161,7 +161,7 @@ class _Conversion:
                 kind = schema.SSL_OPTIONS[key].holds_in(self._release)
                 result[key] = _ssl_term(f"{path}.{key}", key,
                                         _read(f"{path}.{key}", kind, value))
-        if told_to_otp(self._release, result["reuse_sessions"] is True) is None:
+        if told_to_otp(self._release, value=result["reuse_sessions"] is True) is None:
             del result["reuse_sessions"]
         return result
 

@@ -20,7 +20,7 @@ _OLDEST_OTP_WITH_IT = 27
 _NUMBERS = re.compile(r"\d+(\.\d+)*")
 
 
-def told_to_otp(release: Release, value: bool) -> bool | None:
+def told_to_otp(release: Release, *, value: bool) -> bool | None:
     """Return what EMQX of a release passes on of ``reuse_sessions``; None: nothing."""
     if ignores_reuse_sessions(release) or (value and release >= TRUE_OMITTED_SINCE):
         return None
