@@ -15,6 +15,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.listeners.release
     parse_release,
 )
 
+from . import vm_args
 from .environment import overlaid, overrides, path_of, variable_of
 from .settings import (
     DEFAULT_COOKIE,
@@ -87,10 +88,15 @@ def _about_name_and_cookie(found: Settings, tree: Mapping[str, Any]) -> Iterator
 
 
 def main(arguments: list[str]) -> int:
-    """Write node.config and .erlang.cookie into the current directory, from the emqx.conf named."""
+    """Write what Erlang boots from into the current directory, from the emqx.conf named.
+
+    These are node.config, .erlang.cookie and vm.args; the last from the file beside emqx.conf.
+    """
     config = Path(arguments[0])
     try:
         found, notes = configured(config, os.environ)
+        flags = _vm_args(config.parent / "vm.args")
+        _write(Path("vm.args"), flags.text(), 0o600)
         _write(Path("node.config"), render_file(found.term()), 0o600)
         _write(Path(".erlang.cookie"), found.cookie, 0o400)
     except (SettingsError, hocon.HoconError) as error:
@@ -100,9 +106,19 @@ def main(arguments: list[str]) -> int:
         _say(f"cannot boot: {error.filename} cannot be written: {error.strerror}; it must belong "
              f"to user id {os.getuid()}")
         return 1
-    for note in notes:
+    for note in (*notes, *flags.notes):
         _say(f"WARNING: {note}")
     return 0
+
+
+def _vm_args(path: Path) -> vm_args.VmArgs:
+    try:
+        return vm_args.read(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return vm_args.read("")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError(f"{path} cannot be read: {why}") from None
 
 
 def _say(line: str) -> None:
