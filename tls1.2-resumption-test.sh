@@ -83,6 +83,15 @@ detail() {
   wrap 14 "$label" "$2"
 }
 
+# A session ID, and the same as Erlang's logs print it: on one line, to be searched for.
+detail_id() {
+  local at binary=''
+  detail 'Session ID' "${1:-none}"
+  case $1 in ('' | *[!0-9A-Fa-f]*) return ;; esac
+  for ((at = 0; at < ${#1}; at += 2)); do binary=$binary,$((16#${1:at:2})); done
+  detail 'In Erlang' "<<${binary#,}>>"
+}
+
 # A line of the head or of the result.
 head_line() {
   local label
@@ -609,7 +618,7 @@ five_steps() {
     why="${names[$1]} issued no session ID, so there is nothing to resume: its session cache is off."
     return
   fi
-  detail 'Session ID' "$id"
+  detail_id "$id"
   if [ ! -s "$file" ] || [ -z "$master" ]; then
     why='openssl did not save the session, so it cannot be offered again.'
     return
@@ -624,7 +633,7 @@ five_steps() {
   connect "$1" -sess_in "$file"
   [ -z "$why" ] || return 0
   show_handshake
-  detail 'Session ID' "${id:-none}"
+  if [ "$id" = "${ids[$1]}" ]; then detail 'Session ID' "$id"; else detail_id "$id"; fi
   show_mqtt
 
   echo '5. Verify'

@@ -127,6 +127,7 @@ def test_how_a_container_is_made(cluster: Cluster) -> None:
         f"[emqx@emqx1.{NAME}.internal,emqx@emqx2.{NAME}.internal,emqx@emqx3.{NAME}.internal]")
     assert environment["ERL_FLAGS"] == (
         "-ssl session_lifetime 86400 -ssl session_cache_server_max 1000")
+    assert environment["CONFORMANCE_EMQX_RELEASE"] == "5.8.9"
     assert len(environment["EMQX_NODE__COOKIE"]) == 64
     cookies = {dict(line.split("=", 1) for line in inspect(name)["Config"]["Env"])[
         "EMQX_NODE__COOKIE"] for name in containers().values()}

@@ -91,6 +91,17 @@ def test_reuse_sessions_false_issues_ids_and_resumes_nothing(
     assert again.handshake.outcome is Outcome.FULL
 
 
+def test_a_release_that_ignores_reuse_sessions_resumes_all_the_same(
+        tmp_path: Path, certificate: tuple[Path, Path], engine: OrdinaryEngine) -> None:
+    (port,) = free_ports(1)
+    ignoring = TestCluster(tmp_path, certificate, {"emqx1": port}, name="ignoring",
+                           release="5.9.0")
+    ignoring.render("emqx1", ignoring.listener(port, reuse="false"))
+    with ignoring.running():
+        assert outcomes(ignoring, engine, ("emqx1", None), ("emqx1", None)) == [
+            Outcome.FULL, Outcome.RESUMED]
+
+
 def test_handshakes_are_counted(cluster: TestCluster) -> None:
     before = cluster.status("emqx1")
     with cluster.client("emqx1") as client:

@@ -272,6 +272,20 @@ def test_eval_and_erl_flags(nodes: tuple[Node, Node]) -> None:
         "eval", "application:get_env(ssl, session_cache_server_max)").out == "{ok,20000}\n"
 
 
+def test_a_mounted_vm_args_wins_over_erl_flags(place: Place) -> None:
+    flags = place.folder / "vm.args"
+    flags.write_text("+P 2097152\n-ssl session_cache_server_max 100000  # devices\n")
+    flags.chmod(0o644)
+    with single(place, "node6.example", "--env", "EMQX_CLUSTER__STATIC__SEEDS=[]",
+                "--volume", f"{flags}:/opt/emqx/etc/vm.args:ro") as node:
+        assert eventually(lambda: node.emqx("ping").code == 0), node.log()
+        assert node.emqx("eval", "application:get_env(ssl, session_cache_server_max)").out == (
+            "{ok,100000}\n")
+        # What it does not say is left to ERL_FLAGS.
+        assert node.emqx("eval", "application:get_env(ssl, session_lifetime)").out == "{ok,300}\n"
+        assert "known to Erlang, without effect here: +P (vm.args)" in node.log()
+
+
 @pytest.mark.parametrize(("words", "sentence"), [
     (("ctl", "clients", "list"), 'unknown command "clients list"; there are: ctl status, '),
     (("eval", "1 +"), "this is no Erlang expression: "),

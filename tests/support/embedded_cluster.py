@@ -63,6 +63,8 @@ class TestCluster:
     session_cache_max: int | None = None
     credentials: Credentials | None = None
     timeout_s: float = 30.0
+    release: str = "5.8.9"
+    """The EMQX whose configuration this is, and as which the nodes do."""
     stop: threading.Event = field(default_factory=threading.Event)
     name: str = "tested"
 
@@ -109,7 +111,7 @@ class TestCluster:
         """Return a deployment of all nodes, or of some of them."""
         wanted = Wanted(
             nodes=tuple(self.spec(node) for node in only or self.ports),
-            all_nodes=tuple(self.ports), release=parse_release("5.8.9"),
+            all_nodes=tuple(self.ports), release=parse_release(self.release),
             source_dir=ROOT / "embedded_node", session_lifetime=self.session_lifetime,
             session_cache_max=self.session_cache_max,
             credentials=self.credentials, timeout_s=self.timeout_s)

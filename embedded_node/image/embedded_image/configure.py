@@ -11,9 +11,11 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers import ho
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.terms import render_file
 from ansible_collections.emqx.conformance.plugins.module_utils.listeners.release import (
     DEFAULT_RELEASE,
+    Release,
     parse_release,
 )
 
+from . import vm_args
 from .environment import overlaid, overrides, path_of, variable_of
 from .settings import (
     DEFAULT_COOKIE,
@@ -23,6 +25,9 @@ from .settings import (
     settings,
     without_effect,
 )
+
+RELEASE_VARIABLE = "CONFORMANCE_EMQX_RELEASE"
+"""Names the EMQX release that this node does as: which keys it knows, and what it tells OTP."""
 
 
 def configured(config: Path, environment: Mapping[str, str]) -> tuple[Settings, list[str]]:
@@ -36,9 +41,16 @@ def configured(config: Path, environment: Mapping[str, str]) -> tuple[Settings, 
     wanted = overrides(environment)
     unknown = [path for path in wanted if path[0] not in ROOTS]
     known = {path: value for path, value in wanted.items() if path not in unknown}
-    found = settings(overlaid(tree, known), parse_release(DEFAULT_RELEASE))
+    found = settings(overlaid(tree, known), _release(environment))
     return found, [*_without_effect(tree, known, environment), *_unknown(unknown),
                    *_about_name_and_cookie(found, tree), *found.warnings]
+
+
+def _release(environment: Mapping[str, str]) -> Release:
+    try:
+        return parse_release(environment.get(RELEASE_VARIABLE) or DEFAULT_RELEASE)
+    except ValueError as error:
+        raise SettingsError(f"{RELEASE_VARIABLE}: {error}") from None
 
 
 def _without_effect(tree: Mapping[str, Any], known: Mapping[tuple[str, ...], Any],
@@ -76,10 +88,15 @@ def _about_name_and_cookie(found: Settings, tree: Mapping[str, Any]) -> Iterator
 
 
 def main(arguments: list[str]) -> int:
-    """Write node.config and .erlang.cookie into the current directory, from the emqx.conf named."""
+    """Write what Erlang boots from into the current directory, from the emqx.conf named.
+
+    These are node.config, .erlang.cookie and vm.args; the last from the file beside emqx.conf.
+    """
     config = Path(arguments[0])
     try:
         found, notes = configured(config, os.environ)
+        flags = _vm_args(config.parent / "vm.args")
+        _write(Path("vm.args"), flags.text(), 0o600)
         _write(Path("node.config"), render_file(found.term()), 0o600)
         _write(Path(".erlang.cookie"), found.cookie, 0o400)
     except (SettingsError, hocon.HoconError) as error:
@@ -89,9 +106,19 @@ def main(arguments: list[str]) -> int:
         _say(f"cannot boot: {error.filename} cannot be written: {error.strerror}; it must belong "
              f"to user id {os.getuid()}")
         return 1
-    for note in notes:
+    for note in (*notes, *flags.notes):
         _say(f"WARNING: {note}")
     return 0
+
+
+def _vm_args(path: Path) -> vm_args.VmArgs:
+    try:
+        return vm_args.read(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return vm_args.read("")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError(f"{path} cannot be read: {why}") from None
 
 
 def _say(line: str) -> None:

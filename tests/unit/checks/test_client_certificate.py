@@ -186,3 +186,77 @@ def test_of_who_asks_for_no_certificate_that_is_not_said(
     (home,) = [row for row in results["checks"] if row["id"] == "CORE-02"]
     assert home["reason"] == "not_resumed"
     assert "session ID context" not in home["message"]
+
+
+# -- what Erlang/OTP does since it has a new default, and EMQX with it ----------------------------
+
+
+def connack_of(**properties: str) -> bytes:
+    """Return an MQTT 5 CONNACK with these user properties (3.2.2.3.10)."""
+    told = b"".join(b"\x26" + b"".join(
+        len(text).to_bytes(2, "big") + text.encode() for text in pair)
+        for pair in properties.items())
+    body = b"\x00\x00" + bytes([len(told)]) + told
+    return b"\x20" + bytes([len(body)]) + body
+
+
+NEW_DEFAULT = (
+    "do not resume on listeners that ask for client certificates unless told to, and EMQX 5.9 and "
+    "later do not tell it: erlang/otp#11478)")
+OTP_29 = f"or this address leads to many nodes (Erlang/OTP 29.0.6 and later {NEW_DEFAULT}"
+
+
+@pytest.mark.parametrize(("otp", "ssl_version", "release", "ending"), [
+    ("29", "11.7.8", "5.10.2", OTP_29),
+    # Nobody has said which EMQX, or which ssl.
+    ("29", "11.7.8", None, OTP_29), ("29", "", "5.10.2", OTP_29),
+    ("27", "11.2.12.12", "5.10.2", (
+        f"Erlang/OTP 27 from ssl 11.2.12.12 and 28 from ssl 11.6.0.5 on {NEW_DEFAULT}")),
+    # Another cause: the old default, and an EMQX that tells it.
+    ("29", "11.7.4", "5.10.2", "or this address leads to many nodes"),
+    ("25", "10.8.7", "5.10.2", "or this address leads to many nodes"),
+    ("29", "11.7.8", "5.8.9", "or this address leads to many nodes"),
+])
+def test_the_new_default_of_otp_is_named_where_it_may_be_the_cause(
+        certificate: tuple[Path, Path], run: Callable[..., dict[str, Any]], *, otp: str,
+        ssl_version: str, release: str | None, ending: str) -> None:
+    home = _home_of_one_that_asks(certificate, run, connack_of(
+        product="thing", otp_release=otp, ssl_version=ssl_version), release=release)
+    assert (home["status"], home["reason"]) == ("failed", "not_resumed")
+    assert home["message"].endswith(ending)
+
+
+def test_nor_is_it_named_of_who_asks_for_no_certificate(
+        certificate: tuple[Path, Path], run: Callable[..., dict[str, Any]]) -> None:
+    home = _home_of_one_that_asks(certificate, run, connack_of(
+        product="thing", otp_release="29", ssl_version="11.7.8"), asks=False)
+    assert home["message"].endswith("or this address leads to many nodes")
+
+
+def test_the_otp_release_may_be_declared(
+        certificate: tuple[Path, Path], run: Callable[..., dict[str, Any]]) -> None:
+    def told(otp: str) -> str:
+        home = _home_of_one_that_asks(certificate, run, None, release="5.10.2", otp_releases={
+            "n1": {"release": otp, "how": "as emqx_otp_release declares"}})
+        return str(home["message"])
+
+    assert told("29.0.6").endswith(OTP_29)
+    assert told("29.0.5").endswith("or this address leads to many nodes")
+
+
+def _home_of_one_that_asks(
+        certificate: tuple[Path, Path], run: Callable[..., dict[str, Any]],
+        connack: bytes | None, *, asks: bool = True, **params: Any) -> dict[str, Any]:
+    """Return CORE-02 of a node that resumes nothing."""
+    # Without a cache each connection has another context; this one keeps none of who is asked.
+    broker = MqttBroker(*certificate, cache=asks, connack=connack)
+    if asks:
+        forget_session_id_context(broker.context)
+        broker.context.load_verify_locations(certificate[0])
+        broker.context.verify_mode = ssl.CERT_OPTIONAL
+    try:
+        results = run([broker.port], checks=["CORE-02"], max_impact="safe", **params)
+    finally:
+        broker.stop()
+    (home,) = [row for row in results["checks"] if row["id"] == "CORE-02"]
+    return dict(home)

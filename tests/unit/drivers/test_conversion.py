@@ -83,10 +83,27 @@ def test_emqx_defaults_fill_the_rest() -> None:
     assert (found.proxy_protocol, found.proxy_protocol_timeout) == (False, 3_000)
 
 
-@pytest.mark.parametrize(("release", "expected"), [("5.8.9", True), ("6.1.1", True),
+@pytest.mark.parametrize(("release", "expected"), [("5.8.9", True), ("6.1.1", None),
                                                    ("6.2.0", False)])
-def test_reuse_sessions_by_default_depends_on_the_release(release: str, expected: bool) -> None:
-    assert listener({}, release).ssl_options["reuse_sessions"] is expected
+def test_reuse_sessions_by_default_depends_on_the_release(
+        release: str, expected: bool | None) -> None:
+    assert listener({}, release).ssl_options.get("reuse_sessions") is expected
+
+
+@pytest.mark.parametrize(("release", "value", "told"), [
+    ("5.3.2", True, True), ("5.8.9", True, True), ("5.8.9", False, False),
+    # Ignored: told neither.
+    ("5.9.0", True, None), ("5.9.0", False, None), ("5.10.2", False, None),
+    ("6.0.1", False, None), ("6.1.0", False, None),
+    # true is left out, false is passed on again.
+    ("5.10.3", True, None), ("5.10.3", False, False), ("6.0.2", False, False),
+    ("6.1.1", "false", False), ("6.2.0", "true", None), ("6.3.0", False, False),
+])
+def test_reuse_sessions_reaches_otp_as_with_emqx_of_the_release(
+        release: str, value: bool | str, told: bool | None) -> None:
+    options = listener({"ssl_options": {"reuse_sessions": value}}, release).ssl_options
+    assert ("reuse_sessions" in options) is (told is not None)
+    assert options.get("reuse_sessions") is told
 
 
 @pytest.mark.parametrize("keys", [{"enable": False}, {"enable": "false"}, {"enabled": False}])

@@ -26,18 +26,20 @@ def test_names_that_dns_would_confuse_stay_apart() -> None:
 
 def test_the_environment_of_a_node() -> None:
     assert emqx_image.environment("c", "b", ("a", "b"), Settings(
-        "cookie", 300, 20000, "admin", "key")) == {
+        "cookie", 300, 20000, "admin", "key", "5.10.2")) == {
         "EMQX_NODE_NAME": "emqx@b.c.internal", "EMQX_NODE__NAME": "emqx@b.c.internal",
         "EMQX_NODE__COOKIE": "cookie", "EMQX_CLUSTER__DISCOVERY_STRATEGY": "static",
         "EMQX_CLUSTER__STATIC__SEEDS": "[emqx@a.c.internal,emqx@b.c.internal]",
         "EMQX_DASHBOARD__DEFAULT_PASSWORD": "admin", "EMQX_LICENSE__KEY": "key",
-        "ERL_FLAGS": "-ssl session_lifetime 300 -ssl session_cache_server_max 20000"}
+        "ERL_FLAGS": "-ssl session_lifetime 300 -ssl session_cache_server_max 20000",
+        # No EMQX_…: EMQX would take it for a key of its configuration.
+        "CONFORMANCE_EMQX_RELEASE": "5.10.2"}
 
 
 def test_what_is_not_set_is_not_there() -> None:
     variables = emqx_image.environment("c", "a", ("a",), Settings("cookie"))
-    assert not {"EMQX_LICENSE__KEY", "EMQX_DASHBOARD__DEFAULT_PASSWORD", "ERL_FLAGS"} & set(
-        variables)
+    assert not {"EMQX_LICENSE__KEY", "EMQX_DASHBOARD__DEFAULT_PASSWORD", "ERL_FLAGS",
+                "CONFORMANCE_EMQX_RELEASE"} & set(variables)
 
 
 @pytest.mark.parametrize(("answer", "nodes"), [

@@ -134,6 +134,29 @@ def test_refused(tmp_path: Path, text: str, sentence: str) -> None:
     assert str(error.value).startswith(sentence)
 
 
+@pytest.mark.parametrize(("release", "told"), [
+    ({}, True), ({"CONFORMANCE_EMQX_RELEASE": ""}, True),
+    ({"CONFORMANCE_EMQX_RELEASE": "5.8.9"}, True), ({"CONFORMANCE_EMQX_RELEASE": "5.10.2"}, None)])
+def test_it_does_as_the_release_that_it_is_told(
+        tmp_path: Path, release: dict[str, str], told: bool | None) -> None:
+    found, _ = configured(tmp_path, LISTENER, {**NAME, **release})
+    assert found.listeners[0].ssl_options.get("reuse_sessions") is told
+
+
+def test_a_release_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r'^CONFORMANCE_EMQX_RELEASE: "five" is not an EMQX'):
+        configured(tmp_path, LISTENER, {**NAME, "CONFORMANCE_EMQX_RELEASE": "five"})
+
+
+def test_a_key_of_a_newer_release_is_known_there(tmp_path: Path) -> None:
+    text = LISTENER + "listeners.ssl.default.ssl_options.partial_chain = true\n"
+    with pytest.raises(SettingsError, match="partial_chain: EMQX knows no such key"):
+        configured(tmp_path, text)
+    _, notes = configured(tmp_path, text, {**NAME, "CONFORMANCE_EMQX_RELEASE": "5.9.0"})
+    assert notes == [("listeners.ssl.default.ssl_options.partial_chain: known to EMQX, not "
+                     "implemented by the embedded node, without effect here")]
+
+
 @pytest.mark.parametrize("name", ["emqx", "emqx@node1", "@node1.example", "a b@node1.example"])
 def test_a_name_that_is_none(tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingsError, match=rf'node\.name: "{name}" is not a node name'):

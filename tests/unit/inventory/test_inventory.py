@@ -1,12 +1,14 @@
 """The inventory contract: defaults, and every refusal in its own words."""
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.emqx.conformance.plugins.module_utils import inventory
 from ansible_collections.emqx.conformance.plugins.module_utils.inventory import (
     Inventory,
     InventoryError,
@@ -557,6 +559,53 @@ def test_warnings_about_the_release_are_passed_on() -> None:
     assert result["listener_warnings"] == [
         ("listeners.ssl.default.ssl_options.reuse_sessions: EMQX 5.9.0 ignores false and reuses "
         "sessions all the same (emqx/emqx#16456)")]
+
+
+NOBODY = (
+    "listeners.ssl.default.ssl_options.reuse_sessions: EMQX {release} leaves true out, and {stack} "
+    "resumes no session on a listener with verify: verify_peer unless told to "
+    "(erlang/otp#11478): each of its clients makes a full handshake whenever it reconnects")
+
+
+def mutual(**options: Any) -> dict[str, Any]:
+    return {"ssl": {"default": {"ssl_options": {"verify": "verify_peer", **options}}}}
+
+
+def test_a_listener_that_will_resume_nobody_is_named_before_it_is_rendered(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    def warned(release: str, **options: Any) -> list[str]:
+        result = checked({"emqx_release": release, "emqx_listeners": mutual(**options)})
+        return list(result["listener_warnings"])
+
+    monkeypatch.setattr(inventory, "installed_ssl", lambda _: "11.7.8")
+    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/erl")
+    nobody = NOBODY.format(release="5.10.3", stack="the Erlang/OTP of this machine (ssl 11.7.8)")
+    assert warned("5.10.3") == [nobody]
+    assert warned("5.10.3", versions=["tlsv1.2", "tlsv1.3"]) == [nobody]
+    # Told, meant, nobody asked for a certificate, or no session IDs at all.
+    assert warned("5.8.9") == []
+    assert warned("5.10.3", reuse_sessions=False) == []
+    assert warned("5.10.3", verify="verify_none") == []
+    assert nobody not in warned("5.10.3", versions=["tlsv1.3"])
+    monkeypatch.setattr(inventory, "installed_ssl", lambda _: "10.8.7")
+    assert warned("5.10.3") == []
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert warned("5.10.3") == []
+
+
+def test_which_nodes_will_resume_nobody_is_said_where_they_differ() -> None:
+    docker = {"emqx_driver": "docker", "emqx_image": "embedded-otp-node:otp29",
+              "emqx_release": "5.10.3", "emqx_license": "key",
+              "emqx_listeners": mutual()}
+    stack = "the Erlang/OTP 29 of embedded-otp-node:otp29"
+    assert checked(docker)["listener_warnings"] == [NOBODY.format(release="5.10.3", stack=stack)]
+    assert checked({**docker, "emqx_image": "embedded-otp-node:otp27"})["listener_warnings"] == []
+    assert checked({**docker, "emqx_image": "emqx/emqx:5.10.3"})["listener_warnings"] == []
+    declared = {"emqx1": {"emqx_otp_release": "29.0.6"},
+                "emqx2": {"emqx_otp_release": "29.0.5", "emqx_tls_port": 8884}}
+    stack = "its Erlang/OTP 29.0.6, as emqx_otp_release says,"
+    assert checked(docker, hosts=declared)["listener_warnings"] == [
+        f"{NOBODY.format(release='5.10.3', stack=stack)} (on emqx1)"]
 
 
 def test_vantage_points_are_what_limit_leaves_in_the_inventory_order() -> None:

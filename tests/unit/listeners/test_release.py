@@ -8,6 +8,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.listeners.release
     cluster_needs_licence,
     ignores_reuse_sessions,
     otp_of,
+    otp_of_image,
     parse_release,
     release_of_image,
 )
@@ -64,3 +65,12 @@ def test_release_of_image(image: str, release: Release | None) -> None:
 def test_otp_of_a_release_is_said_only_where_it_was_looked_up(
         release: str, otp: int | None) -> None:
     assert otp_of(parse_release(release)) == otp
+
+
+@pytest.mark.parametrize(("image", "otp"), [
+    ("embedded-otp-node:otp29", "29"),
+    ("registry.example:5000/mine:otp29.0.5@sha256:00ff", "29.0.5"),
+    ("emqx/emqx:5.8.6", None), ("embedded-otp-node", None), ("otp29", None),
+    ("x:otp", None), ("x:otp29-rc1", None)])
+def test_otp_of_an_image_is_what_its_tag_names(image: str, otp: str | None) -> None:
+    assert otp_of_image(image) == otp

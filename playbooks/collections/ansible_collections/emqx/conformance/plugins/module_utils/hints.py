@@ -76,15 +76,22 @@ _OF_ALERTS = {
                                "version: add tlsv1.2 to its versions"),
     "alert unrecognized_name": "set emqx_tls_server_name to a name that it knows",
 }
+_NEW_DEFAULT = ("do not resume on listeners that ask for client certificates unless told to, and "
+                "EMQX 5.9 and later do not tell it: erlang/otp#11478")
 _OF_RESUMPTION = {
     "not_resumed, certificates asked for": (
         "a server on OpenSSL that asks for client certificates, as it does, keeps no session "
         "unless it has a session ID context: SSL_CTX_set_session_id_context"),
+    "not_resumed, Erlang/OTP 29": (
+        f"Erlang/OTP 29.0.6 and later {_NEW_DEFAULT}"),
+    "not_resumed, Erlang/OTP 27 or 28": (
+        "Erlang/OTP 27 from ssl 11.2.12.12 and 28 from ssl 11.6.0.5 on "
+        f"{_NEW_DEFAULT}"),
     "resumed_elsewhere": (
         "both use one session cache, as two ports of nginx do with one ssl_session_cache: if that "
         "is meant, set resumption_cache_scope to cluster"),
 }
-"""What became of a session, where others do so than EMQX."""
+"""What became of a session, where EMQX is not to blame, or its TLS stack is."""
 _ALERTS_WITHOUT_HINT = (
     "close_notify", "unexpected_message", "bad_record_mac", "decryption_failed",
     "record_overflow", "decompression_failure", "handshake_failure", "no_certificate",

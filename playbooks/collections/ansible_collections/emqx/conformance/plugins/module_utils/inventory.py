@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
@@ -29,10 +30,12 @@ from .listeners.release import (
     Release,
     cluster_needs_licence,
     otp_of,
+    otp_of_image,
     parse_release,
     release_of_image,
 )
-from .listeners.validate import check_nodes, listeners_of
+from .listeners.reuse import installed_ssl, off_unless_told
+from .listeners.validate import check_nodes, listeners_of, unresumed
 from .report import compare
 from .report.vantage import CONTROLLER
 from .words import some
@@ -524,6 +527,25 @@ def _release(settings: Mapping[str, Any], values: _Values) -> Release:
     return min(_image_releases(settings, values).values(), default=parse_release(DEFAULT_RELEASE))
 
 
+def _stacks_off_unless_told(settings: Mapping[str, Any], values: _Values) -> dict[str, str]:
+    """Return host -> its Erlang/OTP in words, where that resumes nothing unless told to."""
+    stacks = {host: _stack(settings, values, host) for host in values.members}
+    return {host: words for host, (words, off) in stacks.items() if off}
+
+
+def _stack(settings: Mapping[str, Any], values: _Values, host: str) -> tuple[str, bool | None]:
+    """Return a node's Erlang/OTP in words, and whether it resumes nothing unless told to."""
+    if told := values.of(host, "emqx_otp_release"):
+        return f"its Erlang/OTP {told}, as emqx_otp_release says,", off_unless_told(otp=told)
+    if settings["driver"] == "embedded":
+        erl = shutil.which("erl")
+        ssl = installed_ssl(erl) if erl else None
+        return f"the Erlang/OTP of this machine (ssl {ssl})", off_unless_told(ssl=ssl)
+    image = values.of(host, "emqx_image")
+    otp = otp_of_image(image)
+    return f"the Erlang/OTP {otp} of {image}", off_unless_told(otp=otp)
+
+
 def _docker_problems(settings: Mapping[str, Any], values: _Values,
                      nodes: list[dict[str, Any]]) -> list[str]:
     memory = settings["container_memory"]
@@ -668,7 +690,8 @@ def _result(inventory: Inventory, values: _Values, settings: dict[str, Any],
                      node.name: node.port for node in rendered}
     settings["tls_versions"] = settings["tls_versions"] or _rendered_versions(
         listening, checked.listeners)
-    result["listener_warnings"] = list(checked.warnings)
+    result["listener_warnings"] = [*checked.warnings, *unresumed(
+        checked.listeners, release, _stacks_off_unless_told(settings, values))]
     result["whole"] = checked.listeners
     result["rendering"] = {
         node.name: {"listeners": node.listeners, **asdict(node.certificates),

@@ -24,6 +24,7 @@ from .drivers.base import Driver, DriverError, NodeSpec
 from .drivers.factory import DRIVERS, open_driver
 from .drivers.ready import Caller
 from .identity import DeclaredOtp, Identity, from_connack
+from .listeners.release import Release, parse_release
 from .model import Endpoint
 from .mqtt.client import Credentials
 from .progress import ProgressFile
@@ -100,6 +101,7 @@ def request(params: dict[str, Any]) -> Request:
                 fleet=Fleet(params.get("fleet_devices", Fleet.devices),
                             params.get("fleet_minutes", Fleet.minutes)),
                 credentials=_credentials(params),
+                release=_release(params.get("release")),
                 pairs_per_node=params.get("pairs_per_node")),
             params["driver"], kind.abilities if kind else frozenset(),
             kind.limits if kind else "", _trust_domains(params),
@@ -127,6 +129,13 @@ def _credentials(params: dict[str, Any]) -> Credentials:
     # A token may come without a user name, and MQTT 3.1.1 has no password without one (3.1.2.9).
     return Credentials("" if password is not None and username is None else username, password,
                        params["mqtt_client_id_prefix"])
+
+
+def _release(text: str | None) -> Release | None:
+    try:
+        return parse_release(text) if text else None
+    except ValueError as error:
+        raise RequestError(f"release: {error}") from None
 
 
 def _allowances(params: dict[str, Any]) -> Allowances:
@@ -400,6 +409,7 @@ def _run(wanted: Request, stop: threading.Event,
         identity = record.identity(node)
         return identity.otp_release if identity is not None else None
 
+    bench.otp_release = otp_release
     tolerance = record.tolerance = Tolerance(wanted.allowances, nodes=bench.nodes,
                                              otp_release=otp_release)
     report = begun(record)

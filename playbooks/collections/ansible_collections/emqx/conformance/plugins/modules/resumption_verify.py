@@ -189,6 +189,11 @@ options:
     type: list
     elements: dict
     default: []
+  release:
+    description:
+      - EMQX release that the nodes are, or do as. It tells why a session does not resume; nobody
+        is judged by it.
+    type: str
   otp_releases:
     description:
       - Erlang/OTP releases of nodes that do not tell theirs, by node, each with C(release), and
@@ -337,6 +342,7 @@ ARGUMENT_SPEC = {
     "waivers": {"type": "list", "elements": "dict", "default": []},
     "strict": {"type": "bool", "default": False},
     "known_deviations": {"type": "list", "elements": "dict", "default": []},
+    "release": {"type": "str"},
     "otp_releases": {"type": "dict", "default": {}},
     "vantage": {"type": "list", "elements": "dict", "default": [], "options": {
         "name": {"type": "str", "required": True},

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from ..domains import TrustDomain
 from ..drivers.base import Driver, DriverError, NodeSpec
+from ..listeners.release import Release
 from ..model import Endpoint, Handshake, MqttResult, Outcome, Session
 from ..mqtt import client as mqtt
 from ..tls.engine import (
@@ -54,6 +55,8 @@ class Settings:
     """Topic under which the probe publishes and subscribes."""
     fleet: Fleet = field(default_factory=Fleet)
     """Whom resumption is to save something."""
+    release: Release | None = None
+    """The EMQX that the nodes are declared to be; None: undeclared."""
     pairs_per_node: int | None = None
     """How many other nodes each node's session is offered to, within the budget; None: as many as
     the number of nodes suggests."""
@@ -172,6 +175,9 @@ def _wait_for_all(together: threading.Barrier | None, seconds: float) -> None:
 
 class Bench:
     """What checks work with. Thread-safe: subjects of one check are measured side by side."""
+
+    otp_release: Callable[[str], str | None] = staticmethod(lambda _: None)
+    """Tells a node's Erlang/OTP release as this run has learnt it."""
 
     def __init__(self, engine: OrdinaryEngine, target: Target, stop: threading.Event) -> None:
         self.engine, self.target, self.stop = engine, target, stop

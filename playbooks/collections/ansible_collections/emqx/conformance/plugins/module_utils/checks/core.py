@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..hints import with_hint
+from ..listeners.reuse import TRUE_OMITTED_SINCE, off_unless_told
 from ..model import Handshake, Outcome, Session
 from ..mqtt.client import Connack
 from . import beyond
 from .bench import Bench, Contact, Target
+from .deviations import major_of
 from .preconditions import resuming
 from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Status, Subject, Verdict
 from .verdicts import error, failed, not_let_in, passed, trouble
@@ -110,6 +112,22 @@ def _asks_for_certificates(bench: Bench, node: str) -> bool:
                if handshake.endpoint == bench.nodes[node] for message in handshake.messages)
 
 
+def _cause_of_no_reuse(bench: Bench, node: str) -> str:
+    """Return why a node that issues session IDs may resume none, as far as it shows."""
+    if not _asks_for_certificates(bench, node):
+        return ""
+    otp, release = bench.otp_release(node), bench.settings.release
+    if otp is None:
+        return "not_resumed, certificates asked for"
+    connack = bench.connacks.get(node)
+    ssl = dict(connack.user_properties).get("ssl_version") if connack is not None else None
+    if off_unless_told(otp=otp, ssl=ssl) is False or (
+            release is not None and release < TRUE_OMITTED_SINCE):
+        return ""
+    return ("not_resumed, Erlang/OTP 27 or 28" if major_of(otp) in (27, 28)
+            else "not_resumed, Erlang/OTP 29")
+
+
 def _diagnosed(bench: Bench, node: str, session: Session, handshake: Handshake) -> Verdict:
     """Tell why a session did not resume; it has failed, whatever comes of more offers.
 
@@ -129,9 +147,8 @@ def _diagnosed(bench: Bench, node: str, session: Session, handshake: Handshake) 
                 f"handshake, and on {len(again)} more connections too: its cache is off (EMQX: "
                 "reuse_sessions = false; nginx: ssl_session_cache none) or forgets, or this "
                 "address leads to many nodes")
-        asks = _asks_for_certificates(bench, node)
-        return failed("not_resumed", with_hint(
-            told, "not_resumed, certificates asked for" if asks else ""), handshake, *again)
+        return failed("not_resumed", with_hint(told, _cause_of_no_reuse(bench, node)),
+                      handshake, *again)
     return failed("not_resumed",
                   f"{node} is not one node: {_caches(resumed, len(again) + 1)}, for its session "
                   f"did not resume at first and did on {resumed} of {len(again)} more connections; "
@@ -375,9 +392,10 @@ def register(registry: Registry) -> None:
         "suite and master secret, fresh randoms; and if it names itself, it is the same node.",
         "RFC 5246 7.3, 7.4.1.3", Level.MUST, Impact.SAFE, Per.NODE, Cost(resumed=1),
         same_node_resumes,
-        "Devices pay for a full handshake on every reconnect: reuse_sessions is false or ignored "
-        "by this release, the cache is too small or too short-lived, or the address leads to "
-        "several nodes.", (Need("CORE-01"),),
+        "Devices pay for a full handshake on every reconnect: reuse_sessions is false, or EMQX 5.9 "
+        "or later leaves it out and its Erlang/OTP resumes nothing then where client certificates "
+        "are asked for (29.0.6 and later: erlang/otp#11478), the cache is too small or too "
+        "short-lived, or the address leads to several nodes.", (Need("CORE-01"),),
         how="The session of CORE-01 is offered to the same node once. All three witnesses "
             "must say resumed, and cipher suite and randoms are compared with those of the "
             f"first handshake. If it is answered by a full handshake the check has failed, and "

@@ -11,6 +11,7 @@ from ..listeners.grammar import milliseconds
 from ..listeners.kinds import Kind, WrongValueError, split_bind
 from ..listeners.nearest import did_you_mean
 from ..listeners.release import Release
+from ..listeners.reuse import told_to_otp
 from .terms import Atom, Term
 
 
@@ -20,7 +21,10 @@ class ConversionError(Exception):
 
 @dataclass(frozen=True)
 class SslListener:
-    """One ``ssl`` listener with every implemented key set, durations in milliseconds."""
+    """One ``ssl`` listener with every implemented key set, durations in milliseconds.
+
+    ``reuse_sessions`` alone may be missing: where EMQX of the release tells Erlang/OTP nothing.
+    """
 
     name: str
     address: str
@@ -157,6 +161,8 @@ class _Conversion:
                 kind = schema.SSL_OPTIONS[key].holds_in(self._release)
                 result[key] = _ssl_term(f"{path}.{key}", key,
                                         _read(f"{path}.{key}", kind, value))
+        if told_to_otp(self._release, value=result["reuse_sessions"] is True) is None:
+            del result["reuse_sessions"]
         return result
 
     def _warn(self, path: str, keys: Mapping[str, Any], implemented: frozenset[str]) -> None:

@@ -46,6 +46,13 @@ def release_of_image(image: str) -> Release | None:
         return None
 
 
+def otp_of_image(image: str) -> str | None:
+    """Return the Erlang/OTP release that an image's tag names, as those of the local images do."""
+    _, _, tag = image.partition("@")[0].rpartition("/")[2].partition(":")
+    named = re.fullmatch(r"otp(\d+(?:\.\d+)*)", tag)
+    return named[1] if named else None
+
+
 @dataclass(frozen=True)
 class Window:
     """Releases from ``since`` (inclusive) to ``before`` (exclusive; None means still so)."""

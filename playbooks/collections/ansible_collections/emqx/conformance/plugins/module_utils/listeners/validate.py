@@ -23,6 +23,7 @@ from .release import (
     reads_password_files,
     separates_access_rules,
 )
+from .reuse import told_to_otp
 from .schema import Key
 
 # EMQX names a listener's processes type:name, and Erlang's atoms end here.
@@ -289,6 +290,34 @@ def check_nodes(nodes: Iterable[Node], release: Release, *, check_files: bool,
         listeners={name: result.listeners for name, result in results.items()},
         errors=_shared({name: result.errors for name, result in results.items()}),
         warnings=_shared({name: result.warnings for name, result in results.items()}))
+
+
+def unresumed(listeners: Mapping[str, Mapping[str, Any]], release: Release,
+              stacks: Mapping[str, str]) -> tuple[str, ...]:
+    """Name the listeners on which nobody resumes although they say ``reuse_sessions: true``.
+
+    Args:
+        listeners: by node, completed.
+        release: the EMQX that they are for.
+        stacks: by node, the Erlang/OTP in words; only those that resume nothing with
+            ``verify_peer`` unless told to.
+    """
+    return _shared({node: tuple(
+        f"{path}.reuse_sessions: EMQX {release} leaves true out, and {stacks[node]} resumes no "
+        "session on a listener with verify: verify_peer unless told to (erlang/otp#11478): each "
+        "of its clients makes a full handshake whenever it reconnects"
+        for path in _told_nothing(whole, release)) if node in stacks else ()
+        for node, whole in listeners.items()})
+
+
+def _told_nothing(whole: Mapping[str, Any], release: Release) -> Iterator[str]:
+    for listener_type, name, listener in listeners_of(whole):
+        options = listener.get("ssl_options", {})
+        if (listener_type in schema.TLS_TYPES and is_enabled(listener)
+                and options.get("verify") == "verify_peer" and options.get("reuse_sessions")
+                and options.get("versions") != ["tlsv1.3"]
+                and told_to_otp(release, value=True) is None):
+            yield f"listeners.{listener_type}.{name}.ssl_options"
 
 
 def _shared(sentences: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:

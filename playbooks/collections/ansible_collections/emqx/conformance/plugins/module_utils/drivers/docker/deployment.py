@@ -210,7 +210,7 @@ class DockerDeployment:
         return emqx_image.environment(
             self._cluster.name, name, wanted.all_nodes, emqx_image.Settings(
                 cookie, wanted.session_lifetime, wanted.session_cache_max,
-                wanted.dashboard_password, wanted.license_key))
+                wanted.dashboard_password, wanted.license_key, str(wanted.release)))
 
     def _cookie(self) -> str | None:
         try:

@@ -18,6 +18,9 @@ CERTIFICATES = f"{HOME}/etc/conformance"
 TLS_PORT = 8883
 DASHBOARD_PORT = 18083
 
+RELEASE_VARIABLE = "CONFORMANCE_EMQX_RELEASE"
+"""Ours too: the release that the local image does as."""
+
 STATUS = (f"{HOME}/bin/emqx", "ctl", "status")
 CLUSTER_STATUS = (f"{HOME}/bin/emqx", "ctl", "cluster", "status")
 BROKER = (f"{HOME}/bin/emqx", "ctl", "broker")
@@ -61,6 +64,8 @@ class Settings:
     """Sessions (OTP's ssl)."""
     dashboard_password: str | None = None
     license_key: str | None = None
+    release: str | None = None
+    """What EMQX the node is to be, where its image is no EMQX; EMQX itself ignores it."""
 
 
 def environment(cluster: str, node: str, members: Sequence[str],
@@ -77,6 +82,7 @@ def environment(cluster: str, node: str, members: Sequence[str],
         "EMQX_DASHBOARD__DEFAULT_PASSWORD": settings.dashboard_password,
         "EMQX_LICENSE__KEY": settings.license_key,
         "ERL_FLAGS": erl_flags(settings.session_lifetime, settings.session_cache_max),
+        RELEASE_VARIABLE: settings.release,
     }
     return {key: value for key, value in variables.items() if value}
 
