@@ -80,19 +80,36 @@ def trust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrustCluster]:
         assert made.pids() == set()
 
 
-def test_a_safe_run_leaves_no_alert_in_the_log_but_those_it_announces(trust: TrustCluster) -> None:
+@dataclass(frozen=True)
+class Logged:
+    """A run of verify.yml, its SEC findings by check, and what the node has logged meanwhile."""
+
+    done: Done
+    found: dict[str, dict[str, Any]]
+    results: dict[str, Any]
+    lines: list[str]
+
+
+@pytest.fixture(scope="module")
+def safe(trust: TrustCluster) -> Logged:
+    """A safe run, on the node as it was deployed."""
     log = ROOT / ".cluster" / NAME / "emqx1" / "node.log"
     before = len(log.read_text())
     done = trust.play("verify.yml", "-e", "resumption_max_impact=safe")
-    assert trust.found(done, 2)["SEC-01"]["reason"] == "resumed_in_other_domain"
-    lines = log.read_text()[before:].splitlines()
+    return Logged(done, trust.found(done, 2), trust.results(),
+                  log.read_text()[before:].splitlines())
+
+
+def test_a_safe_run_leaves_no_alert_in_the_log_but_those_it_announces(safe: Logged) -> None:
+    assert safe.found["SEC-01"]["reason"] == "resumed_in_other_domain"
+    lines = safe.lines
     assert all(" SERVER ALERT: Fatal - " in line for line in lines), lines
-    refused = [row for row in trust.results()["handshakes"].values() if row["outcome"] == "refused"]
+    refused = [row for row in safe.results["handshakes"].values() if row["outcome"] == "refused"]
     assert len(lines) == len(refused) > 0
     # Two for each of six ways from domain to domain, and two at each of three domains.
     announced = 2 * 6 + 2 * 3
     assert (f"Alerts: {announced} of these are refused on purpose, by emqx1, which may log an "
-            "alert for each (SEC-01, SEC-02)") in done.flat.partition(" Target ")[0]
+            "alert for each (SEC-01, SEC-02)") in safe.done.flat.partition(" Target ")[0]
     # Two ways were open: what was to be refused there was resumed.
     assert len(lines) == announced - 2
 
@@ -167,9 +184,8 @@ def test_waivers_let_it_pass_and_stay_visible_and_end(trust: TrustCluster) -> No
     assert {found[check]["status"] for check in FAILING} == {"failed"}
 
 
-def test_safe_and_noisy_runs_leave_the_listener_alone(trust: TrustCluster) -> None:
-    found = trust.found(trust.play("verify.yml", "-e", "resumption_max_impact=safe"), 2)
-    assert {check: row["reason"] for check, row in found.items()} == {
+def test_a_safe_run_leaves_the_listener_alone(safe: Logged) -> None:
+    assert {check: row["reason"] for check, row in safe.found.items()} == {
         "SEC-01": "resumed_in_other_domain", "SEC-02": "", "SEC-05": "impact_not_allowed",
         "SEC-06": "impact_not_allowed"}
 
@@ -188,7 +204,7 @@ def test_somebody_elses_listeners_are_probed_alike(trust: TrustCluster, tmp_path
             {**client("domain2"), "port": trust.ports[2],
              "ca_cert": f"{trust.certs}/domain2-ca.pem"}]}}}}))
     far = TrustCluster("far", trust.ports, inventory, tmp_path / "reports", trust.certs)
-    found = far.found(Cluster.play(far, "verify.yml"), 2)
+    found = far.found(Cluster.play(far, "verify.yml", *SEC), 2)
     assert found["SEC-01"]["reason"] == "resumed_in_other_domain"
     assert "far resumed sessions across domain1->domain2, domain2->domain1" in \
         found["SEC-01"]["message"]
@@ -219,8 +235,9 @@ def test_what_the_finding_names_helps(
 # -- the driver's part of SEC-05 -----------------------------------------------------------------
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def embedded(trust: TrustCluster) -> Iterator[EmbeddedDriver]:
+    """Its driver, after a deploy of what the inventory has; each test leaves the node like that."""
     done = trust.play("playbooks/deploy.yml")
     assert done.code == 0, done.output
     caller = Caller(Trust(str(trust.certs / "ca.pem")))
@@ -289,9 +306,9 @@ def test_what_cannot_be_reopened_is_one_sentence(
 
 
 def test_the_bypass_shows_in_the_lines_of_the_report(
-        trust: TrustCluster, embedded: EmbeddedDriver, tmp_path: Path) -> None:
-    found = trust.found(trust.play("verify.yml", "-e", "resumption_max_impact=safe"), 2)
-    results, (at_home, *_) = trust.results(), found["SEC-01"]["evidence"]["handshakes"]
+        trust: TrustCluster, safe: Logged, embedded: EmbeddedDriver, tmp_path: Path) -> None:
+    found, results = safe.found, safe.results
+    at_home = found["SEC-01"]["evidence"]["handshakes"][0]
 
     def printed(check: str, *steps: Callable[[], object], **row: Any) -> list[str]:
         told = recipe(results, {**found[check], "status": "failed", **row})

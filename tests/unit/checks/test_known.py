@@ -44,7 +44,8 @@ def faulty(run: Callable[..., Any], tmp_path: Path) -> Iterator[Callable[..., An
     """Verify a node that answers an unknown session ID with a fatal alert: NEG-01 and NEG-02."""
     identity = make_identity(tmp_path, "localhost")
     server = MessageServer(identity.certificate, identity.key, "alerts_on_unknown_id")
-    yield lambda **changed: run([server.port], ca=str(identity.certificate), **changed)
+    yield lambda **changed: run([server.port], ca=str(identity.certificate),
+                                checks=["NEG-01", "NEG-02", "NEG-11"], **changed)
     server.stop()
 
 
