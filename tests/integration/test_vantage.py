@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import junitparser
 import pytest
 import yaml
 
-from tests.support.playbooks import ROOT, WITHOUT_FIGURES, Cluster
+from tests.support.playbooks import ROOT, WITHOUT_FIGURES, Cluster, Done
 from tests.support.vantage_hosts import WRITABLE, Network, VantageHost, vantage_hosts, why_not
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=f"no vantage hosts here: {why_not()}")
@@ -39,10 +39,9 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
         yield made
 
 
-@pytest.fixture
-def seen(cluster: Cluster, network: Network, tmp_path: Path) -> Cluster:
-    """The same nodes as somebody else's, at addresses that the vantage hosts reach too."""
-    inventory = tmp_path / "hosts.yml"
+def as_seen(cluster: Cluster, network: Network, folder: Path) -> Cluster:
+    """Return the nodes as somebody else's, at addresses that the vantage hosts reach too."""
+    inventory = folder / "hosts.yml"
     inventory.write_text(yaml.safe_dump({"all": {"children": {
         "emqx": {
             "hosts": {name: {"emqx_tls_host": address, "emqx_tls_port": port}
@@ -52,7 +51,32 @@ def seen(cluster: Cluster, network: Network, tmp_path: Path) -> Cluster:
                      "resumption_tls_versions": ["tlsv1.2"], **CREDENTIALS, **CLIENT}},
         "vantage": {"hosts": {host.name: host.variables() for host in network.hosts}}}}},
         sort_keys=False))
-    return replace(cluster, inventory=inventory, reports=tmp_path / "reports")
+    return replace(cluster, inventory=inventory, reports=folder / "reports")
+
+
+@pytest.fixture
+def seen(cluster: Cluster, network: Network, tmp_path: Path) -> Cluster:
+    """The nodes as they are seen, with reports of this test alone."""
+    return as_seen(cluster, network, tmp_path)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run of verify.yml, and the plan of it that was asked for before."""
+
+    plan: Done
+    plan_left_a_report: bool
+    done: Done
+    seen: Cluster
+
+
+@pytest.fixture(scope="module")
+def planned(cluster: Cluster, network: Network,
+            tmp_path_factory: pytest.TempPathFactory) -> Planned:
+    """A run from everywhere."""
+    seen = as_seen(cluster, network, tmp_path_factory.mktemp("planned"))
+    plan = seen.play("verify.yml", "--check")
+    return Planned(plan, seen.reports.exists(), seen.play("verify.yml"), seen)
 
 
 @pytest.fixture
@@ -108,10 +132,10 @@ def test_the_hosts_have_nothing_but_python3(network: Network) -> None:
         assert "Read-only file system" in host.ssh(f"touch {ROOT}/x /var/tmp/x").stderr
 
 
-def test_the_same_is_seen_from_everywhere(seen: Cluster, network: Network) -> None:
-    done = seen.play("verify.yml")
+def test_the_same_is_seen_from_everywhere(planned: Planned, network: Network) -> None:
+    done = planned.done
     assert done.code == 0, done.output
-    results = written(seen)
+    results = written(planned.seen)
     assert results["verdict"] == "passed"
     assert results["headline"] == ("from the controller, near and far: 9 of 9 pairs as expected")
     assert results["vantage"]["differences"] == []
@@ -150,12 +174,10 @@ def test_each_place_is_compared_with_what_was_seen_from_there_before(seen: Clust
     assert "place far is new: passed" in done.flat
 
 
-def test_what_is_announced_is_what_the_nodes_get(seen: Cluster) -> None:
-    planned = seen.play("verify.yml", "--check")
-    assert planned.code == 0, planned.output
-    assert not seen.reports.exists()
-    seen.play("verify.yml")
-    results = seen.results()
+def test_what_is_announced_is_what_the_nodes_get(planned: Planned) -> None:
+    assert planned.plan.code == 0, planned.plan.output
+    assert not planned.plan_left_a_report
+    results = planned.seen.results()
     for node in NODES:
         budgets = [report["budget"]["nodes"][node] for report in reports(results).values()]
         made = sum(budget["handshakes_done"] for budget in budgets)
@@ -163,7 +185,7 @@ def test_what_is_announced_is_what_the_nodes_get(seen: Cluster) -> None:
         # DESIGN's promise for safe runs is 2N + 20 a place.
         assert made <= 3 * (2 * len(NODES) + 20)
         full = sum(budget["sessions_made"] for budget in budgets)
-        assert f"in all {made}, of which {full} full" in planned.flat
+        assert f"in all {made}, of which {full} full" in planned.plan.flat
         assert full <= 3 * 10
 
 
