@@ -4,6 +4,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from typing import Any
 from unittest import mock
@@ -61,7 +62,8 @@ def test_a_signal_waits_until_a_line_is_shown(monkeypatch: pytest.MonkeyPatch) -
     seen: list[str] = []
 
     def display(line: str) -> None:
-        os.kill(os.getpid(), signal.SIGUSR1)
+        # To this thread: a test's process has others, which do not block it. A worker has none.
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
         seen.append(line)
 
     monkeypatch.setattr(live, "_SIGNALS", (signal.SIGUSR1,))

@@ -18,7 +18,8 @@ def directory_made(path: Path, *, pretend: bool) -> bool:
         return False
     if not pretend:
         for missing in reversed([one for one in (path, *path.parents) if not one.exists()]):
-            missing.mkdir()
+            # Other nodes of the cluster are rendered side by side, and have the same parents.
+            missing.mkdir(exist_ok=True)
             # Whatever the umask is: a node of another user reads what lies there.
             missing.chmod(_DIRECTORY)
         path.chmod(_DIRECTORY)
