@@ -31,10 +31,11 @@ when they are ready again is not counted.
 
 A handshake counts as *resumed* only if three witnesses agree: the TLS library says the session
 was reused; the wire shows TLS 1.2 (in NEG-06 also an older version, where the client asks for no
-more), the offered session ID echoed and no Certificate, ServerKeyExchange or ServerHelloDone before
-ChangeCipherSpec; and the connection is keyed by the same master secret. *Full* likewise. When they disagree the outcome is *inconsistent*, and fails.
-Nothing is tried twice until it works. Tickets are not offered, so none can be mistaken for
-session IDs. Every connection that comes to stand ends in a real CONNECT, CONNACK and DISCONNECT.
+more), the offered session ID echoed and no Certificate, ServerKeyExchange or ServerHelloDone
+before ChangeCipherSpec; and the connection is keyed by the same master secret. *Full* likewise.
+When they disagree the outcome is *inconsistent*, and fails. Nothing is tried twice until it
+works. Tickets are not offered, so none can be mistaken for session IDs. Every connection that
+comes to stand ends in a real CONNECT, CONNACK and DISCONNECT.
 
 Where it is good news that a session is declined, a *second control* shows that this was no
 accident: a node that has forgotten everything declines all of them. Where what must resume
