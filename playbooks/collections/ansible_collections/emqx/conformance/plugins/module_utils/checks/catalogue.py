@@ -31,6 +31,6 @@ def catalogue() -> Registry:
     trust_ended.register(registry)
     load_balancer.register(registry)
     performance.register(registry)
-    life.register(registry)
-    life_cache.register(registry)
+    registry.collect(life)
+    registry.collect(life_cache)
     return registry
