@@ -33,15 +33,16 @@ UNTRIED_REASONS = {
     ("negative_hello", "not_resumed"): "who declines extended master secret fails CORE-02",
     ("negative_offers", "not_resumed"): "who declines a session under its own name fails CORE-02",
     ("life_cache", "no_session_id"): "who issues none fails CORE-01",
+    ("story", "not_whole_again"): "needs a driver: tests/unit/checks/test_life.py",
 }
 """Assertions, by module and reason, that no server of the table can make fail, and why."""
-_FOR_ALL = ("conversation", "verdicts")
+_FOR_ALL = ("conversation", "story", "verdicts")
 """Modules whose assertions belong to the checks of every family."""
 
 
 def _modules(check: str) -> str:
     [found] = [one for one in catalogue() if one.id == check]
-    return found.measure.__module__.rpartition(".")[2]
+    return (found.measure or found.story).__module__.rpartition(".")[2]
 
 
 def untried_checks(rows: Iterable[Row]) -> set[str]:
@@ -54,11 +55,15 @@ def _reason(node: ast.AST) -> ast.expr | None:
     """Return where a node of the source has a reason to fail, to warn or to end early."""
     if isinstance(node, ast.Tuple) and len(node.elts) == 2 and " " in ast.unparse(node.elts[1]):
         return node.elts[0]  # with a sentence
-    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+    if not isinstance(node, ast.Call) or not node.args:
         return None
-    if node.func.id == "failed" or node.func.id.endswith("Error"):
-        return node.args[0] if node.args else None
-    status = node.args[0] if node.func.id == "Verdict" and node.args else None
+    called = ast.unparse(node.func).rpartition(".")[2]
+    if called in ("failed", "fail", "warn") or called.endswith("Error"):
+        return node.args[0]
+    if called.endswith(("resumes", "falls_back")):
+        return next((reason for reason, after in zip(node.args, node.args[1:])
+                     if isinstance(reason, ast.Constant) and " " in ast.unparse(after)), None)
+    status = node.args[0] if called == "Verdict" else None
     if isinstance(status, ast.Attribute) and status.attr in ("WARNED", "FAILED"):
         return node.args[1]
     return None

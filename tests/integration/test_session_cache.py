@@ -18,6 +18,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench impo
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Status
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
     OrdinaryEngine,
     Trust,
@@ -95,6 +96,6 @@ def test_another_setting_than_the_nodes_is_found_out(
     engine = OrdinaryEngine(Trust(ca_file=str(cluster.certificate[0])))
     bench = Bench(engine, Target({"emqx1": cluster.endpoint("emqx1")}, Settings(**settings)),
                   threading.Event())
-    verdict = CHECKS[check].measure(bench, ("emqx1",))
+    verdict = measured(CHECKS[check], bench, ("emqx1",))
     engine.close()
     assert (verdict.status, verdict.reason) == (Status.FAILED, reason), verdict.message

@@ -6,16 +6,19 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import Story
+
 
 def tokens_of(measure: Callable[..., Any]) -> set[str]:
     """Return every string among the constants of a check's function, named ones included.
 
-    Those of what it calls in its own package are among them, methods and closures included. A
-    reason that is not there cannot be given; one that is there may still mean something else.
+    Those of its story and of what it calls in its own package are among them, methods and closures
+    included. A reason that is not there cannot be given; one that is there may still mean something
+    else.
     """
     found: set[str] = set()
     seen: set[Any] = set()
-    waiting: list[Any] = [measure]
+    waiting: list[Any] = [measure, Story]
     while waiting:
         thing = waiting.pop()
         for code, reachable in _functions(thing):

@@ -19,6 +19,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
     Status,
     Verdict,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import NodeSpec
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.ready import Caller
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
@@ -86,25 +87,25 @@ def bench(rsa: Identity) -> Iterator[Callable[..., Bench]]:
         engine.close()
 
 
-def measured(bench: Bench, check: str, node: str = "n1") -> Verdict:
+def verdict_of(bench: Bench, check: str, node: str = "n1") -> Verdict:
     bench.check = check
-    return CHECKS[check].measure(bench, (node,))
+    return measured(CHECKS[check], bench, (node,))
 
 
 def test_who_takes_nothing_better_gets_the_password_and_the_report_says_so(
         node: Callable[[str], Node], bench: Callable[..., Bench]) -> None:
     broker = node(ALONE)
     run = bench(broker.port)
-    found = measured(run, "CORE-01")
+    found = verdict_of(run, "CORE-01")
     assert found.status is Status.PASSED, found.message
     assert "speaks AES256-GCM-SHA384 and no suite with forward secrecy, and got the pass" in \
         found.message
     assert [one.outcome for one in run.handshakes] == [Outcome.REFUSED, Outcome.FULL]
     assert (run.made["CORE-01"]["n1"], run.beyond["second_tries"]["n1"]) == (1, 1)
-    assert measured(run, "CORE-02").status is Status.PASSED
-    assert measured(run, "NEG-01").status is Status.PASSED
+    assert verdict_of(run, "CORE-02").status is Status.PASSED
+    assert verdict_of(run, "NEG-01").status is Status.PASSED
     assert broker.told == 4
-    worse = measured(run, "SEC-04")
+    worse = verdict_of(run, "SEC-04")
     assert worse.reason == "static_rsa"
     assert "got the password over it" in worse.message
     assert broker.told == 5
@@ -115,9 +116,9 @@ def test_who_prefers_less_gets_the_password_over_the_better_suite_alone(
     broker = node(PREFERRED)
     run = bench(broker.port)
     for check in ("CORE-01", "CORE-02", "NEG-01", "CORE-10"):
-        assert measured(run, check).status is Status.PASSED
+        assert verdict_of(run, check).status is Status.PASSED
     assert broker.told == 4
-    worse = measured(run, "SEC-04")
+    worse = verdict_of(run, "SEC-04")
     assert (worse.reason, "password" in worse.message) == ("static_rsa", False)
     assert worse.handshakes[0].mqtt is not None
     assert "CONNECT was not sent" in worse.handshakes[0].mqtt.detail
@@ -130,11 +131,11 @@ def test_nodes_that_differ_are_each_asked_what_they_take(
         node: Callable[[str], Node], bench: Callable[..., Bench]) -> None:
     alone, preferring, other = node(ALONE), node(PREFERRED), node(ALONE)
     run = bench(alone.port, preferring.port, other.port)
-    assert measured(run, "CORE-01").status is Status.PASSED
-    withheld = measured(run, "CORE-01", "n2")
+    assert verdict_of(run, "CORE-01").status is Status.PASSED
+    withheld = verdict_of(run, "CORE-01", "n2")
     assert (withheld.status, withheld.reason) == (Status.ERROR, "password_withheld")
     assert "got ECDHE-RSA-AES128-GCM-SHA256" in withheld.message
-    assert measured(run, "CORE-01", "n3").status is Status.PASSED
+    assert verdict_of(run, "CORE-01", "n3").status is Status.PASSED
     assert [alone.told, preferring.told, other.told] == [1, 0, 1]
 
 
@@ -162,7 +163,7 @@ def test_without_a_password_all_is_offered_at_once(
 
 def test_a_target_that_takes_nothing_of_ours_is_not_blamed(
         node: Callable[[str], Node], bench: Callable[..., Bench]) -> None:
-    found = measured(bench(node("NULL-SHA256:@SECLEVEL=0").port), "CORE-01")
+    found = verdict_of(bench(node("NULL-SHA256:@SECLEVEL=0").port), "CORE-01")
     assert (found.status, found.reason) == (Status.ERROR, "nothing_in_common")
     assert "handshake_failure on a ClientHello with all of OpenSSL's TLS 1.2" in found.message
 

@@ -21,6 +21,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
     Status,
     Verdict,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
     OrdinaryEngine,
@@ -62,7 +63,7 @@ def measure(rsa_certificate: tuple[Path, Path]) -> Iterator[Measure]:
             if forgets:
                 server.cache.clear()
             before = len(bench.handshakes)
-            verdict = CHECKS[check].measure(bench, ("n1",))
+            verdict = measured(CHECKS[check], bench, ("n1",))
             assert bench.handshakes[before:] == list(verdict.handshakes)
             assert len(verdict.handshakes) == CHECKS[check].cost_for(target).total
             return verdict

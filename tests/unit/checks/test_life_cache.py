@@ -25,6 +25,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
     Verdict,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.runner import Runner
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     Endpoint,
     Handshake,
@@ -69,7 +70,7 @@ class Tried:
         self.bench.on_handshake = self.told.append
 
     def measure(self, check: str) -> Verdict:
-        verdict = CHECKS[check].measure(self.bench, ("n1",))
+        verdict = measured(CHECKS[check], self.bench, ("n1",))
         assert set(verdict.handshakes) <= set(self.bench.handshakes)
         json.dumps(dict(verdict.data))
         return verdict
@@ -296,7 +297,7 @@ class Simulated(Bench):
 def test_the_capacity_is_found_whatever_it_is(declared: int, share: float, renews: bool) -> None:
     places = round(share * declared)
     bench = Simulated(declared, places, renews=renews)
-    verdict = CHECKS["LIFE-04"].measure(bench, ("n1",))
+    verdict = measured(CHECKS["LIFE-04"], bench, ("n1",))
     remembered, forgotten = verdict.data["remembered"], verdict.data["forgotten"]
     assert remembered <= places < forgotten
     assert places - remembered <= 0.05 * declared
@@ -310,12 +311,12 @@ def test_the_capacity_is_found_whatever_it_is(declared: int, share: float, renew
 
 @pytest.mark.parametrize("declared", [1, 2, 7, 50])
 def test_small_caches_are_measured_too(declared: int) -> None:
-    verdict = CHECKS["LIFE-04"].measure(Simulated(declared, declared), ("n1",))
+    verdict = measured(CHECKS["LIFE-04"], Simulated(declared, declared), ("n1",))
     assert (verdict.status, verdict.reason) == (Status.PASSED, ""), verdict.message
 
 
 def test_more_than_can_be_told_is_at_least_so_many() -> None:
-    verdict = CHECKS["LIFE-04"].measure(Simulated(1000, 20_480), ("n1",))
+    verdict = measured(CHECKS["LIFE-04"], Simulated(1000, 20_480), ("n1",))
     assert (verdict.status, verdict.reason) == (Status.FAILED, "remembers_more")
     assert "at least its 1251 newest sessions" in verdict.message
     assert verdict.data["forgotten"] is None
@@ -323,7 +324,7 @@ def test_more_than_can_be_told_is_at_least_so_many() -> None:
 
 def test_a_cache_that_keeps_the_oldest_is_told_of() -> None:
     bench = Simulated(1000, 1000, victim=lambda places: places // 2)
-    verdict = CHECKS["LIFE-04"].measure(bench, ("n1",))
+    verdict = measured(CHECKS["LIFE-04"], bench, ("n1",))
     assert (verdict.status, verdict.reason) == (Status.FAILED, "not_the_newest"), verdict.message
 
 

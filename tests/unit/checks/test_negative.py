@@ -25,6 +25,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
     Status,
     Verdict,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
     OrdinaryEngine,
@@ -61,7 +62,7 @@ class Tried:
         self.before = len(self.bench.handshakes)
 
     def measure(self, check: str) -> Verdict:
-        verdict = CHECKS[check].measure(self.bench, ("n1",))
+        verdict = measured(CHECKS[check], self.bench, ("n1",))
         # Every connection is counted, and each is evidence of the check that made it.
         assert self.bench.handshakes[self.before:] == list(verdict.handshakes)
         return verdict

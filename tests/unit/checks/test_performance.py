@@ -27,6 +27,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
     Verdict,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.savings import Fleet, Savings
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import (
     Driver,
     DriverError,
@@ -61,9 +62,9 @@ def target(nodes: int = 1, port: int = 1, **settings: Any) -> Target:
                   places=places, vantage=vantage)
 
 
-def measured(bench: Bench) -> Verdict:
+def verdict_of(bench: Bench) -> Verdict:
     bench.check = "PERF-01"
-    verdict = CHECK.measure(bench, ("n1",))
+    verdict = measured(CHECK, bench, ("n1",))
     json.dumps(dict(verdict.data))
     return verdict
 
@@ -96,7 +97,7 @@ def test_openssl_resumes_faster_and_all_is_told(on: Real, identity: tuple[Path, 
     monkeypatch.setattr(performance, "_LOADS_S", 300.0)
     broker = MqttBroker(*identity)
     bench = on(broker.port)
-    verdict, cost = measured(bench), CHECK.cost_for(bench.target)
+    verdict, cost = verdict_of(bench), CHECK.cost_for(bench.target)
     broker.stop()
     assert (verdict.status, verdict.reason) == (Status.INFO, "measured"), verdict.message
     data = verdict.data
@@ -124,7 +125,7 @@ def test_a_server_that_takes_its_time_to_resume_brings_no_gain(
         on: Real, identity: tuple[Path, Path]) -> None:
     server = MessageServer(*identity, "slow_to_resume")
     with few_handshakes():
-        verdict = measured(on(server.port))
+        verdict = verdict_of(on(server.port))
     server.stop()
     assert (verdict.status, verdict.reason) == (Status.INFO, "no_gain"), verdict.message
     assert "so resuming is no faster here" in verdict.message
@@ -135,7 +136,7 @@ def test_a_server_that_resumes_for_few_at_once_is_warned_of_and_measured(
     server = MessageServer(*identity, "resumes_eight_at_once")
     bench = on(server.port)
     with few_handshakes(2, 64):
-        verdict = measured(bench)
+        verdict = verdict_of(bench)
     server.stop()
     assert (verdict.status, verdict.reason) == (Status.WARNED, "not_resumed"), verdict.message
     assert "full handshake (with 64 clients at once). n1 (RSA 2048 certificate): a resumed" in \
@@ -212,7 +213,7 @@ def driven(bench: Known, *times: float, **how: Any) -> Known:
 
 def test_processor_time_is_told_by_the_kind_of_handshake() -> None:
     # An idle node that takes a quarter of a processor would make each look longer.
-    verdict = measured(driven(Known(lasts_s=0.0002), 0.004, 0.001, idle=0.25))
+    verdict = verdict_of(driven(Known(lasts_s=0.0002), 0.004, 0.001, idle=0.25))
     cpu = verdict.data["cpu"]
     assert cpu["of"] == "the node's clockwork"
     assert cpu["full_ms"] == pytest.approx(4.0, rel=0.02)
@@ -228,7 +229,7 @@ def test_processor_time_is_told_by_the_kind_of_handshake() -> None:
 
 @pytest.mark.parametrize("reads", [0, 1, 2, 9])
 def test_without_processor_time_the_rest_is_told_and_why(reads: int) -> None:
-    verdict = measured(driven(Known(), 0.004, 0.001, stops_after=reads))
+    verdict = verdict_of(driven(Known(), 0.004, 0.001, stops_after=reads))
     assert verdict.status is Status.INFO
     assert verdict.data["cpu"] is None
     assert verdict.data["cpu_why"] == "n1 does not run"
@@ -237,7 +238,7 @@ def test_without_processor_time_the_rest_is_told_and_why(reads: int) -> None:
 
 
 def test_figures_of_a_known_distribution() -> None:
-    verdict = measured(Known())
+    verdict = verdict_of(Known())
     full, resumed = verdict.data["full"], verdict.data["resumed"]
     assert full["p50_ms"] == pytest.approx(4.0, rel=0.05)
     assert resumed["p99_ms"] == pytest.approx(1.1, rel=0.01)
@@ -258,7 +259,7 @@ def test_figures_of_a_known_distribution() -> None:
 
 def test_the_session_that_is_offered_is_never_old() -> None:
     bench = Known()
-    measured(bench)
+    verdict_of(bench)
     # Few are kept, since OpenSSL's sessions are never given back: one of each block of full ones.
     assert bench.offered == sorted(bench.offered)
     assert len(set(bench.offered)) <= 1 + performance.ROUNDS
@@ -268,7 +269,7 @@ def test_the_session_that_is_offered_is_never_old() -> None:
 
 @pytest.mark.parametrize("resumed_ms", [4.0, 4.1, 9.0])
 def test_no_gain_is_told_as_such(resumed_ms: float) -> None:
-    verdict = measured(Known(resumed_ms=resumed_ms))
+    verdict = verdict_of(Known(resumed_ms=resumed_ms))
     assert (verdict.status, verdict.reason) == (Status.INFO, "no_gain")
     assert "so resuming is no faster here" in verdict.message
     assert "each reconnect a round trip" in verdict.message
@@ -277,7 +278,7 @@ def test_no_gain_is_told_as_such(resumed_ms: float) -> None:
 @pytest.mark.parametrize("forgets", [0, 1, 200])
 def test_what_does_not_resume_is_an_error_and_no_figure(forgets: int) -> None:
     bench = Known(forgets=forgets)
-    verdict = measured(bench)
+    verdict = verdict_of(bench)
     assert (verdict.status, verdict.reason) == (Status.ERROR, "not_resumed")
     assert not verdict.data
     assert verdict.handshakes[-1] is bench.handshakes[-1]
@@ -289,7 +290,7 @@ def test_a_node_that_is_slow_is_asked_less_and_that_is_told(
     monkeypatch.setattr(performance, "_SAMPLE_S", 0.3)
     monkeypatch.setattr(performance, "_LOADS_S", 0.2)
     bench = Known(lasts_s=0.01)
-    verdict = measured(bench)
+    verdict = verdict_of(bench)
     assert verdict.status is Status.INFO
     assert 6 <= verdict.data["full"]["count"] < ALL_FULL
     assert 6 <= verdict.data["resumed"]["count"] < ALL_RESUMED
@@ -343,7 +344,7 @@ def test_a_run_that_is_asked_to_stop_stops() -> None:
     bench = Known()
     bench.stop.set()
     with pytest.raises(Interrupted):
-        measured(bench)
+        verdict_of(bench)
 
 
 @pytest.mark.parametrize(("aim", "full", "resumed", "why"), [
@@ -357,7 +358,7 @@ def test_fewer_are_made_and_no_rates_told_where_little_is_allowed(
         aim: Target, full: int, resumed: int, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(performance, "_SAMPLE_S", 300.0)
     bench = Known(aim)
-    verdict = measured(bench)
+    verdict = verdict_of(bench)
     assert (verdict.data["full"]["count"], verdict.data["resumed"]["count"]) == (full, resumed)
     assert (verdict.data["rates"], verdict.data["rates_why"]) == ([], why)
     assert CHECK.cost_for(aim) == Cost(full=1 + full, resumed=1 + resumed)

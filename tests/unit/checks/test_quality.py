@@ -25,6 +25,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
     Status,
     Verdict,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
     OrdinaryEngine,
@@ -61,7 +62,7 @@ def measure(rsa_certificate: tuple[Path, Path]) -> Iterator[Measure]:
         assert bench.fresh_session("n1").session is not None
         told: list[int] = []
         bench.on_handshake = told.append
-        verdict = CHECKS[check].measure(bench, ("n1",))
+        verdict = measured(CHECKS[check], bench, ("n1",))
         if verdict.status is not Status.ERROR:
             assert told == list(range(2, 2 + CHECKS[check].cost_for(target).total))
         json.dumps(dict(verdict.data))

@@ -26,6 +26,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
     Status,
     Verdict,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.domains import TrustDomain
 from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     Endpoint,
@@ -63,7 +64,7 @@ class Tried:
         self.bench.driver = self.driver = AnchorDriver(node)
 
     def measure(self, check: str) -> Verdict:
-        verdict = CHECKS[check].measure(self.bench, ("n1",))
+        verdict = measured(CHECKS[check], self.bench, ("n1",))
         # Every connection is counted, and each is evidence of the check that made it.
         assert self.bench.handshakes == list(verdict.handshakes)
         assert {handshake.endpoint.name for handshake in verdict.handshakes} <= {"n1"}
@@ -373,7 +374,7 @@ def test_nodes_may_have_different_domains(tried: Try) -> None:
     sec01 = replace(CHECKS["SEC-01"], needs=())
     plan = make_plan(target, [sec01], Impact.SAFE)
     assert plan.handshakes == {"n1": 21, "n2": 10, "n3": 0}
-    verdict = sec01.measure(each.bench, ("n3",))
+    verdict = measured(sec01, each.bench, ("n3",))
     assert (verdict.status, verdict.reason) == (Status.SKIPPED, "precondition")
 
 
@@ -448,7 +449,7 @@ def test_a_run_that_is_stopped_restores_the_listener(tried: Try) -> None:
 
     each.driver.reopen = and_stop  # type: ignore[assignment, method-assign]
     with pytest.raises(Interrupted):
-        CHECKS["SEC-05"].measure(each.bench, ("n1",))
+        measured(CHECKS["SEC-05"], each.bench, ("n1",))
     assert each.driver.told == ["reopen", "restore"]
 
 
@@ -520,7 +521,7 @@ def test_a_run_that_is_stopped_does_not_wait(tried: Try) -> None:
     each.bench.on_wait = lambda what: each.bench.stop.set() if what else None
     begun = datetime.datetime.now(datetime.timezone.utc)
     with pytest.raises(Interrupted):
-        CHECKS["SEC-06"].measure(each.bench, ("n1",))
+        measured(CHECKS["SEC-06"], each.bench, ("n1",))
     assert (datetime.datetime.now(datetime.timezone.utc) - begun).total_seconds() < 3
 
 

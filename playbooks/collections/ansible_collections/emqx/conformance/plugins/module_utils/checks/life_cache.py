@@ -1,4 +1,4 @@
-"""LIFE: how long a node remembers sessions, and how many."""
+"""LIFE-03, LIFE-04: how long a node remembers sessions, and how many."""
 from __future__ import annotations
 
 import math
@@ -6,12 +6,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..model import Handshake, Outcome, Session
+from ..model import Outcome, Session
 from ..tls.wire import Interrupted
-from .bench import Bench, Contact, Target
+from .bench import Target
 from .preconditions import resuming
-from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Subject, Verdict
-from .verdicts import error, failed, passed, skipped, trouble
+from .registry import Check, Cost, Impact, Level, Need, Per, Verdict
+from .story import Story
+from .verdicts import skipped
 
 _EARLY = 0.7
 """Share of the lifetime after which a session must resume: time enough for a busy machine."""
@@ -34,15 +35,75 @@ _SLOW_PER_S = 50
 """Handshakes a second that a slow machine manages."""
 
 
-class _EndError(Exception):
-    """The measurement ended early, with this verdict."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict.message)
-        self.verdict = verdict
-
-
 # -- Lifetime ------------------------------------------------------------------------------------
+
+def _lifetime_applies(target: Target) -> str | Verdict | None:
+    settings = target.settings
+    if why := resuming(target):
+        return why
+    if settings.session_lifetime is None:
+        return skipped("lifetime_undeclared", "how long the nodes remember a session is not "
+                                              "declared: set emqx_session_lifetime")
+    if settings.session_lifetime > settings.max_wait:
+        return skipped("longer_than_max_wait", f"a session lives {settings.session_lifetime:g} s, "
+                       f"and resumption_max_wait is {settings.max_wait:g} s (inventory/"
+                       "short-lifetime has nodes that forget sooner)")
+    return None
+
+
+@Check(
+    id="LIFE-03",
+    title="Sessions expire when they should",
+    requirement=(
+        "A session resumes before the declared lifetime is over and leads to a full handshake "
+        "afterwards, whether it was resumed in between or not."),
+    clause="RFC 5246 F.1.4",
+    level=Level.MUST, impact=Impact.NOISY, per=Per.NODE, cost=Cost(full=4, resumed=1),
+    meaning=(
+        "Devices that come back in time pay for a full handshake all the same; or a session, and "
+        "with it a master secret that somebody may have got hold of, is good for longer than the "
+        "operator decided. A cache that other clients fill meanwhile forgets early too."),
+    needs=(Need("CORE-02"),), precondition=_lifetime_applies, waits=True,
+    how=(
+        f"Two sessions are made. One is offered at {_EARLY:.0%} of the lifetime; both are "
+        f"offered at {_LATE:.0%} of it and {_LATE_S} s more, for stacks that count in whole "
+        "seconds. All nodes wait at the same time. A machine too busy to ask in time gives an "
+        "error, not a failure. resumption_max_wait says how long a lifetime is waited for."),
+    reasons={
+        "expired_early": "it has forgotten a session before its lifetime was over",
+        "resumed_after_lifetime": "it resumes a session whose lifetime is over",
+        "prolonged_by_resuming": "a session that was resumed in between outlives its lifetime",
+        "no_session_id": "a handshake brings no session ID",
+        "too_slow": "a session could only be offered when its lifetime was over"})
+def expires_in_time(story: Story) -> str:
+    """Until its session is forgotten, a stolen master secret is good for something."""
+    node, lifetime_s = story.node, _lifetime_s(story)
+    story.data.update(lifetime_s=lifetime_s, asked=[])
+    with story.bench.waiting(f"LIFE-03 waits {_late(lifetime_s):.0f} s for sessions to expire"):
+        used, unused = _new(story), _new(story)
+        early = _ask(story, used, _EARLY * lifetime_s)
+        _demand_resumed(story, early)
+        late = _ask(story, unused, _late(lifetime_s))
+        lives = f"although its sessions are declared to live {lifetime_s:g} s"
+        if late.resumed:
+            story.fail("resumed_after_lifetime", f"{node} resumed a session that was "
+                                                 f"{late.least_s:.1f} s old, {lives}")
+        again = _ask(story, used)
+        if again.resumed:
+            story.fail("prolonged_by_resuming", f"{node} resumed a session that was "
+                       f"{again.least_s:.1f} s old and had been resumed in between, {lives}: each "
+                       "resumption prolongs it")
+    return (f"{node} resumed a session that was {early.least_s:.1f} s old, and had forgotten it, "
+            f"and another, at {late.most_s:.1f} s; they are declared to live {lifetime_s:g} s")
+
+
+def _lifetime_s(story: Story) -> float:
+    return story.settings.session_lifetime or 0
+
+
+def _late(lifetime_s: float) -> float:
+    return _LATE * lifetime_s + _LATE_S
+
 
 @dataclass(frozen=True)
 class _Aging:
@@ -62,104 +123,41 @@ class _Ask:
     most_s: float
 
 
-class _Watch:
-    """Sessions of one node growing old."""
-
-    def __init__(self, bench: Bench, node: str, lifetime: float) -> None:
-        self._bench, self._node, self.lifetime = bench, node, lifetime
-        self.handshakes: list[Handshake] = []
-
-    def new(self) -> _Aging:
-        """Establish a session. Raises _EndError."""
-        begun = time.monotonic()
-        contact = self._heard(self._bench.fresh_session(self._node))
-        if contact.session is None:
-            raise _EndError(failed("no_session_id", f"{self._node} issued no session ID"))
-        return _Aging(contact.session, begun, time.monotonic())
-
-    def wait(self, aging: _Aging, age_s: float) -> None:
-        """Return when a session is at least so old. Raises Interrupted."""
-        if self._bench.stop.wait(max(0.0, aging.ended + age_s - time.monotonic())):
-            raise Interrupted
-
-    def ask(self, aging: _Aging) -> _Ask:
-        """Offer a session; one that takes its place is remembered. Raises _EndError."""
-        begun = time.monotonic()
-        contact = self._heard(self._bench.contact(self._node, aging.session))
-        asked = _Ask(contact.handshake.outcome is Outcome.RESUMED, begun - aging.ended,
-                     time.monotonic() - aging.begun)
-        if not asked.resumed and contact.session is not None:
-            self._bench.remember(self._node, contact.session)
-        return asked
-
-    def _heard(self, contact: Contact) -> Contact:
-        self.handshakes.append(contact.handshake)
-        if verdict := trouble(contact):
-            raise _EndError(verdict)
-        return contact
+def _new(story: Story) -> _Aging:
+    """Establish a session."""
+    begun = time.monotonic()
+    return _Aging(story.full(), begun, time.monotonic())
 
 
-def expires_in_time(bench: Bench, subject: Subject) -> Verdict:
-    """LIFE-03: until its session is forgotten, a stolen master secret is good for something."""
-    (node,) = subject
-    watch = _Watch(bench, node, bench.settings.session_lifetime or 0)
-    asks: list[_Ask] = []
-    try:
-        with bench.waiting(f"LIFE-03 waits {_late(watch.lifetime):.0f} s for sessions to expire"):
-            verdict = _lifetime(watch, node, asks)
-    except _EndError as end:
-        verdict = end.verdict
-    data: dict[str, Any] = {"lifetime_s": watch.lifetime, "asked": [
-        {"age_s": round(ask.least_s, 1), "resumed": ask.resumed} for ask in asks]}
-    return Verdict(verdict.status, verdict.reason, verdict.message, tuple(watch.handshakes), data)
+def _ask(story: Story, aging: _Aging, age_s: float = 0.0) -> _Ask:
+    """Offer a session once it is so old; one that takes its place is remembered.
+
+    Raises:
+        Interrupted: the run was asked to stop.
+    """
+    if story.bench.stop.wait(max(0.0, aging.ended + age_s - time.monotonic())):
+        raise Interrupted
+    begun = time.monotonic()
+    contact = story.contact(story.node, aging.session)
+    resumed = story.reaches_mqtt(contact).outcome is Outcome.RESUMED
+    asked = _Ask(resumed, begun - aging.ended, time.monotonic() - aging.begun)
+    if not resumed and contact.session is not None:
+        story.bench.remember(story.node, contact.session)
+    story.data["asked"].append({"age_s": round(asked.least_s, 1), "resumed": resumed})
+    return asked
 
 
-def _late(lifetime: float) -> float:
-    return _LATE * lifetime + _LATE_S
-
-
-def _lifetime(watch: _Watch, node: str, asks: list[_Ask]) -> Verdict:
-    lives = f"although its sessions are declared to live {watch.lifetime:g} s"
-    used, unused = watch.new(), watch.new()
-    watch.wait(used, _EARLY * watch.lifetime)
-    early = watch.ask(used)
-    asks.append(early)
-    if not early.resumed and early.most_s >= watch.lifetime:
-        return error("too_slow", f"{node} could only be asked for a session when it was "
-                                 f"{early.most_s:.1f} s old: too late for a lifetime of "
-                                 f"{watch.lifetime:g} s")
-    if not early.resumed:
-        return failed("expired_early", f"{node} had forgotten a session that was "
-                                       f"{early.most_s:.1f} s old, {lives}")
-    watch.wait(unused, _late(watch.lifetime))
-    late = watch.ask(unused)
-    asks.append(late)
-    if late.resumed:
-        return failed("resumed_after_lifetime", f"{node} resumed a session that was "
-                                                f"{late.least_s:.1f} s old, {lives}")
-    again = watch.ask(used)
-    asks.append(again)
-    if again.resumed:
-        return failed("prolonged_by_resuming", f"{node} resumed a session that was "
-                      f"{again.least_s:.1f} s old and had been resumed in between, {lives}: each "
-                      "resumption prolongs it")
-    return passed(f"{node} resumed a session that was {early.least_s:.1f} s old, and had forgotten "
-                  f"it, and another, at {late.most_s:.1f} s; they are declared to live "
-                  f"{watch.lifetime:g} s")
-
-
-def _lifetime_applies(target: Target) -> str | Verdict | None:
-    settings = target.settings
-    if why := resuming(target):
-        return why
-    if settings.session_lifetime is None:
-        return skipped("lifetime_undeclared", "how long the nodes remember a session is not "
-                                              "declared: set emqx_session_lifetime")
-    if settings.session_lifetime > settings.max_wait:
-        return skipped("longer_than_max_wait", f"a session lives {settings.session_lifetime:g} s, "
-                       f"and resumption_max_wait is {settings.max_wait:g} s (inventory/"
-                       "short-lifetime has nodes that forget sooner)")
-    return None
+def _demand_resumed(story: Story, early: _Ask) -> None:
+    """Demand that a session resumed while it was young, if it was offered in time at all."""
+    lifetime_s = _lifetime_s(story)
+    if early.resumed:
+        return
+    if early.most_s >= lifetime_s:
+        story.error("too_slow", f"{story.node} could only be asked for a session when it was "
+                    f"{early.most_s:.1f} s old: too late for a lifetime of {lifetime_s:g} s")
+    story.fail("expired_early", f"{story.node} had forgotten a session that was "
+               f"{early.most_s:.1f} s old, although its sessions are declared to live "
+               f"{lifetime_s:g} s")
 
 
 # -- Capacity ------------------------------------------------------------------------------------
@@ -216,6 +214,12 @@ class _Retention:
         """The newest rank that did not, if any."""
         return min((rank for rank, resumed in self.curve.items() if not resumed), default=None)
 
+    def as_data(self) -> dict[str, Any]:
+        """Return the figures as JSON."""
+        return {"curve": [{"age_rank": rank, "resumed": resumed}
+                          for rank, resumed in sorted(self.curve.items())],
+                "remembered": self.remembered, "forgotten": self.forgotten}
+
     def rank(self, number: int) -> int:
         """Return a session's rank now."""
         return self.issued - number
@@ -238,89 +242,6 @@ class _Retention:
         looked = sorted((0, *self.curve, self.issued))
         gap = max(zip(looked, looked[1:]), key=lambda pair: pair[1] - pair[0])
         return self.nearest(sum(gap) / 2)
-
-
-def remembers_as_many_as_declared(bench: Bench, subject: Subject) -> Verdict:
-    """LIFE-04: a cache that is too small makes a fleet pay for full handshakes."""
-    (node,) = subject
-    if bench.not_whole:
-        return skipped("not_whole", bench.not_whole)
-    fill, retention = _Fill(bench.settings.session_cache_max), _Retention()
-    handshakes: list[Handshake] = []
-    begun = time.monotonic()
-    data: dict[str, Any] = {"declared": fill.declared}
-    try:
-        with bench.waiting(f"LIFE-04 fills the session cache of {node}"):
-            _fill(bench, node, fill, retention)
-            seconds = time.monotonic() - begun
-            data.update(filled_with=fill.sessions, seconds=round(seconds, 1),
-                        handshakes_per_s=round(fill.sessions / seconds, 1))
-            _probe(bench, node, fill, retention, handshakes)
-        verdict = _capacity(node, fill, retention, fill.sessions / seconds)
-        lifetime = bench.settings.session_lifetime
-        if lifetime is not None and time.monotonic() - begun >= lifetime:
-            verdict = error("too_slow", f"filling the cache of {node} took longer than its "
-                                        f"sessions live ({lifetime:g} s)")
-        last = bench.fresh_session(node)
-        handshakes.append(last.handshake)
-        verdict = trouble(last) or verdict
-    except _EndError as end:
-        verdict = end.verdict
-        handshakes += verdict.handshakes
-    data["curve"] = [{"age_rank": rank, "resumed": resumed}
-                     for rank, resumed in sorted(retention.curve.items())]
-    data["remembered"], data["forgotten"] = retention.remembered, retention.forgotten
-    return Verdict(verdict.status, verdict.reason, verdict.message, tuple(handshakes), data)
-
-
-def _fill(bench: Bench, node: str, fill: _Fill, retention: _Retention) -> None:
-    for number in range(fill.sessions):
-        kept = number % fill.step == 0
-        contact = bench.contact(node, usual=Outcome.FULL, keep_session=kept)
-        if verdict := trouble(contact):
-            raise _EndError(Verdict(verdict.status, verdict.reason, f"{verdict.message} (session "
-                                    f"{number + 1} of {fill.sessions})", (contact.handshake,)))
-        if not contact.handshake.server_id:
-            raise _EndError(failed("no_session_id", f"{node} issued no session ID"))
-        if kept and contact.session is not None:
-            retention.kept[number] = contact.session
-        retention.issued += 1
-
-
-def _probe(bench: Bench, node: str, fill: _Fill, retention: _Retention,
-           handshakes: list[Handshake]) -> None:
-    marks = [mark * fill.declared for mark in _MARKS]
-    for count in range(fill.probes):
-        number = retention.nearest(marks[count]) if count < len(marks) else retention.next()
-        rank = retention.rank(number)
-        contact = bench.contact(node, retention.kept.pop(number))
-        handshakes.append(contact.handshake)
-        if verdict := trouble(contact):
-            raise _EndError(Verdict(verdict.status, verdict.reason, verdict.message))
-        resumed = contact.handshake.outcome is Outcome.RESUMED
-        retention.curve[rank] = resumed
-        retention.issued += not resumed
-
-
-def _capacity(node: str, fill: _Fill, retention: _Retention, per_s: float) -> Verdict:
-    declared, least, first_gone = fill.declared, retention.remembered, retention.forgotten
-    if first_gone is None:
-        return failed("remembers_more", f"{node} remembers at least its {least} newest sessions, "
-                                        f"more than the {declared} that are declared")
-    if first_gone < least:
-        return failed("not_the_newest", f"{node} has forgotten one of its {first_gone} newest "
-                      f"sessions, and still resumes one that {least - 1} came after")
-    most = first_gone - 1
-    many = f"{least}" if least == most else f"{least} to {most}"
-    if most < (1 - TOLERANCE) * declared:
-        return failed("forgets_early", f"{node} remembers only its {many} newest sessions, and "
-                                       f"{declared} are declared")
-    if least > (1 + TOLERANCE) * declared:
-        return failed("remembers_more", f"{node} remembers its {many} newest sessions, more than "
-                                        f"the {declared} that are declared")
-    return passed(f"{node} remembers its {many} newest sessions, and {declared} are declared; "
-                  f"older ones lead to full handshakes, and MQTT worked on every connection "
-                  f"({per_s:.0f} handshakes/s)")
 
 
 def _capacity_applies(target: Target) -> str | Verdict | None:
@@ -347,34 +268,102 @@ def _capacity_cost(target: Target) -> Cost:
     return Cost(full=fill.sessions + fill.probes + 1)
 
 
-def register(registry: Registry) -> None:
-    """Add these checks of the family."""
-    registry.add(Check(
-        "LIFE-03", "Sessions expire when they should",
-        "A session resumes before the declared lifetime is over and leads to a full handshake "
-        "afterwards, whether it was resumed in between or not.",
-        "RFC 5246 F.1.4", Level.MUST, Impact.NOISY, Per.NODE, Cost(full=4, resumed=1),
-        expires_in_time,
-        "Devices that come back in time pay for a full handshake all the same; or a session, and "
-        "with it a master secret that somebody may have got hold of, is good for longer than the "
-        "operator decided. A cache that other clients fill meanwhile forgets early too.",
-        (Need("CORE-02"),), _lifetime_applies, waits=True,
-        how=f"Two sessions are made. One is offered at {_EARLY:.0%} of the lifetime; both are "
-        f"offered at {_LATE:.0%} of it and {_LATE_S} s more, for stacks that count in whole "
-        "seconds. All nodes wait at the same time. A machine too busy to ask in time gives an "
-        "error, not a failure. resumption_max_wait says how long a lifetime is waited for."))
-    registry.add(Check(
-        "LIFE-04", "A node remembers as many sessions as declared",
+@Check(
+    id="LIFE-04",
+    title="A node remembers as many sessions as declared",
+    requirement=(
         "The newest sessions of a node, as many as are declared, resume; older ones lead to full "
-        f"handshakes. Its capacity is within {TOLERANCE:.0%} of the declared one.",
-        "RFC 5246 7.3", Level.SHOULD, Impact.DISRUPTIVE, Per.NODE, _capacity_cost,
-        remembers_as_many_as_declared,
+        f"handshakes. Its capacity is within {TOLERANCE:.0%} of the declared one."),
+    clause="RFC 5246 7.3",
+    level=Level.SHOULD, impact=Impact.DISRUPTIVE, per=Per.NODE, cost=_capacity_cost,
+    meaning=(
         "With more devices than places, a node forgets the devices that come back latest, and a "
         "reconnecting fleet pays for full handshakes; or the setting does not reach the node, and "
         "its memory is not what was planned. Other clients' sessions take places too: on a node in "
-        "use, less than the declared number is left for the probe.",
-        (Need("CORE-02"),), _capacity_applies, alone=True, fills_cache=True,
-        how=f"The cache is filled with {_OVERFILL:g} times as many sessions as are declared, each "
+        "use, less than the declared number is left for the probe."),
+    needs=(Need("CORE-02"),), precondition=_capacity_applies, alone=True, fills_cache=True,
+    how=(
+        f"The cache is filled with {_OVERFILL:g} times as many sessions as are declared, each "
         f"in a full handshake with MQTT on it, one after the other. Then {_PROBES} of them are "
         "offered again, by bisection, which gives the retention curve (in results.json) and the "
-        f"capacity. Caches of more than {MOST:,} sessions are not filled."))
+        f"capacity. Caches of more than {MOST:,} sessions are not filled."),
+    doing="fills the session cache of",
+    reasons={
+        "forgets_early": "it remembers fewer sessions than are declared",
+        "remembers_more": "it remembers more sessions than are declared",
+        "not_the_newest": "it forgets a session and keeps an older one",
+        "no_session_id": "a handshake brings no session ID",
+        "too_slow": "filling its cache takes longer than its sessions live"})
+def remembers_as_many_as_declared(story: Story) -> str:
+    """A cache that is too small makes a fleet pay for full handshakes."""
+    fill, retention = _Fill(story.settings.session_cache_max), _Retention()
+    begun = time.monotonic()
+    try:
+        per_s = _filled(story, fill, retention)
+        _probe(story, fill, retention)
+    finally:
+        story.data.update(retention.as_data())
+    took_s = time.monotonic() - begun
+    story.reaches_mqtt(story.fresh_session())
+    _demand_in_time(story, took_s)
+    kept = _demand_capacity(story, fill.declared, retention)
+    return (f"{story.node} remembers its {kept} newest sessions, and {fill.declared} are declared; "
+            "older ones lead to full handshakes, and MQTT worked on every connection "
+            f"({per_s:.0f} handshakes/s)")
+
+
+def _filled(story: Story, fill: _Fill, retention: _Retention) -> float:
+    """Fill the cache, one session after the other; return how many a second were made."""
+    story.data["declared"], begun = fill.declared, time.monotonic()
+    for number in range(fill.sessions):
+        kept = number % fill.step == 0
+        contact = story.contact(story.node, usual=Outcome.FULL, keep_session=kept)
+        story.reaches_mqtt(contact, f"session {number + 1} of {fill.sessions}")
+        if not contact.handshake.server_id:
+            story.fail("no_session_id", f"{story.node} issued no session ID")
+        if kept and contact.session is not None:
+            retention.kept[number] = contact.session
+        retention.issued += 1
+    seconds = time.monotonic() - begun
+    story.data.update(filled_with=fill.sessions, seconds=round(seconds, 1),
+                      handshakes_per_s=round(fill.sessions / seconds, 1))
+    return fill.sessions / seconds
+
+
+def _probe(story: Story, fill: _Fill, retention: _Retention) -> None:
+    """Offer some of the sessions again, at the marks first and then by bisection."""
+    marks = [mark * fill.declared for mark in _MARKS]
+    for count in range(fill.probes):
+        number = retention.nearest(marks[count]) if count < len(marks) else retention.next()
+        rank = retention.rank(number)
+        handshake = story.reaches_mqtt(story.contact(story.node, retention.kept.pop(number)))
+        resumed = handshake.outcome is Outcome.RESUMED
+        retention.curve[rank] = resumed
+        retention.issued += not resumed
+
+
+def _demand_in_time(story: Story, took_s: float) -> None:
+    lifetime_s = story.settings.session_lifetime
+    if lifetime_s is not None and took_s >= lifetime_s:
+        story.error("too_slow", f"filling the cache of {story.node} took longer than its sessions "
+                                f"live ({lifetime_s:g} s)")
+
+
+def _demand_capacity(story: Story, declared: int, retention: _Retention) -> str:
+    """Demand that as many sessions are remembered as declared, and return how many."""
+    node, least, first_gone = story.node, retention.remembered, retention.forgotten
+    if first_gone is None:
+        story.fail("remembers_more", f"{node} remembers at least its {least} newest sessions, more "
+                                     f"than the {declared} that are declared")
+    if first_gone < least:
+        story.fail("not_the_newest", f"{node} has forgotten one of its {first_gone} newest "
+                   f"sessions, and still resumes one that {least - 1} came after")
+    most = first_gone - 1
+    many = f"{least}" if least == most else f"{least} to {most}"
+    if most < (1 - TOLERANCE) * declared:
+        story.fail("forgets_early", f"{node} remembers only its {many} newest sessions, and "
+                                    f"{declared} are declared")
+    if least > (1 + TOLERANCE) * declared:
+        story.fail("remembers_more", f"{node} remembers its {many} newest sessions, more than the "
+                                     f"{declared} that are declared")
+    return many

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Callable
 
 from ..model import Handshake
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from .bench import Bench, Target
+    from .story import Story
 
 
 class Level(str, enum.Enum):
@@ -133,6 +136,12 @@ class Verdict:
 
 
 Measure = Callable[["Bench", Subject], Verdict]
+Tell = Callable[["Story"], str]
+"""Measures a subject and returns the sentence of a pass, or ends early."""
+
+
+def _untold(_: Story) -> str:
+    raise NotImplementedError("a check is declared above the function that measures it")
 
 
 @dataclass(frozen=True)
@@ -149,8 +158,8 @@ class Check:
     per: Per
     cost: Cost | Callable[[Target], Cost] | CostByNode
     """A constant, or what it comes to for this target, or for a node of it."""
-    measure: Measure
-    meaning: str
+    measure: Measure | None = None
+    meaning: str = ""
     """What a failure means for an operator."""
     needs: tuple[Need, ...] = ()
     precondition: Callable[[Target], str | Verdict | None] = field(default=lambda _: None)
@@ -186,6 +195,19 @@ class Check:
 
     titles: Mapping[str, str] = field(default_factory=dict)
     """By resumption_cache_scope: its title where something else is expected than its title says."""
+
+    doing: str = ""
+    """What it does to a node that takes its time: ``restarts``; empty where it takes none."""
+
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Its own reason tokens, each with what it says of a node, in one clause."""
+
+    story: Tell = field(default=_untold)
+    """The function that this stands above."""
+
+    def __call__(self, story: Tell) -> Check:
+        """Return this check with the function that measures it: a decorator."""
+        return replace(self, story=story)
 
     @property
     def family(self) -> str:
@@ -226,3 +248,9 @@ class Registry:
             if need.check not in self._checks:
                 raise ValueError(f"{check.id} needs {need.check}, which does not run before it")
         self._checks[check.id] = check
+
+    def collect(self, module: ModuleType) -> None:
+        """Add the checks that a module declares, in its order. Raises ValueError as :meth:`add`."""
+        for declared in vars(module).values():
+            if isinstance(declared, Check):
+                self.add(declared)

@@ -5,7 +5,6 @@ import concurrent.futures
 import contextlib
 import itertools
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
@@ -15,6 +14,7 @@ from .conversation import NotSpokenError
 from .finding import Finding
 from .plan import Plan, PlannedCheck
 from .registry import Check, Level, Need, Status, Subject, Verdict
+from .story import broken, measured
 from .tolerance import Tolerance
 from .verdicts import error, skipped, trouble
 
@@ -129,15 +129,13 @@ class Runner:
                 return trouble(lost) or error(
                     "no_session_id", f"{lost.handshake.endpoint} issued no session ID when its "
                     "session was to be made again", lost.handshake)
-            return check.measure(self._bench, subject)
+            return measured(check, self._bench, subject)
         except Interrupted:
             raise
         except NotSpokenError as told:
             return told.verdict
         except Exception as problem:
-            where = traceback.extract_tb(problem.__traceback__)[-1]
-            return error("harness_error", f"the harness broke: {type(problem).__name__}: {problem} "
-                                          f"({where.name}, line {where.lineno})")
+            return broken(problem)
 
     def _missing(self, check: Check, subject: Subject) -> Verdict | None:
         for need in check.needs:
