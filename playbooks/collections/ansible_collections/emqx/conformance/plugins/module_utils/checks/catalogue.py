@@ -29,8 +29,8 @@ def catalogue() -> Registry:
     registry.collect(quality)
     registry.collect(trust)
     registry.collect(trust_ended)
-    load_balancer.register(registry)
-    performance.register(registry)
+    registry.collect(load_balancer)
+    registry.collect(performance)
     registry.collect(life)
     registry.collect(life_cache)
     return registry
