@@ -24,6 +24,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench impo
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.conversation import (
     Conversation,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import Story
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.tls import crafted
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted import (
@@ -90,7 +91,7 @@ class Probe:
         self.bench = Bench(
             engine, Target({"n1": Endpoint("n1", "127.0.0.1", port, "localhost")},
                            Settings(deadline_s=deadline_s, mqtt_version="5")), threading.Event())
-        self._conversation = Conversation(self.bench, "n1")
+        self._conversation = Conversation(Story(self.bench, ("n1",)))
 
     def __call__(self, kind: str, session_id: bytes = b"",
                  knowing: CraftedSession | None = None) -> Contact:

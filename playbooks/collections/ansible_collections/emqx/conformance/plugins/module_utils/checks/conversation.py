@@ -9,9 +9,7 @@ from ..tls.engine import EngineError, is_forward_secret
 from ..tls.transcript import ALERT_DESCRIPTIONS
 from ..tls.wire import Deadline
 from .bench import Bench, Contact
-from .controls import shown
-from .registry import Verdict
-from .verdicts import error, failed, skipped, trouble
+from .story import Control, Story
 
 try:
     from ..tls.crafted import (
@@ -59,34 +57,24 @@ class Twin:
     """When, as time.monotonic() tells it."""
 
 
-class NotSpokenError(Exception):
-    """A crafted client cannot speak with a node what an ordinary one does: nothing is offered."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict.message)
-        self.verdict = verdict
-
-
-def client_for(bench: Bench, name: str) -> CraftedClient:
+def client_for(story: Story) -> CraftedClient:
     """Return the crafted client of a run for a node.
 
-    Raises:
-        NotSpokenError: it cannot speak the suite that the node chose of all that the ordinary
-            client offers, or not sign with the run's client key. Groups and signature algorithms
-            are the same for both.
+    The check is skipped where it cannot speak the suite that the node chose of all that the
+    ordinary client offers, or not sign with the run's client key. Groups and signature algorithms
+    are the same for both.
     """
-    session = bench.sessions.get(name)
+    bench, node = story.bench, story.node
+    session = bench.sessions.get(node)
     if session is not None and session.cipher not in SUITES:
-        raise NotSpokenError(skipped(
-            "cipher_not_spoken", f"{name} chose {session.cipher} of all cipher suites that an "
-            "ordinary client offers, and tlslite-ng, of which the crafted client is made, cannot "
-            "speak it"))
+        story.skip("cipher_not_spoken", f"{node} chose {session.cipher} of all cipher suites that "
+                   "an ordinary client offers, and tlslite-ng, of which the crafted client is "
+                   "made, cannot speak it")
     try:
         return CraftedClient(bench.engine.trust, stop=bench.stop)
     except EngineError as problem:
-        raise NotSpokenError(skipped(
-            "client_key_not_spoken", f"the ordinary client is let in by {name}, but {problem}: "
-            "an RSA, ECDSA or Ed25519 key can be")) from None
+        story.skip("client_key_not_spoken", f"the ordinary client is let in by {node}, but "
+                   f"{problem}: an RSA, ECDSA or Ed25519 key can be")
 
 
 def _suites_for(bench: Bench, name: str) -> tuple[str, ...]:
@@ -97,15 +85,17 @@ def _suites_for(bench: Bench, name: str) -> tuple[str, ...]:
 
 
 class Conversation:
-    """Crafted conversations with one node, all of which are evidence."""
+    """A node that hears a crafted client; written out, it is the node's name."""
 
-    def __init__(self, bench: Bench, name: str) -> None:
-        """Raise NotSpokenError where :func:`client_for` does."""
-        self.name = name
-        self._bench = bench
-        self._client = client_for(bench, name)
-        self._usual = Hello(suites=_suites_for(bench, name))
-        self.handshakes: list[Handshake] = []
+    def __init__(self, story: Story) -> None:
+        """Skip the check where :func:`client_for` does."""
+        self.story = story
+        self._bench, self._name = story.bench, story.node
+        self._client = client_for(story)
+        self._usual = Hello(suites=_suites_for(self._bench, self._name))
+
+    def __str__(self) -> str:
+        return self._name
 
     def hears(self, hello: Hello, *, knowing: CraftedSession | None = None,
               conduct: Conduct | None = None, patient: bool = False,
@@ -121,13 +111,12 @@ class Conversation:
         bench = self._bench
         if hello.suites == Hello.suites:
             hello = replace(hello, suites=self._usual.suites)
-        attempt = bench.in_turn(self.name, lambda: self._client.connect(
-            bench.nodes[self.name], hello, offer=knowing, conduct=conduct or HONEST,
+        attempt = bench.in_turn(self._name, lambda: self._client.connect(
+            bench.nodes[self._name], hello, offer=knowing, conduct=conduct or HONEST,
             deadline_s=bench.settings.deadline_s), patient=patient)
-        contact = bench.heard(self.name, Contact(attempt.handshake)) if attempt.stream is None \
-            else bench.speak(self.name, attempt.handshake, attempt.stream)
-        self.handshakes.append(contact.handshake)
-        return contact, attempt.session
+        contact = bench.heard(self._name, Contact(attempt.handshake)) if attempt.stream is None \
+            else bench.speak(self._name, attempt.handshake, attempt.stream)
+        return self.story.seen(contact), attempt.session
 
     def ends_in_alert(self, description: int) -> tuple[Contact, CraftedSession | None, bool]:
         """Make a full handshake, and raise a fatal alert once CONNACK is there.
@@ -136,73 +125,61 @@ class Conversation:
         heard the alert.
         """
         bench = self._bench
-        attempt = bench.in_turn(self.name, lambda: self._client.connect(
-            bench.nodes[self.name], self._usual,
+        attempt = bench.in_turn(self._name, lambda: self._client.connect(
+            bench.nodes[self._name], self._usual,
             deadline_s=bench.settings.deadline_s), patient=False)
         heard = False
         if attempt.stream is None:
-            contact = bench.heard(self.name, Contact(attempt.handshake))
+            contact = bench.heard(self._name, Contact(attempt.handshake))
         else:
             connection = _EndsInAlert(attempt.stream, description, bench.settings.deadline_s)
             ours = Alert("client", "fatal", ALERT_DESCRIPTIONS[description])
             contact = bench.speak(
-                self.name, replace(attempt.handshake, alerts=(*attempt.handshake.alerts, ours)),
+                self._name, replace(attempt.handshake, alerts=(*attempt.handshake.alerts, ours)),
                 connection, disconnect=False)
             heard = connection.heard
-        self.handshakes.append(contact.handshake)
-        return contact, attempt.session, heard
+        return self.story.seen(contact), attempt.session, heard
 
     def new_session(self, hello: Hello, *, patient: bool = False,
-                    ) -> Verdict | tuple[Contact, CraftedSession]:
-        """Make a full handshake and return it with its session, or what went wrong."""
-        first, session = self.hears(hello, patient=patient)
-        if verdict := trouble(first):
-            return self.with_all(verdict)
+                    ) -> tuple[Handshake, CraftedSession]:
+        """Demand a full handshake with a session."""
+        contact, session = self.hears(hello, patient=patient)
+        handshake = self.story.reaches_mqtt(contact)
         if session is None:
-            return self.no_session()
-        return first, session
+            self.story.nothing_to_offer()
+        return handshake, session
 
-    def no_session(self) -> Verdict:
-        """Return the verdict where a session was to be offered, and there is none."""
-        return error("no_session_id", f"{self.name} issued no session ID this time, so there was "
-                                      "nothing to offer", *self.handshakes)
-
-    def twin(self, hello: Hello) -> Twin | Verdict:
-        """Make a session for :meth:`with_control`, or return what went wrong."""
+    def twin(self, hello: Hello) -> Twin:
+        """Make a session for :meth:`offered_again`."""
         made = time.monotonic()
-        first = self.new_session(hello, patient=True)
-        return first if isinstance(first, Verdict) else Twin(first[1], hello, made)
+        _, session = self.new_session(hello, patient=True)
+        return Twin(session, hello, made)
 
-    def with_control(self, verdict: Verdict, twin: Twin, of: str = "", *, also: str = "",
-                     ) -> Verdict:
-        """Offer the twin, last of all; return the verdict with all, unless that refutes it.
-
-        ``of`` tells what kind of session it is, for people; ``also`` is that of :func:`shown`.
-        """
-        what = f"a session{of} that was made just before and ended properly"
+    def offered_again(self, twin: Twin, of: str = "") -> Control:
+        """Offer a twin, last of all; ``of`` tells what kind of session it is, for people."""
         age_s = time.monotonic() - twin.made
         contact, _ = self.hears(replace(twin.hello, session_id=twin.session.id),
                                 knowing=twin.session, patient=True)
-        return self.with_all(shown(verdict, contact, what, age_s=age_s,
-                                   lifetime_s=self._bench.settings.session_lifetime,
-                                   also=also))
+        return Control(contact, f"a session{of} that was made just before and ended properly",
+                       age_s)
 
-    def with_all(self, verdict: Verdict, when: str = "") -> Verdict:
-        """Return the verdict with all that was heard so far, and said when it came to that."""
-        message = f"{verdict.message} ({when})" if when else verdict.message
-        return replace(verdict, message=message, handshakes=tuple(self.handshakes))
+    def resumed(self, session_id: bytes, what: str, knowing: CraftedSession | None = None) -> bool:
+        """Offer an ID and tell whether it was resumed.
 
-    def flaw_in_fallback(self, session_id: bytes, what: str,
-                         knowing: CraftedSession | None = None) -> Verdict | None:
-        """Offer an ID that must quietly lead to a full handshake; return a failure, or None."""
+        If not, it must have led to a full handshake without an alert (RFC 5246 7.4.1.2).
+        """
         contact, _ = self.hears(Hello(session_id=session_id), knowing=knowing, patient=True)
-        handshake = contact.handshake
-        if handshake.library_reused:
-            return failed("resumed", f"{self.name} resumed {what}", *self.handshakes)
-        if verdict := trouble(contact):
-            return self.with_all(verdict, f"when offered {what}")
-        if handshake.alerts:
-            alert = handshake.alerts[0]
-            return failed("alert", f"{self.name} raised the {alert.level} alert "
-                                   f"{alert.description} when offered {what}", *self.handshakes)
-        return None
+        if contact.handshake.library_reused:
+            return True
+        self.story.reaches_mqtt(contact, f"when offered {what}")
+        self.story.quiet(contact, f"when offered {what}")
+        return False
+
+    def falls_back(self, session_id: bytes, what: str, knowing: CraftedSession | None = None, *,
+                   reason: str = "resumed") -> None:
+        """Demand that an ID leads to a full handshake without an alert (RFC 5246 7.4.1.2).
+
+        ``reason`` is for a resumed one.
+        """
+        if self.resumed(session_id, what, knowing):
+            self.story.fail(reason, f"{self} resumed {what}")

@@ -1,4 +1,4 @@
-"""LB: what an address is worth to devices that resume, when several nodes may be behind it.
+"""LB-01: what an address is worth to devices that resume, when several nodes may be behind it.
 
 The sample. ``DEVICES`` connections without a session make one device each; then every device comes
 back once and offers its session, as a fleet does after an outage. The order in which they come back
@@ -25,23 +25,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..model import Handshake, Outcome, Session
-from .bench import Bench, Contact, Guest, Target
+from ..model import Outcome, Session
+from .bench import Contact, Guest, Target
 from .preconditions import resuming
 from .proportion import Rate
-from .registry import (
-    Check,
-    Cost,
-    CostByNode,
-    Impact,
-    Level,
-    Per,
-    Registry,
-    Status,
-    Subject,
-    Verdict,
-)
-from .verdicts import error, failed, passed, skipped, trouble
+from .registry import Check, Cost, CostByNode, Impact, Level, Per
+from .story import Story
+from .verdicts import trouble
 
 DEVICES = 60
 """Sessions that are made through a load balancer; each is offered once."""
@@ -61,14 +51,6 @@ _PINNING = ("session_id", "source")
 _shuffle = random.SystemRandom().shuffle
 
 
-class _EndedEarlyError(Exception):
-    """The sample cannot be completed; the verdict says why."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict.message)
-        self.verdict = verdict
-
-
 @dataclass
 class _Sample:
     """What was seen through the address, and then at the nodes."""
@@ -80,7 +62,6 @@ class _Sample:
     known: tuple[str, ...]
     """The nodes in the inventory."""
     devices: int
-    handshakes: list[Handshake] = field(default_factory=list)
     resumed: int = 0
     named: Counter[str] = field(default_factory=Counter)
     """By the name that a node told in its CONNACK: connections that landed on it."""
@@ -125,79 +106,136 @@ class _Sample:
         return "session_id" if self.caches > 1 else "source"
 
 
-def resumes_through_the_address(bench: Bench, subject: Subject) -> Verdict:
-    """LB-01: how often a device that comes back by this address resumes, and why not always."""
-    (address,) = subject
-    balancer = bench.target.balancers.get(address)
-    if balancer is None and (verdict := _no_whole_handshake(bench, address)):
-        return verdict
-    sample = _Sample(address, balancer.affinity if balancer else None,
-                     bench.settings.cache_scope == "cluster", tuple(bench.nodes),
+# -- when, and at what cost -------------------------------------------------------------------
+
+def _why_not(target: Target) -> str | None:
+    if not target.shared_addresses:
+        return ("there is no group load_balancer, and each node has an address of its own, which "
+                "CORE-02 asks")
+    return resuming(target) or _too_little(target)
+
+
+def _too_little(target: Target) -> str | None:
+    settings = target.settings
+    seconds = _SECONDS + 4 * DEVICES / settings.rate_limit \
+        if settings.rate_limit else _SECONDS
+    if settings.session_lifetime is not None and settings.session_lifetime < seconds:
+        return (f"sessions live {settings.session_lifetime:g} s, and the sample may take "
+                f"{seconds:.0f} s")
+    each = [sum(part.full for part in _cost(target, address).parts)
+            for address in target.shared_addresses for _ in range(target.places)]
+    if max(each) > _SHARE * settings.session_cache_max:
+        return (f"its sample takes up to {max(each)} places in a session cache, which is more than "
+                f"{100 * _SHARE:.0f} % of the {settings.session_cache_max} that there are")
+    if sum(each) > _SHARE_OF_ALL * settings.session_cache_max:
+        return (f"its samples take up to {sum(each)} places in a session cache, which is more than "
+                f"{100 * _SHARE_OF_ALL:.0f} % of the {settings.session_cache_max} that there are: "
+                "leave some of the load balancers out with --limit")
+    return None
+
+
+def _cost(target: Target, address: str) -> Cost:
+    balancer = target.balancers.get(address)
+    if balancer is None:
+        return Cost(full=FEWER_DEVICES, resumed=FEWER_DEVICES)
+    at_nodes = (Cost(full=PLACED, at="nodes"),)
+    if balancer.affinity in _PINNING:
+        return Cost(full=DEVICES, resumed=DEVICES, elsewhere=at_nodes)
+    return Cost(full=2 * DEVICES, elsewhere=at_nodes)
+
+
+# -- the check --------------------------------------------------------------------------------
+
+@Check(
+    id="LB-01",
+    title="Devices resume through the load balancer",
+    requirement=(
+        "Through a load balancer with the affinity session_id or source every session that is "
+        "offered resumes, and with source connections from one address come to one node; without "
+        "any (none) as many resume as come back to their node by chance, and the rest gets a full "
+        "handshake and MQTT. Where no affinity is declared, what was seen is told and not judged."),
+    clause="RFC 5246 7.3",
+    level=Level.MUST, impact=Impact.NOISY, per=Per.ADDRESS, cost=CostByNode(_cost),
+    meaning=(
+        "Devices pay for full handshakes though their session is still there, on another node than "
+        "the balancer brings them to: docs/load-balancer.md has a configuration that pins them."),
+    precondition=_why_not,
+    how=(
+        f"{DEVICES} connections without a session are made, and then each session is offered "
+        "once, in random order, on a connection that may come to a full handshake. The rate is "
+        "told with Wilson's 95 % interval, and the number of session caches that it implies; with "
+        "none it is judged against the number of nodes, so that a right one fails in less than 1 "
+        "of 100,000 runs. The first "
+        f"{PLACED} sessions are then offered to every node at its own address, which shows where "
+        "they were made. Addresses are the hosts of the group load_balancer; without one, that of "
+        f"a single node, which may be a balancer's, with {FEWER_DEVICES} sessions."),
+    alone=True,
+    reasons={
+        "affinity_lost": "not every session resumes though the affinity that is declared pins them",
+        "not_by_source": "connections from one address come to several nodes, against source",
+        "rate_disagrees": "more or fewer sessions resume than by chance, against none",
+        "unknown_node": "connections land on a node that is not in the inventory",
+        "alert": "a session is declined or resumed with an alert",
+        "no_session_id": "a handshake brings no session ID",
+        "undeclared": "no affinity is declared, so there is nothing to judge"})
+def resumes_through_the_address(story: Story) -> str:
+    """Tell how often a device that comes back by this address resumes, and why not always."""
+    balancer = story.target.balancers.get(story.node)
+    if balancer is None:
+        _demand_whole_handshake(story)
+    sample = _Sample(story.node, balancer.affinity if balancer else None,
+                     story.settings.cache_scope == "cluster", tuple(story.bench.nodes),
                      DEVICES if balancer else FEWER_DEVICES)
-    try:
-        sessions = _ask_the_address(bench, sample)
-    except _EndedEarlyError as early:
-        return early.verdict
+    sessions = _ask_the_address(story, sample)
     if balancer is not None:
-        _ask_the_nodes(bench, sample, sessions[:PLACED])
-    return replace(_judged(sample), handshakes=tuple(sample.handshakes), data=_data(sample))
+        _ask_the_nodes(story, sample, sessions[:PLACED])
+    story.data.update(_data(sample))
+    return _judged(story, sample)
 
 
-def _no_whole_handshake(bench: Bench, node: str) -> Verdict | None:
-    home = bench.cells.get((node, node))
-    if home is not None and trouble(Contact(home)) is None:
-        return None
-    return skipped("needs_CORE-02", f"needs an offered session to be answered by a whole handshake "
-                                    f"in CORE-02 on {node}")
+def _demand_whole_handshake(story: Story) -> None:
+    home = story.bench.cells.get((story.node, story.node))
+    if home is None or trouble(Contact(home)) is not None:
+        story.skip("needs_CORE-02", "needs an offered session to be answered by a whole handshake "
+                                    f"in CORE-02 on {story.node}")
 
 
 # -- the sample -------------------------------------------------------------------------------
 
-def _ask_the_address(bench: Bench, sample: _Sample) -> list[Session]:
-    """Make every device's two connections and return the sessions of the first ones.
-
-    Raises:
-        _EndedEarlyError: a connection went wrong, or brought no session.
-    """
-    sessions = [_session(sample, _connected(bench, sample, None)) for _ in range(sample.devices)]
+def _ask_the_address(story: Story, sample: _Sample) -> list[Session]:
+    """Make every device's two connections and return the sessions of the first ones."""
+    sessions = [_session(story, _connected(story, sample, None)) for _ in range(sample.devices)]
     sample.first_named = Counter(sample.named)
     order = list(sessions)
     _shuffle(order)
     for session in order:
-        contact = _connected(bench, sample, session)
+        contact = _connected(story, sample, session)
         sample.resumed += contact.handshake.outcome is Outcome.RESUMED
     return sessions
 
 
-def _connected(bench: Bench, sample: _Sample, offer: Session | None) -> Contact:
-    contact = bench.contact(sample.address, offer)
-    handshake = contact.handshake
-    if verdict := trouble(contact, first=not sample.handshakes):
-        raise _EndedEarlyError(replace(verdict, message=f"{verdict.message} (connection "
-                               f"{len(sample.handshakes) + 1} of {2 * sample.devices})"))
-    sample.handshakes.append(handshake)
-    if handshake.alerts:
-        alert = handshake.alerts[0]
-        raise _EndedEarlyError(failed(
-            "alert", f"a node behind {sample.address} raised the {alert.level} alert "
-            f"{alert.description} on a session that a device offered", *sample.handshakes))
+def _connected(story: Story, sample: _Sample, offer: Session | None) -> Contact:
+    contact = story.contact(story.node, offer)
+    number = len(story.evidence)
+    story.reaches_mqtt(contact, f"connection {number} of {2 * sample.devices}", first=number == 1)
+    story.quiet(contact, "on a session that a device offered", f"a node behind {story.node}")
     told = dict(contact.connack.user_properties).get("node") if contact.connack else None
     if told:
         sample.named[told] += 1
     return contact
 
 
-def _session(sample: _Sample, contact: Contact) -> Session:
+def _session(story: Story, contact: Contact) -> Session:
     if contact.session is None:
-        raise _EndedEarlyError(error(
-            "no_session_id", f"a node behind {sample.address} issued no session ID, so its devices "
-            "have nothing to resume", contact.handshake))
+        story.error("no_session_id", f"a node behind {story.node} issued no session ID, so its "
+                                     "devices have nothing to resume")
     return contact.session
 
 
-def _ask_the_nodes(bench: Bench, sample: _Sample, sessions: Iterable[Session]) -> None:
+def _ask_the_nodes(story: Story, sample: _Sample, sessions: Iterable[Session]) -> None:
     """Find out on which node each session was made, by offering it to all of them."""
     # Under the name that the session was made with: another one may not resume it (RFC 6066 3).
+    bench = story.bench
     name = bench.endpoints[sample.address].server_name
     doors = {node: Guest(bench.engine, replace(endpoint, server_name=name))
              for node, endpoint in bench.nodes.items()}
@@ -205,7 +243,7 @@ def _ask_the_nodes(bench: Bench, sample: _Sample, sessions: Iterable[Session]) -
     for session in sessions:
         where = set()
         for node, door in doors.items():
-            contact = bench.contact(node, session, guest=door)
+            contact = story.contact(node, session, guest=door)
             if verdict := trouble(contact):
                 sample.not_asked = verdict.message
                 return
@@ -217,25 +255,25 @@ def _ask_the_nodes(bench: Bench, sample: _Sample, sessions: Iterable[Session]) -
 
 # -- what it comes to -------------------------------------------------------------------------
 
-def _judged(sample: _Sample) -> Verdict:
+def _judged(story: Story, sample: _Sample) -> str:
     if sample.declared in _PINNING and sample.resumed < sample.devices:
-        return failed("affinity_lost", _told(
+        story.fail("affinity_lost", _told(
             sample, f"although resumption_lb_affinity declares {sample.declared}"))
     if sample.declared == "source" and (sample.caches or 1) > 1:
-        return failed("not_by_source", _told(
+        story.fail("not_by_source", _told(
             sample, "although they do not come to one node, as resumption_lb_affinity source "
                     "declares"))
     if sample.declared == "none" and not sample.rate.agrees_with(_by_chance(sample)):
-        return failed("rate_disagrees", _told(
+        story.fail("rate_disagrees", _told(
             sample, "although resumption_lb_affinity none declares that they resume by chance, "
                     f"which is {_chance_in_words(sample)}"))
     if sample.strangers:
         count = f"{sample.strangers} of {len(sample.landed or ())}"
-        return Verdict(Status.WARNED, "unknown_node", _told(
+        story.warn("unknown_node", _told(
             sample, f"and {count} connections landed on no node of the inventory"))
-    if sample.declared is not None:
-        return passed(_told(sample, f"as resumption_lb_affinity {sample.declared} declares"))
-    return Verdict(Status.INFO, "undeclared", _told(sample))
+    if sample.declared is None:
+        story.inform("undeclared", _told(sample))
+    return _told(sample, f"as resumption_lb_affinity {sample.declared} declares")
 
 
 def _by_chance(sample: _Sample) -> float:
@@ -330,64 +368,3 @@ def _data(sample: _Sample) -> dict[str, Any]:
 
 def _rounded(number: float | None) -> float | None:
     return None if number is None else round(number, 2)
-
-
-# -- when, and at what cost -------------------------------------------------------------------
-
-def _why_not(target: Target) -> str | None:
-    if not target.shared_addresses:
-        return ("there is no group load_balancer, and each node has an address of its own, which "
-                "CORE-02 asks")
-    return resuming(target) or _too_little(target)
-
-
-def _too_little(target: Target) -> str | None:
-    settings = target.settings
-    seconds = _SECONDS + 4 * DEVICES / settings.rate_limit \
-        if settings.rate_limit else _SECONDS
-    if settings.session_lifetime is not None and settings.session_lifetime < seconds:
-        return (f"sessions live {settings.session_lifetime:g} s, and the sample may take "
-                f"{seconds:.0f} s")
-    each = [sum(part.full for part in _cost(target, address).parts)
-            for address in target.shared_addresses for _ in range(target.places)]
-    if max(each) > _SHARE * settings.session_cache_max:
-        return (f"its sample takes up to {max(each)} places in a session cache, which is more than "
-                f"{100 * _SHARE:.0f} % of the {settings.session_cache_max} that there are")
-    if sum(each) > _SHARE_OF_ALL * settings.session_cache_max:
-        return (f"its samples take up to {sum(each)} places in a session cache, which is more than "
-                f"{100 * _SHARE_OF_ALL:.0f} % of the {settings.session_cache_max} that there are: "
-                "leave some of the load balancers out with --limit")
-    return None
-
-
-def _cost(target: Target, address: str) -> Cost:
-    balancer = target.balancers.get(address)
-    if balancer is None:
-        return Cost(full=FEWER_DEVICES, resumed=FEWER_DEVICES)
-    at_nodes = (Cost(full=PLACED, at="nodes"),)
-    if balancer.affinity in _PINNING:
-        return Cost(full=DEVICES, resumed=DEVICES, elsewhere=at_nodes)
-    return Cost(full=2 * DEVICES, elsewhere=at_nodes)
-
-
-def register(registry: Registry) -> None:
-    """Add the family."""
-    registry.add(Check(
-        "LB-01", "Devices resume through the load balancer",
-        "Through a load balancer with the affinity session_id or source every session that is "
-        "offered resumes, and with source connections from one address come to one node; without "
-        "any (none) as many resume as come back to their node by chance, and the rest gets a full "
-        "handshake and MQTT. Where no affinity is declared, what was seen is told and not judged.",
-        "RFC 5246 7.3", Level.MUST, Impact.NOISY, Per.ADDRESS, CostByNode(_cost),
-        resumes_through_the_address,
-        "Devices pay for full handshakes though their session is still there, on another node than "
-        "the balancer brings them to: docs/load-balancer.md has a configuration that pins them.",
-        (), _why_not,
-        how=f"{DEVICES} connections without a session are made, and then each session is offered "
-        "once, in random order, on a connection that may come to a full handshake. The rate is "
-        "told with Wilson's 95 % interval, and the number of session caches that it implies; with "
-        "none it is judged against the number of nodes, so that a right one fails in less than 1 "
-        "of 100,000 runs. The first "
-        f"{PLACED} sessions are then offered to every node at its own address, which shows where "
-        "they were made. Addresses are the hosts of the group load_balancer; without one, that of "
-        f"a single node, which may be a balancer's, with {FEWER_DEVICES} sessions.", alone=True))

@@ -1,4 +1,4 @@
-"""PERF: what a node and a device get out of resumption, in time, bytes and processor time.
+"""PERF-01: what a node and a device get out of resumption, in time, bytes and processor time.
 
 The sample. ``ROUNDS`` times some full handshakes are made and then some resumed ones, or, every
 second time, the other way round: whatever else the machines do meanwhile hits both alike. Every
@@ -25,8 +25,8 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 from ..drivers.base import DriverError
 from ..model import Handshake, Outcome, Session
@@ -34,20 +34,10 @@ from ..tls.wire import Interrupted
 from . import quantiles
 from .bench import Bench, Contact, Target
 from .preconditions import resuming
-from .registry import (
-    Check,
-    Cost,
-    Impact,
-    Level,
-    Need,
-    Per,
-    Registry,
-    Status,
-    Subject,
-    Verdict,
-)
+from .registry import Check, Cost, Impact, Level, Need, Per, Verdict
 from .savings import Savings
-from .verdicts import error, skipped, trouble
+from .story import Story, StoryEnd
+from .verdicts import skipped
 
 ROUNDS = 6
 """The fewest of which the median has an interval."""
@@ -127,14 +117,6 @@ class _Size:
 def _handshakes(clients: int) -> int:
     """Return how many a load takes: ``ROUNDS`` parts, and one of each client before and after."""
     return 2 * clients + ROUNDS * clients * math.ceil(_PART / clients)
-
-
-class _EndedEarlyError(Exception):
-    """There is nothing more to be measured; the verdict says why."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict.message)
-        self.verdict = verdict
 
 
 # -- what is measured -------------------------------------------------------------------------
@@ -243,7 +225,6 @@ class _Sample:
 
     node: str
     size: _Size
-    evidence: list[Handshake] = field(default_factory=list)
     blocks: dict[Outcome, list[_Block]] = field(
         default_factory=lambda: {Outcome.FULL: [], Outcome.RESUMED: []})
     loads: list[_Load] = field(default_factory=list)
@@ -255,37 +236,30 @@ class _Sample:
 class _Trial:
     """Makes the handshakes with one node."""
 
-    def __init__(self, bench: Bench, node: str) -> None:
-        self._bench, self._node = bench, node
-        self.meter = _Meter(bench, node)
-        self.sample = _Sample(node, _Size.of(bench.target))
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self._bench, self._node = story.bench, story.node
+        self.meter = _Meter(story.bench, story.node)
+        self.sample = _Sample(story.node, _Size.of(story.target))
         self._session = self._first()
 
     def _first(self) -> Session:
         """Make the two handshakes that are shown: the first ones are seldom like the others."""
-        first = self._bench.fresh_session(self._node)
-        self.sample.evidence.append(first.handshake)
-        if verdict := trouble(first):
-            raise _EndedEarlyError(verdict)
+        first = self.story.fresh_session()
+        self.story.reaches_mqtt(first)
         if first.session is None:
-            raise _EndedEarlyError(error("no_session_id", f"{self._node} issued no session ID",
-                                         first.handshake))
-        again = self._bench.contact(self._node, first.session)
-        self.sample.evidence.append(again.handshake)
-        self._judge(again, Outcome.RESUMED, "")
+            self.story.error("no_session_id", f"{self._node} issued no session ID")
+        self._judge(self.story.contact(self._node, first.session), Outcome.RESUMED)
         return first.session
 
-    def _judge(self, contact: Contact, kind: Outcome, where: str) -> None:
-        """Raises _EndedEarlyError unless a handshake came to what it should."""
-        if verdict := trouble(contact):
-            raise _EndedEarlyError(replace(verdict, message=verdict.message + where))
-        if contact.handshake.outcome is not kind:
-            raise _EndedEarlyError(error(
-                "not_resumed", f"{self._node} answered a session that it had resumed before with a "
-                f"full handshake{where}", contact.handshake))
+    def _judge(self, contact: Contact, kind: Outcome, when: str = "") -> None:
+        """Demand that a handshake came to what it should."""
+        if self.story.reaches_mqtt(contact, when).outcome is not kind:
+            self.story.error("not_resumed", f"{self._node} answered a session that it had resumed "
+                             "before with a full handshake" + (f" ({when})" if when else ""))
 
     def rounds(self) -> None:
-        """Take the sample. Raises _EndedEarlyError."""
+        """Take the sample."""
         size, begun, asked = self.sample.size, time.monotonic(), 0
         self.meter.find_idle()
         for number in range(ROUNDS):
@@ -313,14 +287,14 @@ class _Trial:
     def _connected(self, kind: Outcome, *, keep: bool) -> _Timing:
         """Make one handshake; of full ones, let what follows resume the kept one."""
         offer = self._session if kind is Outcome.RESUMED else None
-        contact = self._bench.contact(self._node, offer, usual=kind,
-                                      keep_session=keep and offer is None)
-        self._judge(contact, kind, "")
+        contact = self.story.contact(self._node, offer, usual=kind,
+                                     keep_session=keep and offer is None)
+        self._judge(contact, kind)
         self._session = contact.session or self._session if offer is None else self._session
         return _Timing.of(contact.handshake)
 
     def load(self, clients: int, until: float) -> _Load:
-        """Let so many clients resume at once. Raises _EndedEarlyError."""
+        """Let so many clients resume at once."""
         tickets: Iterator[int] = itertools.count()
         stumbled = threading.Event()
         ended: list[float] = []
@@ -330,9 +304,9 @@ class _Trial:
                     len(ended) < ROUNDS or time.monotonic() < until) and (
                     next(tickets) < _handshakes(clients)):
                 try:
-                    contact = self._bench.contact(self._node, self._session,
-                                                  usual=Outcome.RESUMED, keep_session=False)
-                    self._judge(contact, Outcome.RESUMED, f" (with {clients} clients at once)")
+                    contact = self.story.contact(self._node, self._session,
+                                                 usual=Outcome.RESUMED, keep_session=False)
+                    self._judge(contact, Outcome.RESUMED, f"with {clients} clients at once")
                 except BaseException:
                     stumbled.set()
                     raise
@@ -351,24 +325,71 @@ class _Trial:
                      None if node is None else node / seconds)
 
 
-def what_resumption_is_worth(bench: Bench, subject: Subject) -> Verdict:
-    """PERF-01: what a fleet saves, so that one can tell whether to care."""
-    (node,) = subject
-    try:
-        with bench.waiting(f"PERF-01 times handshakes with {node}"):
-            trial = _Trial(bench, node)
-            trial.rounds()
-            stumbled = _loads(trial)
-    except _EndedEarlyError as early:
-        return early.verdict
-    announced = trial.sample.size.cost.total
-    if stumbled is None and bench.made[bench.check][node] < announced:
-        bench.more[bench.check, node] = "it answers too slowly for all of them"
-    verdict = _judged(bench, trial)
-    return verdict if stumbled is None else replace(
-        verdict, status=Status.WARNED, reason=stumbled.reason,
-        message=f"{stumbled.message}. {verdict.message}",
-        handshakes=(*verdict.handshakes, *stumbled.handshakes))
+# -- when, and at what cost -------------------------------------------------------------------
+
+def _why_not(target: Target) -> str | Verdict | None:
+    if why := resuming(target):
+        return why
+    settings, size = target.settings, _Size.of(target)
+    if target.vantage:
+        return skipped("not_from_vantage", "it is measured from the controller only, whose sample "
+                                           "takes its share of each node's session cache")
+    if size.full < 1:
+        return (f"{1 + ROUNDS} full handshakes are more than {_SHARE:.0%} of the "
+                f"{settings.session_cache_max} places in a session cache, or than the other checks "
+                "leave over of each node's session budget")
+    seconds = max(_SAMPLE_S, size.cost.total / (settings.rate_limit or math.inf))
+    if settings.session_lifetime is not None and settings.session_lifetime < seconds:
+        return (f"sessions live {settings.session_lifetime:g} s, and the sample may take "
+                f"{seconds:.0f} s")
+    return None
+
+
+# -- the check --------------------------------------------------------------------------------
+
+@Check(
+    id="PERF-01",
+    title="What resumption is worth",
+    requirement=(
+        "How long full and resumed handshakes take, how many bytes and how much of the node's "
+        "processor time, how many are made a second, and what that saves a fleet, is reported."),
+    clause="—",
+    level=Level.INFO, impact=Impact.NOISY, per=Per.NODE, cost=lambda target: _Size.of(target).cost,
+    meaning=(
+        "Nothing by itself. no_gain: a resumed handshake is no faster than a full one, so the time "
+        "goes elsewhere than into keys and certificates. A warning: the node resumes for one "
+        "client at a time, and not for as many at once as the finding says."),
+    needs=(Need("CORE-02"), Need("CORE-05")), precondition=_why_not,
+    how=(
+        f"In {ROUNDS} rounds {FULL} full and {RESUMED} resumed handshakes are made in turn, "
+        "every second round the other way round, each with CONNECT and DISCONNECT; then "
+        f"{', '.join(str(clients) for clients in CLIENTS)} clients at once resume. Intervals are "
+        "of order statistics, so that nothing is taken for granted about the distribution of "
+        "times; where the sample is too small for one there is none. Rates are of the time in "
+        "which all clients were busy, in parts in which all of them come by. Processor time is "
+        "that of the node's whole process or container, less what it takes when idle, and is told "
+        "of nodes that a driver runs on this machine. Where a rate limit is set, and of more than "
+        f"{_MANY} nodes, fewer handshakes are made and no rates are measured. "
+        "docs/resumption-savings.md says how to read it."),
+    alone=True, elastic=True,
+    doing="times handshakes with",
+    reasons={
+        "measured": "a resumed handshake is faster than a full one",
+        "no_gain": "a resumed handshake is no faster than a full one",
+        "not_resumed": "a session that has resumed before does not",
+        "no_session_id": "a handshake brings no session ID"})
+def what_resumption_is_worth(story: Story) -> NoReturn:
+    """What a fleet saves, so that one can tell whether to care."""
+    trial = _Trial(story)
+    trial.rounds()
+    stumbled = _loads(trial)
+    bench, announced = story.bench, trial.sample.size.cost.total
+    if stumbled is None and bench.made[bench.check][story.node] < announced:
+        bench.more[bench.check, story.node] = "it answers too slowly for all of them"
+    reason, sentence = _measured(trial)
+    if stumbled is not None:
+        story.warn(stumbled.reason, f"{stumbled.message}. {sentence}")
+    story.inform(reason, sentence)
 
 
 def _loads(trial: _Trial) -> Verdict | None:
@@ -378,37 +399,41 @@ def _loads(trial: _Trial) -> Verdict | None:
         asked += _handshakes(clients)
         try:
             trial.sample.loads.append(trial.load(clients, begun + _LOADS_S * asked / size.loads))
-        except _EndedEarlyError as early:
-            return early.verdict
+        except StoryEnd as end:
+            return end.verdict
     return None
 
 
 # -- what it comes to -------------------------------------------------------------------------
 
-def _judged(bench: Bench, trial: _Trial) -> Verdict:
-    sample = trial.sample
+def _measured(trial: _Trial) -> tuple[str, str]:
+    """Keep the figures, and return what they come to and a sentence."""
+    story, sample, fleet = trial.story, trial.sample, trial.story.settings.fleet
     full, resumed = (sample.timings(kind) for kind in (Outcome.FULL, Outcome.RESUMED))
     figures = {"full": _figures(full), "resumed": _figures(resumed)}
-    cpu = _cpu(sample, trial.meter)
-    rates = _rates(sample)
+    cpu, first = _cpu(sample, trial.meter), story.evidence[0]
     round_trip = statistics.median(timing.connect_ms for timing in (*full, *resumed))
-    saved = Savings(
-        figures["full"]["p50_ms"] - figures["resumed"]["p50_ms"] - round_trip,
-        sum(figures["full"][way] - figures["resumed"][way] for way in ("bytes_in", "bytes_out")),
-        cpu["full_ms"] - cpu["resumed_ms"] if cpu else None)
-    sentence = saved.sentence(bench.settings.fleet)
-    data: dict[str, Any] = {
-        "certificate": sample.evidence[0].server_key, "cipher": sample.evidence[0].cipher,
-        **figures, "round_trip_ms": round(round_trip, 3), "rates": rates, "cpu": cpu,
-        "fleet": saved.of(bench.settings.fleet), "sentence": sentence}
+    saved = _savings(figures, round_trip, cpu)
+    sentence = saved.sentence(fleet)
+    story.data.update({
+        "certificate": first.server_key, "cipher": first.cipher, **figures,
+        "round_trip_ms": round(round_trip, 3), "rates": _rates(sample), "cpu": cpu,
+        "fleet": saved.of(fleet), "sentence": sentence})
     if not cpu:
-        data["cpu_why"] = trial.meter.why
+        story.data["cpu_why"] = trial.meter.why
     if not sample.loads:
-        data["rates_why"] = sample.size.no_loads
+        story.data["rates_why"] = sample.size.no_loads
     gains = figures["resumed"]["p50_ms_95"][1] < figures["full"]["p50_ms_95"][0]
-    return Verdict(Status.INFO, "measured" if gains else "no_gain",
-                   f"{_told(sample.node, data, gains=gains)}. {sentence}",
-                   tuple(sample.evidence), data)
+    return ("measured" if gains else "no_gain",
+            f"{_told(sample.node, story.data, gains=gains)}. {sentence}")
+
+
+def _savings(figures: dict[str, dict[str, Any]], round_trip: float,
+             cpu: dict[str, Any] | None) -> Savings:
+    full, resumed = figures["full"], figures["resumed"]
+    return Savings(full["p50_ms"] - resumed["p50_ms"] - round_trip,
+                   sum(full[way] - resumed[way] for way in ("bytes_in", "bytes_out")),
+                   cpu["full_ms"] - cpu["resumed_ms"] if cpu else None)
 
 
 def _figures(timings: Sequence[_Timing]) -> dict[str, Any]:
@@ -495,47 +520,3 @@ def _best(rates: Sequence[dict[str, Any]]) -> str:
     many = "one client makes" if best["clients"] == 1 else f"{best['clients']} clients at once make"
     told = f"{many} {best['per_s']:,.0f} resumed handshakes a second"
     return told + (", and this probe no more" if best.get("probe_cpus", 0) > _BUSY else "")
-
-
-# -- when, and at what cost -------------------------------------------------------------------
-
-def _why_not(target: Target) -> str | Verdict | None:
-    if why := resuming(target):
-        return why
-    settings, size = target.settings, _Size.of(target)
-    if target.vantage:
-        return skipped("not_from_vantage", "it is measured from the controller only, whose sample "
-                                           "takes its share of each node's session cache")
-    if size.full < 1:
-        return (f"{1 + ROUNDS} full handshakes are more than {_SHARE:.0%} of the "
-                f"{settings.session_cache_max} places in a session cache, or than the other checks "
-                "leave over of each node's session budget")
-    seconds = max(_SAMPLE_S, size.cost.total / (settings.rate_limit or math.inf))
-    if settings.session_lifetime is not None and settings.session_lifetime < seconds:
-        return (f"sessions live {settings.session_lifetime:g} s, and the sample may take "
-                f"{seconds:.0f} s")
-    return None
-
-
-def register(registry: Registry) -> None:
-    """Add the family."""
-    registry.add(Check(
-        "PERF-01", "What resumption is worth",
-        "How long full and resumed handshakes take, how many bytes and how much of the node's "
-        "processor time, how many are made a second, and what that saves a fleet, is reported.",
-        "—", Level.INFO, Impact.NOISY, Per.NODE, lambda target: _Size.of(target).cost,
-        what_resumption_is_worth,
-        "Nothing by itself. no_gain: a resumed handshake is no faster than a full one, so the time "
-        "goes elsewhere than into keys and certificates. A warning: the node resumes for one "
-        "client at a time, and not for as many at once as the finding says.",
-        (Need("CORE-02"), Need("CORE-05")), _why_not,
-        how=f"In {ROUNDS} rounds {FULL} full and {RESUMED} resumed handshakes are made in turn, "
-        "every second round the other way round, each with CONNECT and DISCONNECT; then "
-        f"{', '.join(str(clients) for clients in CLIENTS)} clients at once resume. Intervals are "
-        "of order statistics, so that nothing is taken for granted about the distribution of "
-        "times; where the sample is too small for one there is none. Rates are of the time in "
-        "which all clients were busy, in parts in which all of them come by. Processor time is "
-        "that of the node's whole process or container, less what it takes when idle, and is told "
-        "of nodes that a driver runs on this machine. Where a rate limit is set, and of more than "
-        f"{_MANY} nodes, fewer handshakes are made and no rates are measured. "
-        "docs/resumption-savings.md says how to read it.", alone=True, elastic=True))

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from ..tls.wire import Interrupted
 from .bench import Bench
-from .conversation import NotSpokenError
 from .finding import Finding
 from .plan import Plan, PlannedCheck
 from .registry import Check, Level, Need, Status, Subject, Verdict
@@ -132,8 +131,6 @@ class Runner:
             return measured(check, self._bench, subject)
         except Interrupted:
             raise
-        except NotSpokenError as told:
-            return told.verdict
         except Exception as problem:
             return broken(problem)
 
