@@ -51,7 +51,8 @@ PLAYBOOK = ansible-playbook -i $(INVENTORY)
 COMPARED = $(if $(COMPARE),-e '{"resumption_compare": "$(COMPARE)"}')
 comma := ,
 
-.PHONY: help verify deploy check test test-all bench bench-publish fuzz lint docs image destroy clean
+.PHONY: help verify deploy check test test-all bench bench-publish fuzz lint docs image \
+  upgrade-table destroy clean
 
 help:
 	@echo "make verify [INVENTORY=inventory/local] [COMPARE=reports/latest] [EXTRA='-e name=value']"
@@ -70,9 +71,13 @@ help:
 	@echo "             hostile bytes by a coverage-guided fuzzer, see docs/fuzzing.md"
 	@echo "make lint    ansible-lint, yamllint, ruff, mypy, shellcheck"
 	@echo "make docs    write docs/conformance.md and the table of docs/staging.md from the registry of"
-	@echo "             checks, and the table of docs/known-deviations.md from known_deviations/"
+	@echo "             checks, the table of docs/known-deviations.md from known_deviations/, and"
+	@echo "             docs/upgrade.md from upgrade_table/measured.json"
 	@echo "make image [OTP='25 27 29']"
 	@echo "             build Docker images of the embedded OTP node (not EMQX) from Debian packages"
+	@echo "make upgrade-table"
+	@echo "             measure on these images what resumes on which EMQX and Erlang/OTP, and write it"
+	@echo "             into docs/upgrade.md"
 	@echo "make destroy stop every node of this checkout"
 	@echo "make clean   destroy, and remove everything generated but the reports"
 
@@ -142,6 +147,11 @@ docs: $(VENV)/.installed
 	@PYTHONPATH=playbooks/collections $(VENV)/bin/python -c \
 	  'from ansible_collections.emqx.conformance.plugins.module_utils.checks import \
 	     document, staging_cost; document.write(); staging_cost.write()'
+	@PYTHONPATH=playbooks/collections:. $(VENV)/bin/python -m upgrade_table.page
+
+upgrade-table: $(VENV)/.installed
+	@VENV=$(VENV) scripts/make-image
+	@PYTHONPATH=playbooks/collections:. $(VENV)/bin/python -m upgrade_table
 
 image: $(VENV)/.installed
 	@VENV=$(VENV) scripts/make-image $(OTP)

@@ -15,7 +15,6 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base impo
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.factory import open_driver
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.ready import (
     Caller,
-    NotReadyError,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import Trust
 
@@ -193,7 +192,7 @@ def specs(cluster: Cluster) -> list[NodeSpec]:
             for name, port in zip(NODES, cluster.ports)]
 
 
-@pytest.mark.parametrize("fault", [faults.stopped, faults.killed, faults.paused, faults.cut_off])
+@pytest.mark.parametrize("fault", [faults.stopped, faults.killed, faults.cut_off])
 def test_a_fault_is_undone_also_when_its_maker_breaks(
         cluster: Cluster, driver: Driver, fault: faults.Fault) -> None:
     with pytest.raises(_BrokeError), fault(driver, specs(cluster)[1]):
@@ -203,14 +202,6 @@ def test_a_fault_is_undone_also_when_its_maker_breaks(
         NODES, "25")
     for node in NODES:
         assert "stopped_nodes => []" in running_nodes(node)
-
-
-def test_a_paused_node_answers_nobody(cluster: Cluster, driver: Driver, caller: Caller) -> None:
-    node = specs(cluster)[0]
-    with faults.paused(driver, node), pytest.raises(NotReadyError):
-        caller.connack(node)
-    driver.wait_ready([node], 60)
-    assert caller.connack(node).version == "5"
 
 
 def test_clients_reach_a_node_that_its_peers_have_lost(

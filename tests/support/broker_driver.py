@@ -20,7 +20,6 @@ class BrokerDriver(Driver):
     """Starts, stops and cuts off brokers. They know no cluster."""
 
     name = "brokers"
-    abilities = frozenset(("restart", "kill", "pause", "disconnect"))
 
     def __init__(self, make: Callable[..., MqttBroker], names: Sequence[str]) -> None:
         """``make`` starts a broker with the options it is given."""
@@ -92,14 +91,6 @@ class BrokerDriver(Driver):
         self._down.add(node.name)
         self._hook(verb, node.name)
 
-    def pause(self, node: NodeSpec) -> None:
-        """Write it down."""
-        self._done("pause", node)
-
-    def resume(self, node: NodeSpec) -> None:
-        """Write it down."""
-        self._done("resume", node)
-
     def disconnect(self, node: NodeSpec) -> None:
         """Write it down: brokers have no peers."""
         self._done("disconnect", node)
@@ -107,10 +98,6 @@ class BrokerDriver(Driver):
     def reconnect(self, node: NodeSpec) -> None:
         """Write it down."""
         self._done("reconnect", node)
-
-    def identify(self, node: NodeSpec) -> Identity:
-        """Not asked for."""
-        raise NotImplementedError
 
     def wait_ready(self, nodes: Sequence[NodeSpec], timeout_s: float) -> dict[str, Identity]:
         """Brokers are ready once they are made."""

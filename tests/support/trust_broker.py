@@ -19,7 +19,6 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base impo
     DriverError,
     NodeSpec,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.identity import Identity
 from cryptography import x509
 
 from tests.support.mqtt_broker import MqttBroker
@@ -162,7 +161,6 @@ class AnchorDriver(Driver):
     """Can open the listeners of one trusting node again, and nothing else."""
 
     name = "anchors"
-    abilities = frozenset(("reopen",))
 
     def __init__(self, node: TrustingNode) -> None:
         self._node = node
@@ -189,15 +187,6 @@ class AnchorDriver(Driver):
     def restore(self, node: NodeSpec, port: int) -> None:
         """Let it trust its own again."""
         self._do("restore", port, self._listener(port).ca_file or Path())
-
-    def _never(self, node: NodeSpec) -> Any:
-        raise NotImplementedError
-
-    start = stop = kill = pause = resume = disconnect = reconnect = identify = _never
-
-    def wait_ready(self, nodes: Sequence[NodeSpec], timeout_s: float) -> dict[str, Identity]:
-        """Not asked for."""
-        raise NotImplementedError
 
 
 @dataclass

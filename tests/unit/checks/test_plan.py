@@ -47,7 +47,7 @@ SAFE = ("CORE-01", "CORE-02", *PAIRS, "CORE-05", "CORE-06", "CORE-09", "CORE-10"
         "NEG-11", "SEC-04")
 LIFE = ("LIFE-01", "LIFE-02", "LIFE-05")
 """What needs a driver; LIFE-03 needs a declared lifetime, LIFE-04 a declared size."""
-ABLE = frozenset(("restart", "kill", "pause", "disconnect"))
+ABLE = frozenset(("restart", "kill", "disconnect"))
 
 
 def plan_for(count: int, impact: Impact = Impact.NOISY, cache: int = 1000,

@@ -8,6 +8,8 @@ import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import (
     Driver,
     DriverError,
+    DriverUnsupported,
+    NodeSpec,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded.driver import (
     EmbeddedDriver,
@@ -23,6 +25,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.layout im
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.ready import Caller
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import Trust
 
+FAR = NodeSpec("far", "127.0.0.1", 1, "localhost")
+
 
 def opened(kind: str, state_dir: Path | None = None, cluster: str | None = None) -> Driver:
     return open_driver(kind, state_dir=state_dir, cluster=cluster, caller=Caller(Trust()),
@@ -31,6 +35,25 @@ def opened(kind: str, state_dir: Path | None = None, cluster: str | None = None)
 
 def test_external_needs_no_cluster() -> None:
     assert isinstance(opened("external"), ExternalDriver)
+
+
+@pytest.mark.parametrize(("verb", "what"), [
+    ("start", "start far"), ("stop", "stop far"), ("kill", "kill far"),
+    ("disconnect", "take far off the network"), ("reconnect", "bring far back on a network"),
+    ("cpu_s", "see how much processor time far takes")])
+def test_external_nodes_are_never_touched(verb: str, what: str) -> None:
+    says = f"^the external driver cannot {what}: somebody else runs them$"
+    with pytest.raises(DriverUnsupported, match=says):
+        getattr(opened("external"), verb)(FAR)
+
+
+def test_no_listener_of_an_external_node_is_reopened() -> None:
+    says = ("the external driver cannot reopen a listener of far with other trust anchors: "
+            "somebody else runs them")
+    with pytest.raises(DriverUnsupported, match=says):
+        opened("external").reopen(FAR, 2, Path("ca.pem"))
+    with pytest.raises(DriverUnsupported, match=says):
+        opened("external").restore(FAR, 2)
 
 
 def test_embedded_drives_what_was_deployed(tmp_path: Path) -> None:
@@ -57,7 +80,7 @@ def test_what_cannot_be_driven_is_one_sentence(
 
 def test_abilities_are_known_without_a_driver() -> None:
     assert {name: set(driver.abilities) for name, driver in DRIVERS.items()} == {
-        "embedded": {"restart", "kill", "pause", "reopen"},
-        "docker": {"restart", "kill", "pause", "disconnect"}, "external": set()}
+        "embedded": {"restart", "kill", "reopen"},
+        "docker": {"restart", "kill", "disconnect"}, "external": set()}
     # What cannot do everything says why.
     assert all(driver.limits for driver in DRIVERS.values())

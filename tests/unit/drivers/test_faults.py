@@ -19,7 +19,6 @@ NODE = NodeSpec("n1", "127.0.0.1", 1, "localhost")
 Fault = Callable[[Driver, NodeSpec], AbstractContextManager[None]]
 FAULTS: list[tuple[Fault, str, str, str]] = [
     (faults.stopped, "stop", "start", "stopped"), (faults.killed, "kill", "start", "killed"),
-    (faults.paused, "pause", "resume", "paused"),
     (faults.cut_off, "disconnect", "reconnect", "cut off from its peers"),
     (lambda driver, node: faults.reopened(driver, node, 8884, Path("ca.pem")), "reopen", "restore",
      "with other trust anchors at port 8884")]
@@ -31,7 +30,6 @@ class Scribe(Driver):
     """Writes down what it is told, and fails at what it is to fail at."""
 
     name = "scribe"
-    abilities = frozenset(("restart", "kill", "pause", "disconnect"))
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -51,12 +49,6 @@ class Scribe(Driver):
     def kill(self, node: NodeSpec) -> None:
         self._tell("kill", node)
 
-    def pause(self, node: NodeSpec) -> None:
-        self._tell("pause", node)
-
-    def resume(self, node: NodeSpec) -> None:
-        self._tell("resume", node)
-
     def disconnect(self, node: NodeSpec) -> None:
         self._tell("disconnect", node)
 
@@ -70,9 +62,6 @@ class Scribe(Driver):
     def restore(self, node: NodeSpec, port: int) -> None:
         assert port == 8884
         self._tell("restore", node)
-
-    def identify(self, node: NodeSpec) -> Identity:
-        return Identity.unknown("a scribe")
 
     def wait_ready(self, nodes: Sequence[NodeSpec], timeout_s: float) -> dict[str, Identity]:
         raise AssertionError("an undo waits for nobody")

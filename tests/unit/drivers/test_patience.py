@@ -43,7 +43,7 @@ ROOT = Path(__file__).parents[3]
 Drivers = EmbeddedDriver | DockerDriver
 
 
-def container(**_: Any) -> Any:
+def container(_: str) -> Any:
     """A container that runs, and in which no command does."""
     def refuses(*_: Any, **__: Any) -> Any:
         return 1, b"not yet"
@@ -61,7 +61,9 @@ def embedded(folder: Path) -> EmbeddedDriver:
 
 
 def docker(_: Path) -> DockerDriver:
-    cluster = SimpleNamespace(name="c", containers=lambda: {"n1": container()})
+    found = SimpleNamespace(containers=SimpleNamespace(get=container))
+    cluster = SimpleNamespace(name="c", engine=SimpleNamespace(api=found),
+                              container_name=lambda name: name)
     return DockerDriver(cast(Any, cluster), Caller(Trust()), members=["n1"])
 
 
@@ -85,7 +87,7 @@ def test_a_node_that_does_not_answer(tmp_path: Path, made: Callable[[Path], Driv
         with pytest.raises(DriverError, match=(
                 rf"did not answer CONNECT over TLS within the 0 s of {PATIENCE}: connection "
                 "refused")):
-            driver._wait_connack(node, 0.0, 0.0)
+            driver._await_connack(node, 0.0, 0.0)
 
 
 def test_a_node_that_does_not_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

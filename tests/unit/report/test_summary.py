@@ -49,7 +49,7 @@ def small() -> dict[str, Any]:
         finding("LIFE-02", "cluster", "skipped", "it is disruptive, and the most is noisy",
                 reason="impact_not_allowed")],
         matrix=matrix(names, {("n2", "n2"): "full"}), verdict="failed",
-        headline="3 of 4 pairs as expected", notes=["n2 told something else"])
+        headline="3 of 4 pairs as expected", notes=["n2 told something else", "sessions live 5 s"])
 
 
 def test_a_run_with_a_failure_reads_so() -> None:
@@ -93,7 +93,8 @@ Known deviation of Erlang/OTP 25 to 29 (otp.yml).
 
 ### Notes
 
-- N2 told something else.
+- n2 told something else.
+- Sessions live 5 s.
 
 Beside this file: `index.html` to look at, `results.json` with the evidence of every handshake, \
 `junit.xml`.

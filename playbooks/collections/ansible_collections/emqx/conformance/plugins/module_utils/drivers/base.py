@@ -1,11 +1,10 @@
 """What a driver can be asked for, whatever runs the nodes."""
 from __future__ import annotations
 
-import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..identity import Identity
 from ..model import Endpoint
@@ -47,13 +46,16 @@ PATIENCE = "emqx_cluster_timeout"
 """The inventory's variable for how long a deploy waits for its nodes."""
 
 
-class Driver(abc.ABC):
-    """Starts, stops and disturbs nodes. Every method raises DriverError."""
+class Driver:
+    """Starts, stops and disturbs nodes. Every method raises DriverError.
 
-    name: str
-    abilities: ClassVar[frozenset[str]]
-    """What it can do to a node at all, of ``restart``, ``kill``, ``pause``, ``disconnect`` and
-    ``reopen``: a plan is made from this, without a driver."""
+    A driver can do what it overrides; all else raises DriverUnsupported.
+    """
+
+    name: ClassVar[str]
+    abilities: ClassVar[frozenset[str]] = frozenset()
+    """What it can do to a node at all, of :data:`ABILITIES`: a plan is made from this, without a
+    driver."""
     limits: ClassVar[str] = ""
     """Why it cannot do the rest, in one clause."""
     cpu_of: ClassVar[str] = ""
@@ -61,41 +63,35 @@ class Driver(abc.ABC):
     patience: str = ""
     """The variable that says how long nodes are waited for; empty where none does."""
 
-    @abc.abstractmethod
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Tell its abilities by what it implements."""
+        super().__init_subclass__(**options)
+        cls.abilities = frozenset(
+            ability for ability, verbs in ABILITIES.items()
+            if all(getattr(cls, verb) is not getattr(Driver, verb) for verb in verbs))
+
     def start(self, node: NodeSpec) -> None:
         """Start a node that does not run; return before it is ready."""
+        raise self._unsupported(f"start {node.name}")
 
-    @abc.abstractmethod
     def stop(self, node: NodeSpec) -> None:
         """Stop a node in order, and return when it is gone."""
+        raise self._unsupported(f"stop {node.name}")
 
-    def restart(self, node: NodeSpec) -> None:
-        """Stop a node in order and start it again; return before it is ready."""
-        self.stop(node)
-        self.start(node)
-
-    @abc.abstractmethod
     def kill(self, node: NodeSpec) -> None:
         """End a node without warning, and return when it is gone."""
+        raise self._unsupported(f"kill {node.name}")
 
-    @abc.abstractmethod
-    def pause(self, node: NodeSpec) -> None:
-        """Freeze a node: its sockets stay open and nothing answers."""
-
-    @abc.abstractmethod
-    def resume(self, node: NodeSpec) -> None:
-        """Let a paused node run on."""
-
-    @abc.abstractmethod
     def disconnect(self, node: NodeSpec) -> None:
         """Take a node off the network that the nodes share among themselves.
 
         It runs on, cut off from its peers; clients still reach it.
         """
+        raise self._unsupported(f"take {node.name} off the network")
 
-    @abc.abstractmethod
     def reconnect(self, node: NodeSpec) -> None:
         """Bring a disconnected node back on its network."""
+        raise self._unsupported(f"bring {node.name} back on a network")
 
     def reopen(self, node: NodeSpec, port: int, cacertfile: Path) -> None:  # noqa: ARG002 - as inspect
         """Close a listener of a running node and open it with the trust anchors of a file.
@@ -109,13 +105,7 @@ class Driver(abc.ABC):
         raise self._no_anchors(node)
 
     def _no_anchors(self, node: NodeSpec) -> DriverUnsupported:
-        why = f": {self.limits}" if self.limits else ""
-        return DriverUnsupported(f"the {self.name} driver cannot reopen a listener of {node.name} "
-                                 f"with other trust anchors{why}")
-
-    @abc.abstractmethod
-    def identify(self, node: NodeSpec) -> Identity:
-        """Return what the node is, and how that was learnt."""
+        return self._unsupported(f"reopen a listener of {node.name} with other trust anchors")
 
     def inspect(self, node: NodeSpec) -> Identity | None:  # noqa: ARG002 - for those who can
         """Return what the node is as learnt from where it runs, without connecting as a client.
@@ -130,12 +120,22 @@ class Driver(abc.ABC):
         That is all of :attr:`cpu_of`, whoever it worked for.
         """
         why = self.limits or "its processes cannot be seen from here"
-        raise DriverUnsupported(f"the {self.name} driver cannot see how much processor time "
-                                f"{node.name} takes: {why}")
+        raise self._unsupported(f"see how much processor time {node.name} takes", why)
 
-    @abc.abstractmethod
-    def wait_ready(self, nodes: Sequence[NodeSpec], timeout_s: float) -> dict[str, Identity]:
+    def wait_ready(self, nodes: Sequence[NodeSpec],
+                   timeout_s: float) -> dict[str, Identity]:  # noqa: ARG002 - as inspect
         """Return when every node answers CONNECT over TLS and the cluster is whole.
 
         The CONNACKs tell what the nodes are: name -> identity.
         """
+        raise self._unsupported(f"wait for {', '.join(node.name for node in nodes)}")
+
+    def _unsupported(self, what: str, why: str = "") -> DriverUnsupported:
+        why = why or self.limits
+        return DriverUnsupported(f"the {self.name} driver cannot {what}"
+                                 f"{f': {why}' if why else ''}")
+
+
+ABILITIES = {"restart": ("stop", "start"), "kill": ("kill", "start"),
+             "disconnect": ("disconnect", "reconnect"), "reopen": ("reopen", "restore")}
+"""What a driver may be able to do to a node and to undo, and what it implements for it."""

@@ -10,7 +10,7 @@ from ..listeners import schema
 from ..listeners.grammar import milliseconds
 from ..listeners.kinds import Kind, WrongValueError, split_bind
 from ..listeners.nearest import did_you_mean
-from ..listeners.release import Release
+from ..listeners.release import Release, reuses_by_default
 from ..listeners.reuse import told_to_otp
 from .terms import Atom, Term
 
@@ -85,7 +85,6 @@ _SSL_DEFAULTS: Mapping[str, Any] = {
     "honor_cipher_order": True, "secure_renegotiate": True, "client_renegotiation": True,
     "enable_crl_check": False, "handshake_timeout": "15s", "hibernate_after": "5s",
     "log_level": "notice"}
-_REUSE_OFF_BY_DEFAULT_SINCE = Release(6, 2)
 
 _PATHS = ("cacertfile", "certfile", "keyfile")
 _ATOMS = frozenset(("verify", "log_level"))
@@ -153,8 +152,7 @@ class _Conversion:
                    if value is not None and (key, value) != ("versions", [])}
         _refuse_unknown(path, options, schema.known_keys(self._release, "ssl", "ssl_options"))
         self._warn(path, options, _IMPLEMENTED_SSL)
-        defaults = {**_SSL_DEFAULTS,
-                    "reuse_sessions": self._release < _REUSE_OFF_BY_DEFAULT_SINCE}
+        defaults = {**_SSL_DEFAULTS, "reuse_sessions": reuses_by_default(self._release)}
         result: dict[str, Term] = {}
         for key, value in {**defaults, **options}.items():
             if key in _IMPLEMENTED_SSL:

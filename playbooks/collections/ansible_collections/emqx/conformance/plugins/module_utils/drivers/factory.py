@@ -31,7 +31,7 @@ def open_driver(kind: str, *, state_dir: Path | None, cluster: str | None, calle
         DriverError: there is no such driver, or no such cluster.
     """
     if kind == ExternalDriver.name:
-        return ExternalDriver(caller)
+        return ExternalDriver()
     if kind == EmbeddedDriver.name:
         return EmbeddedDriver(_deployed(state_dir, cluster), caller, stop=stop)
     if kind == DockerDriver.name:

@@ -31,13 +31,6 @@ def killed(driver: Driver, node: NodeSpec) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def paused(driver: Driver, node: NodeSpec) -> Iterator[None]:
-    """Freeze a node, and let it run on. Raises DriverError."""
-    with _while(driver.pause, node, driver.resume, "paused"):
-        yield
-
-
-@contextlib.contextmanager
 def cut_off(driver: Driver, node: NodeSpec) -> Iterator[None]:
     """Cut a node off from its peers, and bring it back. Raises DriverError."""
     with _while(driver.disconnect, node, driver.reconnect, "cut off from its peers"):

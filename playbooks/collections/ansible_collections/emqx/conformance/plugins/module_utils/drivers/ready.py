@@ -7,7 +7,6 @@ from collections import Counter
 
 from .. import client_certificate
 from ..hints import with_hint
-from ..identity import Identity, from_connack
 from ..model import Outcome
 from ..mqtt import client as mqtt
 from ..mqtt.client import Connack, Credentials
@@ -117,10 +116,3 @@ class Caller:
         with contextlib.suppress(WireError):
             mqtt.disconnect(stream, deadline)
         return connack
-
-    def identity(self, node: NodeSpec) -> Identity:
-        """Return what the node says it is; unknown, with the reason, when it does not."""
-        try:
-            return from_connack(self.connack(node))
-        except NotReadyError as error:
-            return Identity.unknown(f"no CONNACK: {error}")

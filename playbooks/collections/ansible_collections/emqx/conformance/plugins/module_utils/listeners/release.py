@@ -72,6 +72,9 @@ REUSE_SESSIONS_IGNORED = (
 """Releases on which sessions are always reused, whatever ``reuse_sessions`` says
 (emqx/emqx#16456, #16461, #16547)."""
 
+REUSE_SESSIONS_OFF_SINCE = Release(6, 2)
+"""First release on which ``reuse_sessions`` is false where nobody sets it."""
+
 CLUSTER_LICENCE_SINCE = Release(5, 9, 0)
 """First release whose clusters of several nodes need a licence key."""
 
@@ -101,6 +104,11 @@ def separates_access_rules(release: Release) -> bool:
 def ignores_reuse_sessions(release: Release) -> bool:
     """Tell whether this release reuses sessions even when told not to."""
     return any(release in window for window in REUSE_SESSIONS_IGNORED)
+
+
+def reuses_by_default(release: Release) -> bool:
+    """Return the value that ``reuse_sessions`` has in this release where nobody sets it."""
+    return release < REUSE_SESSIONS_OFF_SINCE
 
 
 def cluster_needs_licence(release: Release) -> bool:

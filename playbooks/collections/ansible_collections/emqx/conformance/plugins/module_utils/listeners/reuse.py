@@ -13,8 +13,9 @@ from .release import Release, ignores_reuse_sessions
 TRUE_OMITTED_SINCE = Release(5, 9)
 """First release that tells OTP nothing where ``reuse_sessions`` is true (its emqx_tls_lib)."""
 
-_SSL_OFF_FROM = (11, 7, 5)
-_SSL_OFF_FROM_IN = ((11, 2, 12, 12), (11, 6, 0, 5))
+OFF_SINCE_SSL = {27: (11, 2, 12, 12), 28: (11, 6, 0, 5), 29: (11, 7, 5)}
+"""By Erlang/OTP: the first ssl application with the new default."""
+
 _OTP_OFF_FROM = (29, 0, 6)
 _OLDEST_OTP_WITH_IT = 27
 _NUMBERS = re.compile(r"\d+(\.\d+)*")
@@ -36,12 +37,30 @@ def off_unless_told(*, otp: str | None = None, ssl: str | None = None) -> bool |
         ssl: version of the ssl application such as ``11.7.5``; it outranks ``otp``.
     """
     if version := _numbers(ssl):
-        return version >= _SSL_OFF_FROM or any(
-            version[:2] == first[:2] and version >= first for first in _SSL_OFF_FROM_IN)
+        return version >= OFF_SINCE_SSL[29] or any(
+            version[:2] == first[:2] and version >= first for first in OFF_SINCE_SSL.values())
     release = _numbers(otp)
     if not release or _OLDEST_OTP_WITH_IT <= release[0] < _OTP_OFF_FROM[0]:
         return None
     return release == _OTP_OFF_FROM[:1] or release >= _OTP_OFF_FROM
+
+
+def resumes(release: Release, *, value: bool, verify_peer: bool,
+            off: bool | None) -> bool | None:
+    """Tell whether a listener of EMQX resumes sessions; None: that hangs on what is not known.
+
+    Args:
+        release: the EMQX.
+        value: its ``reuse_sessions``.
+        verify_peer: whether it asks for client certificates (``verify = verify_peer``).
+        off: what :func:`off_unless_told` says of its Erlang/OTP.
+    """
+    told = told_to_otp(release, value=value)
+    if told is not None:
+        return told
+    if not verify_peer:
+        return True
+    return None if off is None else not off
 
 
 def installed_ssl(erl: str) -> str | None:

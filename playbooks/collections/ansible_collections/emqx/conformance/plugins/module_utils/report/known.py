@@ -40,7 +40,10 @@ def counted(results: dict[str, Any]) -> list[tuple[str, int, str]]:
 
 
 def notes(results: dict[str, Any]) -> list[str]:
-    """Return what else the user should know, in a sentence each, strictness included."""
+    """Return what else the user should know, in a sentence each, strictness included.
+
+    A name that a sentence begins with stays as it is written.
+    """
     known = results.get("known_deviations", {})
     told = []
     if known.get("strict"):
@@ -48,4 +51,10 @@ def notes(results: dict[str, Any]) -> list[str]:
         told.append(f"known deviations count as failures, since resumption_strict is true "
                     f"({count} {'entry' if count == 1 else 'entries'} of "
                     f"{', '.join(known['files']) or 'no file'})")
-    return [*told, *results.get("notes", ())]
+    names = {row["name"] for part in ("nodes", "load_balancers") for row in results.get(part, ())}
+    return [note if _first_word(note) in names else capital(note)
+            for note in (*told, *results.get("notes", ()))]
+
+
+def _first_word(text: str) -> str:
+    return text.split(maxsplit=1)[0]

@@ -217,7 +217,7 @@ def _vantage(results: dict[str, Any]) -> list[str]:
 
 
 def _notes(results: dict[str, Any]) -> list[str]:
-    lines = [f"- {capital(stop(escaped(note)))}" for note in known.notes(results)]
+    lines = [f"- {stop(escaped(note))}" for note in known.notes(results)]
     return ["### Notes", "", *_within("notes", lines)] if lines else []
 
 

@@ -43,7 +43,7 @@ def render(results: dict[str, Any], report: str, width: int = 80,
     for told in _differences(results):
         lines += block("          ", told, width)
     for note in known.notes(results):
-        lines += block("Note      ", capital(note), width, _COLOURS["warned"])
+        lines += block("Note      ", note, width, _COLOURS["warned"])
     lines += block("Verdict   ", f"{verdict.upper()}: {results['headline']}", width,
                    _COLOURS[verdict])
     return [Line(printable(line.text), line.colour) for line in lines]

@@ -10,16 +10,16 @@ import contextlib
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from ...identity import Identity
-from ...tls.wire import within
-from ..base import Driver, DriverError, DriverInterrupted, NodeSpec
+from ...mqtt.client import Connack
+from ..base import DriverError, NodeSpec
 from ..layout import check_name
-from ..ready import Caller, NotReadyError
+from ..ready import Caller
+from ..waiting import LOG_LINES, WaitingDriver, last_lines, shortened
 from . import cgroup, emqx_image
 from .engine import LABEL, Engine, translated
 
@@ -27,18 +27,12 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
     from docker.models.networks import Network
 
-_T = TypeVar("_T")
-
 CHECKOUT, CLUSTER, NODE, FINGERPRINT = (
     f"{LABEL}.{word}" for word in ("checkout", "cluster", "node", "fingerprint"))
 """The labels by which everything of ours is found again."""
 STOP_S = 15
 """Seconds a node has to end in order."""
-_POLL_S = 0.5
 _STATE_S = 10.0
-_LOG_LINES = 3
-_LOG_LINE = 240
-_REFUSAL = "cannot boot: "
 _NOT_FOUND = 2
 """getent(1): a key could not be found."""
 
@@ -96,13 +90,13 @@ def state(container: Container) -> str:
     return str(container.status)
 
 
-class DockerDriver(Driver):
+class DockerDriver(WaitingDriver):
     """Drives the nodes of one cluster."""
 
     name = "docker"
-    abilities = frozenset(("restart", "kill", "pause", "disconnect"))
     limits = "it changes no listener of a container that runs"
     cpu_of = "the node's container"
+    poll_s = 0.5
 
     def __init__(self, cluster: DockerCluster, caller: Caller, *,
                  members: Sequence[str] | None = None,
@@ -116,10 +110,8 @@ class DockerDriver(Driver):
                 whose container runs.
             stop: when set, every wait ends with DriverInterrupted.
         """
-        self._cluster, self._caller, self._members = cluster, caller, members
-        self._stop = stop or threading.Event()
-        self.on_ready: Callable[[int], None] = lambda _: None
-        """Told how many nodes see the whole cluster while the others are waited for."""
+        super().__init__(caller, members=members, stop=stop)
+        self._cluster = cluster
 
     # -- one node --------------------------------------------------------------------------
 
@@ -146,26 +138,14 @@ class DockerDriver(Driver):
         container = self._container(node.name)
         if state(container) == "paused":
             # A frozen process takes no signal.
-            self.resume(node)
+            with translated(f"{node.name} could not be resumed"):
+                container.unpause()
+            self._await_state(node.name, container, "running")
         if container.status == "exited":
             return
         with translated(f"{node.name} could not be killed"):
             container.kill()
         self._await_state(node.name, container, "exited")
-
-    def pause(self, node: NodeSpec) -> None:
-        """Freeze all processes of a node."""
-        container = self._container(node.name)
-        with translated(f"{node.name} could not be paused"):
-            container.pause()
-        self._await_state(node.name, container, "paused")
-
-    def resume(self, node: NodeSpec) -> None:
-        """Let them run on."""
-        container = self._container(node.name)
-        with translated(f"{node.name} could not be resumed"):
-            container.unpause()
-        self._await_state(node.name, container, "running")
 
     def disconnect(self, node: NodeSpec) -> None:
         """Cut a node off from its peers; clients still reach it."""
@@ -192,15 +172,8 @@ class DockerDriver(Driver):
 
     def cpu_s(self, node: NodeSpec) -> float:
         """Return what all processes of the node's container have taken."""
-        # By its name: this is asked for often, and a listing looks at every container.
-        with translated(f"{node.name} cannot be looked up"):
-            container = self._cluster.engine.api.containers.get(
-                self._cluster.container_name(node.name))
+        container = self._container(node.name)
         return cgroup.cpu_s(str(container.id), int(container.attrs["State"]["Pid"]))
-
-    def identify(self, node: NodeSpec) -> Identity:
-        """Return what the node's own command line tool says it is."""
-        return self.inspect(node)
 
     def inspect(self, node: NodeSpec) -> Identity:
         """Ask ``emqx ctl broker`` and ``emqx eval`` in the node's container."""
@@ -217,64 +190,60 @@ class DockerDriver(Driver):
 
     # -- several nodes ---------------------------------------------------------------------
 
-    def wait_ready(self, nodes: Sequence[NodeSpec], timeout_s: float) -> dict[str, Identity]:
-        """Return when every node answers CONNECT over TLS and sees all members."""
-        end = time.monotonic() + timeout_s
-        self._each(nodes, lambda node: self._wait_connack(node, end, timeout_s))
-        self.wait_members([node.name for node in nodes], timeout_s)
-        return self.identities(nodes)
-
     def identities(self, nodes: Sequence[NodeSpec]) -> dict[str, Identity]:
         """Return what each of these nodes is."""
-        found: dict[str, Identity] = {}
-        self._each(nodes, lambda node: found.update({node.name: self.inspect(node)}))
-        return {node.name: found[node.name] for node in nodes}
+        return dict(zip((node.name for node in nodes), self._each(nodes, self.inspect)))
 
-    def wait_members(self, names: Sequence[str], timeout_s: float) -> None:
-        """Return when each of these nodes sees the whole cluster.
+    def _identity(self, node: NodeSpec, _: Connack) -> Identity:
+        return self.inspect(node)
 
-        Raises:
-            DriverError: a node ended, or did not see all in time.
-            DriverInterrupted: the run was asked to stop.
-        """
-        containers = self._cluster.containers()
-        members = self._members if self._members is not None else [
-            name for name, container in containers.items()
-            if container.status in ("running", "paused")]
-        whole = {emqx_image.node_name(self._cluster.name, name) for name in members}
-        end = time.monotonic() + timeout_s
-        done: list[str] = []
+    def _running(self) -> list[str]:
+        return [name for name, container in self._cluster.containers().items()
+                if container.status in ("running", "paused")]
 
-        def wait(name: str) -> None:
-            while (missing := self._missing(containers[name], whole)) is not None:
-                self._still_there(name, containers[name])
-                if time.monotonic() >= end:
-                    raise DriverError(f"{name} was not ready within "
-                                      f"{within(timeout_s, self.patience)}: {missing}"
-                                      f"{self._log_tail(containers[name])}")
-                self._pause_polling()
-            done.append(name)
-            self.on_ready(len(done))
+    def _erlang_name(self, name: str) -> str:
+        return emqx_image.node_name(self._cluster.name, name)
 
-        for name in names:
-            if name not in containers:
-                raise DriverError(f"{name} has no container; deploy again")
-        self._each(names, wait)
+    def _seen_by(self, name: str) -> list[str]:
+        answer = _asked(self._container(name), emqx_image.CLUSTER_STATUS)
+        seen = emqx_image.running_nodes(answer)
+        if seen is None:
+            raise DriverError("`emqx ctl cluster status` answers in another form: "
+                              f"{shortened(answer)}")
+        return list(seen)
+
+    def _is_gone(self, name: str) -> bool:
+        return state(self._container(name)) in ("exited", "dead")
+
+    def _last_words(self, name: str) -> list[str]:
+        with contextlib.suppress(DriverError), translated("no log"):
+            return last_lines(self._container(name).logs(tail=LOG_LINES).decode("utf-8", "replace"))
+        return []
+
+    def _log_tail(self, name: str) -> str:
+        lines = self._last_words(name)
+        where = self._cluster.container_name(name)
+        return f"; `docker logs {where}` ends: {' | '.join(lines)}" if lines else ""
+
+    def _why_gone(self, name: str) -> str:
+        container = self._container(name)
+        if container.attrs.get("State", {}).get("OOMKilled"):
+            limit = container.attrs["HostConfig"]["Memory"] // (1024 * 1024)
+            return f"{name} needed more than the {limit} MiB that emqx_container_memory allows"
+        return super()._why_gone(name)
 
     # -- helpers ---------------------------------------------------------------------------
 
-    def _each(self, items: Iterable[_T], work: Callable[[_T], object]) -> None:
-        wanted = list(items)
-        if wanted:
-            with ThreadPoolExecutor(max_workers=min(len(wanted), 8)) as pool:
-                list(pool.map(work, wanted))
-
     def _container(self, name: str) -> Container:
-        found = self._cluster.containers().get(name)
-        if found is None:
-            raise DriverError(f"{name} has no container in the cluster {self._cluster.name}: "
-                              "deploy it first")
-        return found
+        """Look a node's container up by its name: a listing looks at every container."""
+        from . import sdk
+
+        with translated(f"{name} cannot be looked up"):
+            try:
+                return self._cluster.engine.api.containers.get(self._cluster.container_name(name))
+            except sdk.errors.NotFound:
+                raise DriverError(f"{name} has no container in the cluster {self._cluster.name}: "
+                                  "deploy it first") from None
 
     def _network(self) -> Network:
         name = self._cluster.cluster_network
@@ -290,72 +259,10 @@ class DockerDriver(Driver):
                 raise DriverError(f"{name} is {now} and not {wanted}")
             time.sleep(0.05)
 
-    def _missing(self, container: Container, whole: set[str]) -> str | None:
-        try:
-            answer = _asked(container, emqx_image.CLUSTER_STATUS)
-        except DriverError as error:
-            return str(error)
-        seen = emqx_image.running_nodes(answer)
-        if seen is None:
-            return f"`emqx ctl cluster status` answers in another form: {answer[:_LOG_LINE]}"
-        if whole <= set(seen):
-            return None
-        return f"it sees {', '.join(seen) or 'nobody'} instead of {', '.join(sorted(whole))}"
-
-    def _wait_connack(self, node: NodeSpec, end: float, timeout_s: float) -> None:
-        container = self._container(node.name)
-        while True:
-            try:
-                self._caller.connack(node)
-            except NotReadyError as error:
-                self._still_there(node.name, container)
-                if error.final or time.monotonic() >= end:
-                    late = "" if error.final else f" within {within(timeout_s, self.patience)}"
-                    # A node that answers, and wrongly for its client, has nothing in its log.
-                    log = "" if error.final else self._log_tail(container)
-                    raise DriverError(f"{node.endpoint} did not answer CONNECT over TLS{late}: "
-                                      f"{error}{log}") from None
-                self._pause_polling()
-            else:
-                return
-
-    def _pause_polling(self) -> None:
-        if self._stop.wait(_POLL_S):
-            raise DriverInterrupted
-
-    def _still_there(self, name: str, container: Container) -> None:
-        if self._stop.is_set():
-            raise DriverInterrupted
-        if state(container) not in ("exited", "dead"):
-            return
-        lines = log_tail(container)
-        refusal = next((line.removeprefix(_REFUSAL) for line in lines
-                        if line.startswith(_REFUSAL)), None)
-        if refusal is not None:
-            raise DriverError(f"{name} did not boot: {refusal}")
-        if container.attrs.get("State", {}).get("OOMKilled"):
-            limit = container.attrs["HostConfig"]["Memory"] // (1024 * 1024)
-            raise DriverError(f"{name} needed more than the {limit} MiB that "
-                              "emqx_container_memory allows")
-        raise DriverError(f"{name} ended unexpectedly{self._log_tail(container)}")
-
-    def _log_tail(self, container: Container) -> str:
-        lines = log_tail(container)
-        return f"; `docker logs {container.name}` ends: {' | '.join(lines)}" if lines else ""
-
 
 def join(cluster: DockerCluster, network: Network, container: Container, node: str) -> None:
     """Put a container on the network of the nodes, under the name that the others know."""
     network.connect(container, aliases=[emqx_image.host_name(cluster.name, node)])
-
-
-def log_tail(container: Container, lines: int = _LOG_LINES) -> list[str]:
-    """Return the last lines that a node has said."""
-    with contextlib.suppress(DriverError), translated("no log"):
-        text = container.logs(tail=lines).decode("utf-8", "replace")
-        return [line if len(line) <= _LOG_LINE else line[:_LOG_LINE] + "…"
-                for line in text.splitlines() if line.strip()]
-    return []
 
 
 def _asked(container: Container, command: Sequence[str]) -> str:
@@ -380,4 +287,4 @@ def _run(container: Container, command: Sequence[str]) -> tuple[int, str]:
 
 def _line(said: str) -> str:
     """Return what a command said as one line for people."""
-    return " ".join(said.split())[:_LOG_LINE] or "no word"
+    return shortened(" ".join(said.split())) or "no word"

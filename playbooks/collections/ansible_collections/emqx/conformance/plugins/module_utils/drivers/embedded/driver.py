@@ -16,46 +16,37 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from ...identity import Identity, from_connack
 from ...tls.wire import within
-from ..base import (
-    Driver,
-    DriverError,
-    DriverInterrupted,
-    DriverUnsupported,
-    NodeSpec,
-)
+from ..base import DriverError, NodeSpec
 from ..layout import ClusterFolder, NodeRecord, erlang_name, replace_file
 from ..processes import Process
-from ..ready import Caller, NotReadyError
+from ..ready import Caller
+from ..waiting import LOG_LINES, WaitingDriver, last_lines
 from . import control
 from .epmd import LOOPBACK, ClusterEpmd
 from .launch import detached
 
 _BOOTING = 2 * (os.cpu_count() or 1)
-"""How many nodes boot at a time, which keeps a processor busy for each."""
+"""How many nodes boot at a time, which keeps a processor busy for each; as many are asked for their
+first handshake at a time, for which a node loads what TLS needs."""
 _STOP_S = 8.0
 _POLL_S = 0.1
 _BOOT_POLL_S = 0.02
-_SIGNAL_S = 2.0
 _REOPEN_S = 10.0
 _ANCHORS = "anchors-"
 _REOPENED = "reopened "
 """Begins the fingerprint of a node that does not run as it was deployed."""
 _CONSOLE = "console.log"
 _NODE_LOG = "node.log"
-_REFUSAL = "cannot boot: "
-_LOG_LINES = 3
-_LOG_LINE = 240
 
 
-class EmbeddedDriver(Driver):
+class EmbeddedDriver(WaitingDriver):
     """Drives the embedded nodes of one cluster."""
 
     name = "embedded"
-    abilities = frozenset(("restart", "kill", "pause", "reopen"))
     limits = "all embedded nodes share this machine's network"
     cpu_of = "the node's process (beam.smp)"
+    at_once = _BOOTING
 
     def __init__(self, folder: ClusterFolder, caller: Caller, *,
                  members: Sequence[str] | None = None,
@@ -69,13 +60,8 @@ class EmbeddedDriver(Driver):
                 that was ever started in it.
             stop: when set, every wait ends with DriverInterrupted.
         """
+        super().__init__(caller, members=members, stop=stop)
         self._folder = folder
-        self._caller = caller
-        self._members = members
-        self._stop = stop or threading.Event()
-        self.on_ready: Callable[[int], None] = lambda _: None
-        """Told how many nodes see the whole cluster, again and again while the others are waited
-        for."""
         self.on_booted: Callable[[int], None] = lambda _: None
         """Told how many of the nodes that are being started have booted."""
         self.epmd = ClusterEpmd(folder.path)
@@ -110,25 +96,6 @@ class EmbeddedDriver(Driver):
         """End a node with SIGKILL."""
         self.kill_all([node.name])
 
-    def pause(self, node: NodeSpec) -> None:
-        """Freeze a node with SIGSTOP, and return when it stands still."""
-        self._signal(node, signal.SIGSTOP, "paused")
-
-    def resume(self, node: NodeSpec) -> None:
-        """Let it run on with SIGCONT."""
-        self._signal(node, signal.SIGCONT, "running")
-
-    def disconnect(self, node: NodeSpec) -> None:
-        """Not possible."""
-        raise DriverUnsupported(
-            f"the embedded driver cannot take {node.name} off the network: {self.limits} (pause "
-            "freezes a node instead)")
-
-    def reconnect(self, node: NodeSpec) -> None:
-        """Not possible."""
-        raise DriverUnsupported(f"the embedded driver cannot bring {node.name} back on a network: "
-                                f"{self.limits}")
-
     def reopen(self, node: NodeSpec, port: int, cacertfile: Path) -> None:
         """Let the node open a listener again with a copy of these trust anchors.
 
@@ -161,10 +128,6 @@ class EmbeddedDriver(Driver):
                 from None
         if answer != "reopened":
             raise DriverError(f"{node.name} did not reopen its listener: {answer}")
-
-    def identify(self, node: NodeSpec) -> Identity:
-        """Return what the node's MQTT 5 CONNACK says of it."""
-        return self._caller.identity(node)
 
     def cpu_s(self, node: NodeSpec) -> float:
         """Return what the node's process has taken."""
@@ -206,14 +169,14 @@ class EmbeddedDriver(Driver):
                 if (self._folder.run_dir(name) / "control.sock").exists():
                     del late[name]
                     continue
-                self._still_there(name)
+                self._demand_alive(name)
                 if time.monotonic() >= end:
                     raise DriverError(f"{name} has not booted within "
                                       f"{within(timeout_s, self.patience)}"
                                       f"{self._log_tail(name)}")
             self.on_booted(len(nodes) - len(waiting) - len(late))
             if late:
-                self._pause_polling(_BOOT_POLL_S)
+                self._pause(_BOOT_POLL_S)
 
     def stop_all(self, names: Iterable[str]) -> None:
         """Stop nodes in order, all at a time; kill what does not go."""
@@ -265,79 +228,30 @@ class EmbeddedDriver(Driver):
         (run_dir / "control.sock").unlink(missing_ok=True)
         replace(record, process=None).save(run_dir)
 
-    def wait_ready(self, nodes: Sequence[NodeSpec], timeout_s: float) -> dict[str, Identity]:
-        """Return when every node answers CONNECT over TLS and sees all members."""
-        self.wait_members([node.name for node in nodes], timeout_s)
-        end = time.monotonic() + timeout_s
-        self._caller.load()
-        # A node loads what TLS needs at its first handshake, for 0.2 s.
-        with ThreadPoolExecutor(max_workers=_BOOTING) as pool:
-            told = pool.map(lambda node: self._wait_connack(node, end, timeout_s), nodes)
-            return {node.name: identity for node, identity in zip(nodes, told)}
-
-    def wait_members(self, names: Sequence[str], timeout_s: float) -> None:
-        """Return when each of these nodes sees the whole cluster.
-
-        Raises:
-            DriverError: a node died, or did not see all in time.
-            DriverInterrupted: the run was asked to stop.
-        """
-        whole = sorted(erlang_name(name) for name in self._expected_members())
-        end = time.monotonic() + timeout_s
-        for done, name in enumerate(names):
-            while (missing := self._missing(name, whole)) is not None:
-                self.on_ready(done)
-                # Whoever died is the reason; the others only miss it.
-                for other in names:
-                    self._still_there(other)
-                if time.monotonic() >= end:
-                    raise DriverError(f"{name} was not ready within "
-                                      f"{within(timeout_s, self.patience)}: {missing}"
-                                      f"{self._log_tail(name)}")
-                self._pause_polling()
-
-    def _expected_members(self) -> list[str]:
-        if self._members is not None:
-            return list(self._members)
+    def _running(self) -> list[str]:
         return [name for name, record in self._folder.nodes().items()
                 if record.state() in ("running", "paused")]
 
-    def _missing(self, name: str, whole: list[str]) -> str | None:
+    def _erlang_name(self, name: str) -> str:
+        return erlang_name(name)
+
+    def _seen_by(self, name: str) -> list[str]:
         try:
             told = control.status(self._folder.run_dir(name)).get("members")
         except control.ControlError as error:
-            return f"its control socket does not answer ({error})"
-        seen = sorted(str(member) for member in told) if isinstance(told, list) else []
-        if set(whole) <= set(seen):
-            return None
-        return f"it sees {', '.join(seen) or 'nobody'} instead of {', '.join(whole)}"
+            raise DriverError(f"its control socket does not answer ({error})") from None
+        return [str(member) for member in told] if isinstance(told, list) else []
 
-    def _wait_connack(self, node: NodeSpec, end: float, timeout_s: float) -> Identity:
-        while True:
-            try:
-                return from_connack(self._caller.connack(node))
-            except NotReadyError as error:
-                self._still_there(node.name)
-                if error.final or time.monotonic() >= end:
-                    late = "" if error.final else f" within {within(timeout_s, self.patience)}"
-                    raise DriverError(f"{node.endpoint} did not answer CONNECT over TLS{late}: "
-                                      f"{error}{self._log_tail(node.name)}") from None
-                self._pause_polling()
+    def _is_gone(self, name: str) -> bool:
+        return self.state(name) == "gone"
 
-    def _pause_polling(self, poll_s: float = _POLL_S) -> None:
-        if self._stop.wait(poll_s):
-            raise DriverInterrupted
+    def _last_words(self, name: str) -> list[str]:
+        return self._tail(name, _CONSOLE)
 
-    def _still_there(self, name: str) -> None:
-        if self._stop.is_set():
-            raise DriverInterrupted
-        if self.state(name) != "gone":
-            return
-        refusal = next((line.removeprefix(_REFUSAL) for line in self._tail(name, _CONSOLE)
-                        if line.startswith(_REFUSAL)), None)
-        if refusal is not None:
-            raise DriverError(f"{name} did not boot: {refusal}")
-        raise DriverError(f"{name} ended unexpectedly{self._log_tail(name)}")
+    def _log_tail(self, name: str) -> str:
+        lines = self._last_words(name) + self._tail(name, _NODE_LOG)
+        where = self._folder.run_dir(name) / _NODE_LOG
+        return f"; {where} ends: {' | '.join(lines[-LOG_LINES:])}" if lines else ""
 
     # -- helpers ---------------------------------------------------------------------------
 
@@ -347,26 +261,7 @@ class EmbeddedDriver(Driver):
             raise DriverError(f"{name} was never deployed in {self._folder.path}")
         return record
 
-    def _signal(self, node: NodeSpec, number: signal.Signals, state: str) -> None:
-        process = self._record(node.name).process
-        if process is None or not process.signal(number):
-            raise DriverError(f"{node.name} does not run")
-        end = time.monotonic() + _SIGNAL_S
-        while (now := process.state()) != state:
-            if now == "gone":
-                raise DriverError(f"{node.name} ended just now")
-            if time.monotonic() >= end:
-                raise DriverError(f"{node.name} is {now} and not {state} after {number.name}")
-            time.sleep(0.005)
-
     def _tail(self, name: str, file: str) -> list[str]:
         with contextlib.suppress(OSError):
-            text = (self._folder.run_dir(name) / file).read_text(errors="replace")
-            lines = [line for line in text.splitlines() if line.strip()][-_LOG_LINES:]
-            return [line if len(line) <= _LOG_LINE else line[:_LOG_LINE] + "…" for line in lines]
+            return last_lines((self._folder.run_dir(name) / file).read_text(errors="replace"))
         return []
-
-    def _log_tail(self, name: str) -> str:
-        lines = self._tail(name, _CONSOLE) + self._tail(name, _NODE_LOG)
-        where: Path = self._folder.run_dir(name) / _NODE_LOG
-        return f"; {where} ends: {' | '.join(lines[-_LOG_LINES:])}" if lines else ""
