@@ -5,14 +5,12 @@ other, tries a server that this check must complain of, and says what differs fr
 """
 from __future__ import annotations
 
-import ast
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-from ansible_collections.emqx.conformance.plugins.module_utils import checks
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 
 from tests.faulty_servers import table
@@ -27,22 +25,46 @@ OTHERWISE_TRIED = {
                     "needs a driver: tests/unit/checks/test_life.py"),
 }
 """Checks that no server of the table can make fail, why, and what tries them instead."""
+_NEEDS = "who does so fails a check that this one needs"
+_SHORT = "who forgets so soon fails others before; tests/unit/checks/test_controls.py"
+_UNISSUED = "who resumes an ID that it never issued has no master secret to do so with"
+_LOST = "a session is made again only where our own library has dropped it"
+_ADMITS = "no server here refuses a client and admits it with a session that it declines"
+_TLS_1_3 = "no node here has listeners that demand certificates in TLS 1.3 alone"
+_ONCE = "no server here refuses a session once and then does not"
 UNTRIED_REASONS = {
-    ("core", "session_id_too_long"): "the reader of messages refuses such an ID before",
-    ("core", "other_version"): "never the first flaw: who prefers another version speaks it",
-    ("negative_hello", "not_resumed"): "who declines extended master secret fails CORE-02",
-    ("negative_offers", "not_resumed"): "who declines a session under its own name fails CORE-02",
-    ("life_cache", "no_session_id"): "who issues none fails CORE-01",
-    ("story", "not_whole_again"): "needs a driver: tests/unit/checks/test_life.py",
+    ("CORE-01", "session_id_too_long"): "the reader of messages refuses such an ID before",
+    ("CORE-01", "client_certificate_demanded"): "tests/unit/checks/test_client_certificate.py",
+    ("CORE-01", "client_certificate_refused"): "tests/unit/checks/test_client_certificate.py",
+    ("CORE-08", "other_version"): "never the first flaw: who prefers another version speaks it",
+    ("NEG-01", "resumed"): _UNISSUED, ("NEG-03", "resumed"): _UNISSUED,
+    ("NEG-06", "nothing_resumes"): "tests/unit/checks/test_controls.py",
+    ("NEG-09", "no_name_known"): "tests/unit/checks/test_negative.py",
+    ("NEG-12", "broken_all_together"): "never the first flaw: a part of it is one before",
+    ("NEG-12", "not_resumed_all_together"): "never the first flaw: a part of it is one before",
+    ("NEG-12", "not_resumed_in_tiny_records"): "who reads them at all has read the whole hello",
+    ("LB-01", "no_session_id"): "who issues none to a balancer issues none in CORE-01",
+    ("LIFE-03", "too_slow"): "tests/unit/checks/test_life_cache.py",
+    ("LIFE-04", "too_slow"): "tests/unit/checks/test_life_cache.py",
+    ("SEC-01", "accepted_in_other_domain"): _ADMITS,
+    ("SEC-02", "accepted_without_certificate"): _ADMITS,
+    ("SEC-05", "accepted_after_trust_change"): _ADMITS,
+    ("SEC-06", "accepted_after_expiry"): _ADMITS,
+    ("SEC-01", "not_refused_again"): _ONCE, ("SEC-02", "not_refused_again"): _ONCE,
+    ("SEC-01", "no_tls_1_2"): _TLS_1_3, ("SEC-02", "no_tls_1_2"): _TLS_1_3,
+    ("SEC-05", "still_trusted"): "no driver here says that it has reopened a listener and has not",
+    **{(check, "expired"): _SHORT for check in (
+        "NEG-04", "NEG-05", "NEG-06", "NEG-07", "NEG-08", "NEG-09", "NEG-10")},
+    **{(check, "not_resumed"): _NEEDS for check in (
+        "NEG-04", "NEG-06", "NEG-08", "NEG-09", "NEG-10", "NEG-12")},
+    **{(check, "no_session_id"): _NEEDS for check in (
+        "NEG-04", "NEG-05", "NEG-06", "NEG-07", "NEG-08", "NEG-09", "NEG-10", "NEG-12", "SEC-03",
+        "PERF-01", "LIFE-01", "LIFE-02", "LIFE-03", "LIFE-04", "LIFE-05")},
+    **{(check, "no_session_id"): _LOST for check in ("SEC-01", "SEC-02", "SEC-05", "SEC-06")},
 }
-"""Assertions, by module and reason, that no server of the table can make fail, and why."""
-_FOR_ALL = ("conversation", "story", "verdicts")
-"""Modules whose assertions belong to the checks of every family."""
-
-
-def _modules(check: str) -> str:
-    [found] = [one for one in catalogue() if one.id == check]
-    return found.story.__module__.rpartition(".")[2]
+"""Reasons that no server of the table brings about, by check: why, or what tries them instead."""
+_ROOT = Path(__file__).parents[2]
+_FILE = re.compile(r"tests/\S+\.py")
 
 
 def untried_checks(rows: Iterable[Row]) -> set[str]:
@@ -51,46 +73,25 @@ def untried_checks(rows: Iterable[Row]) -> set[str]:
         found.check for row in rows for found in row.alarms}
 
 
-def _reason(node: ast.AST) -> ast.expr | None:
-    """Return where a node of the source has a reason to fail, to warn or to end early."""
-    if isinstance(node, ast.Tuple) and len(node.elts) == 2 and " " in ast.unparse(node.elts[1]):
-        return node.elts[0]  # with a sentence
-    if not isinstance(node, ast.Call) or not node.args:
-        return None
-    called = ast.unparse(node.func).rpartition(".")[2]
-    if called in ("failed", "fail", "warn") or called.endswith("Error"):
-        return node.args[0]
-    if called.endswith(("resumes", "falls_back")):
-        return next((reason for reason, after in zip(node.args, node.args[1:])
-                     if isinstance(reason, ast.Constant) and " " in ast.unparse(after)), None)
-    status = node.args[0] if called == "Verdict" else None
-    if isinstance(status, ast.Attribute) and status.attr in ("WARNED", "FAILED"):
-        return node.args[1]
-    return None
-
-
-def _reasons(module: Path) -> Iterator[str]:
-    """Yield the reasons that a module complains with, as its source has them."""
-    for node in ast.walk(ast.parse(module.read_text())):
-        reason = _reason(node)
-        if isinstance(reason, ast.Constant) and re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*",
-                                                             str(reason.value)):
-            yield str(reason.value)
-
-
 def untried_reasons(rows: Iterable[Row]) -> set[tuple[str, str]]:
-    """Return module and reason of every assertion that no row makes fail.
+    """Return check and reason of all that is declared and that no row brings about.
 
-    Modules of checks that are tried otherwise are left out.
+    What the test of a check that is tried otherwise asserts is left out.
     """
-    tried: set[tuple[str, str]] = set()
-    for row in rows:
-        for found in row.finds:
-            tried.update((module, found.reason) for module in (_modules(found.check), *_FOR_ALL))
-    modules = {_modules(check.id) for check in catalogue() if check.id not in OTHERWISE_TRIED}
-    folder = Path(checks.__file__).parent
-    return {(module, reason) for module in (*modules, *_FOR_ALL)
-            for reason in _reasons(folder / f"{module}.py")} - tried
+    tried = {(found.check, found.reason) for row in rows for found in row.finds}
+    return {(check.id, reason) for check in catalogue() for reason in check.reasons
+            if (check.id, reason) not in tried
+            and not _asserted(OTHERWISE_TRIED.get(check.id, ""), reason)}
+
+
+def unasserted_reasons() -> set[tuple[str, str]]:
+    """Return check and reason of all that a test is said to try and does not name."""
+    return {(check, reason) for (check, reason), where in UNTRIED_REASONS.items()
+            if _FILE.search(where) and not _asserted(where, reason)}
+
+
+def _asserted(where: str, reason: str) -> bool:
+    return any(f'"{reason}"' in (_ROOT / test).read_text() for test in _FILE.findall(where))
 
 
 def _witness(check: str, rows: Iterable[Row]) -> Row | None:

@@ -121,8 +121,9 @@ def test_no_check_is_left_untried() -> None:
     assert proof.untried_checks(ROWS.values()) == ids & set(proof.OTHERWISE_TRIED)
 
 
-def test_no_assertion_is_left_untried() -> None:
+def test_no_reason_is_left_untried() -> None:
     assert proof.untried_reasons(ROWS.values()) == set(proof.UNTRIED_REASONS)
+    assert proof.unasserted_reasons() == set()
 
 
 def test_without_any_one_check_the_table_is_red(

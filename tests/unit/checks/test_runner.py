@@ -134,6 +134,17 @@ def test_what_ends_in_time_after_an_interrupt_is_heard(bench: Bench) -> None:
     assert [finding.verdict.reason for finding in findings] == ["left", *["interrupted"] * 3]
 
 
+def test_a_reason_that_is_not_declared_is_the_harness_s_own_fault(bench: Bench) -> None:
+    def tells(story: Story) -> str:
+        story.fail("il", "it is ill")
+
+    _, findings = run(bench, a_check(story=tells, reasons={"ill": "it is ill"}))
+    assert {(finding.verdict.status, finding.verdict.reason, finding.verdict.message)
+            for finding in findings} == {
+        (Status.ERROR, "harness_error",
+         "the harness broke: X-01 does not declare the reason il: it is ill")}
+
+
 def test_what_a_check_has_made_is_evidence_also_when_the_harness_breaks(bench: Bench) -> None:
     def breaks(story: Story) -> str:
         story.contact(story.node)

@@ -89,6 +89,11 @@ def test_the_major_release() -> None:
     ({**ENTRY, "reason": "Closed it"},
      ("own.yml: entry 1 (NEG-04) has the reason 'Closed it', which is no token such as "
       "not_resumed.")),
+    ({**ENTRY, "reason": "closed_without_alart"},
+     ("own.yml: entry 1 (NEG-04) has the reason closed_without_alart, which NEG-04 never gives; "
+      'did you mean "closed_without_alert"?')),
+    ({**ENTRY, "reason": "not_signalled"},
+     "own.yml: entry 1 (NEG-04) has the reason not_signalled, which NEG-04 never gives."),
     ({**ENTRY, "otp": 25},
      ("own.yml: entry 1 (NEG-04) must give otp as {from: 25, to: 29}, major releases with both "
       "ends, or with to: null.")),

@@ -158,6 +158,10 @@ HINTS: dict[str, str] = {
 }
 """Cause -> what helps; empty where nobody can know."""
 
+CAUSES = frozenset(cause for cause in HINTS
+                   if cause.replace("_", "").isalnum() and cause not in _OF_RESUMPTION)
+"""The tokens of failures among them: why a connection, or MQTT on it, came to nothing."""
+
 
 def hint(cause: str) -> str:
     """Return what helps; empty where nothing is known to, or nobody has ever seen this cause."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..listeners.nearest import did_you_mean
+from . import reasons
 from .registry import Check, Level
 
 STACKS: Mapping[str, str] = {"otp": "Erlang/OTP"}
@@ -163,8 +164,8 @@ def _entry_problems(entry: Any, registered: Mapping[str, Check]) -> Iterator[str
     yield from _key_problems(entry, _ENTRY_KEYS, _OPTIONAL)
     if "check" in entry:
         yield from _check_problems(entry["check"], registered)
-    if "reason" in entry and not _is_token(entry["reason"]):
-        yield f"has the reason {entry['reason']!r}, which is no token such as not_resumed."
+    if "reason" in entry:
+        yield from _reason_problems(entry["reason"], registered.get(str(entry.get("check"))))
     if "otp" in entry:
         wrong = list(_range_problems(entry["otp"]))
         yield from wrong
@@ -187,6 +188,14 @@ def _check_problems(check: Any, registered: Mapping[str, Check]) -> Iterator[str
     elif registered[check].level is not Level.MUST:
         yield (f"is a {registered[check].level.value}: its failure is only warned of and needs no "
                f"entry.")
+
+
+def _reason_problems(reason: Any, check: Check | None) -> Iterator[str]:
+    if not _is_token(reason):
+        yield f"has the reason {reason!r}, which is no token such as not_resumed."
+    elif check is not None and check.family not in NEVER and not reasons.may_come_to(check, reason):
+        nearest = did_you_mean(reason, reasons.of(check))
+        yield f"has the reason {reason}, which {check.id} never gives{nearest or '.'}"
 
 
 def _is_token(value: Any) -> bool:

@@ -37,6 +37,11 @@ When they disagree the outcome is *inconsistent*, and fails. Nothing is tried tw
 works. Tickets are not offered, so none can be mistaken for session IDs. Every connection that
 comes to stand ends in a real CONNECT, CONNACK and DISCONNECT.
 
+A finding that is no pass has a *reason*, a token that stays the same from release to release; each
+check lists its own below. Beside them any check may fail as `refused` (with a fatal alert),
+`inconsistent` (the witnesses disagree) or `mqtt_failed` (TLS works, MQTT does not), or for what
+became of a connection, such as `timeout` or `connection_closed`.
+
 Where it is good news that a session is declined, a *second control* shows that this was no
 accident: a node that has forgotten everything declines all of them. Where what must resume
 afterwards does not, the finding is an error `forgotten` and never passed; or skipped, `expired`,
@@ -115,7 +120,9 @@ def _section(check: Check, known: Sequence[Deviation]) -> str:
              f"- How it is tested: {check.how}",
              *([f"- Second control: {check.control}"] if check.control else ()),
              f"- Cost for each {check.per.value}: {cost}",
-             f"- What a failure means: {check.meaning}"]
+             f"- What a failure means: {check.meaning}",
+             "- Reasons: " + "; ".join(
+                 f"`{reason}` ({clause})" for reason, clause in check.reasons.items())]
     lines += [f"- With `resumption_cache_scope: {scope}`: {title}"
               for scope, title in check.titles.items()]
     if needs:

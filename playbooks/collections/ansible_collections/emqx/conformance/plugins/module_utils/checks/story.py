@@ -17,6 +17,7 @@ from ..drivers import faults
 from ..drivers.base import DriverError, DriverInterrupted
 from ..model import Handshake, Outcome, Session
 from ..tls.wire import Interrupted
+from . import reasons
 from .bench import Bench, Contact, Settings, Target
 from .registry import Check, Impact, Status, Subject, Verdict
 from .verdicts import error, failed, passed, skipped, trouble
@@ -282,6 +283,9 @@ def measured(check: Check, bench: Bench, subject: Subject) -> Verdict:
     with bench.waiting(f"{check.id} {check.doing} {story.node}") if check.doing else (
             contextlib.nullcontext()):
         verdict = story.mended(_ended(check, story))
+    if not reasons.may_come_to(check, verdict.reason):
+        verdict = error("harness_error", f"the harness broke: {check.id} does not declare the "
+                                         f"reason {verdict.reason}: {verdict.message}")
     return replace(verdict, handshakes=tuple(story.evidence), data=story.data)
 
 
