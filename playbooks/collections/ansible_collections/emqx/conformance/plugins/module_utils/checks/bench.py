@@ -15,6 +15,7 @@ from ..listeners.release import Release
 from ..model import Endpoint, Handshake, MqttResult, Outcome, Session
 from ..mqtt import client as mqtt
 from ..tls.engine import (
+    NOT_OFFERED,
     Attempt,
     OrdinaryEngine,
     Trust,
@@ -126,6 +127,12 @@ class Contact:
     session: Session | None = None
     connack: mqtt.Connack | None = None
 
+    @property
+    def spoilt(self) -> bool:
+        """Tell whether there was no connection, since our library offers that session no more."""
+        failure = self.handshake.failure
+        return failure is not None and failure.cause == NOT_OFFERED
+
 
 @dataclass(frozen=True)
 class Guest:
@@ -226,7 +233,6 @@ class Bench:
                       for name in self.endpoints}
         """By node: how fast it is connected to."""
         self._answered: set[str] = set()
-        self._alarmed: set[bytes] = set()
         self._not_forward_secret: set[Endpoint] = set()
         self._control_of: dict[Endpoint, Handshake] = {}
         self._counting = threading.local()
@@ -296,7 +302,8 @@ class Bench:
         :meth:`OrdinaryEngine.connect`. With ``together`` the connection stays open until all
         parties of the barrier have one. One of very many, of which only that is of interest which
         does not come to the ``usual`` outcome, is not listed otherwise (see :meth:`heard`). A
-        ``guest`` comes in the place of the run's own client.
+        ``guest`` comes in the place of the run's own client. Where our library offers the session
+        no more nothing is connected to, and the contact is ``spoilt``.
 
         With ``mqtt_version`` auto, the first contact with a node that refuses MQTT 5 costs
         it a second connection.
@@ -304,7 +311,12 @@ class Bench:
         Raises:
             Interrupted: the run was asked to stop.
         """
-        how = _How(tickets, versions, together, usual, guest, keep_session)
+        contact = self._tried(
+            node, offer, _How(tickets, versions, together, usual, guest, keep_session))
+        return self.heard(node, contact) if contact.spoilt else contact
+
+    def _tried(self, node: str, offer: Session | None, how: _How) -> Contact:
+        """Make a contact; of one that is spoilt nobody has heard."""
         try:
             return self._contact(node, offer, self.mqtt_version(node), how)
         except mqtt.UnsupportedVersionError:
@@ -338,7 +350,8 @@ class Bench:
             engine.offer_all_suites()
             attempt = connected()
         if attempt.stream is None:
-            return self.heard(node, Contact(attempt.handshake))
+            contact = Contact(attempt.handshake)
+            return contact if contact.spoilt else self.heard(node, contact)
         seen = attempt.handshake if how.together is None else replace(
             attempt.handshake, crowded=True)
         try:
@@ -440,8 +453,6 @@ class Bench:
         handshake = contact.handshake
         kind = getattr(self._counting, "kind", "")
         with self._lock:
-            if handshake.offered_id and handshake.alerts:
-                self._alarmed.add(handshake.offered_id)
             if listed:
                 self.handshakes.append(handshake)
             if contact.connack is not None:
@@ -566,7 +577,7 @@ class Bench:
                     continue
                 if self._is_old(node):
                     reason = beyond.RENEWALS
-                elif len(names) == 1 and self._is_lost(node):
+                elif len(names) == 1 and not self.can_offer(node):
                     reason = beyond.SPOILT
                 else:
                     continue
@@ -588,12 +599,9 @@ class Bench:
         return (lifetime is not None
                 and time.monotonic() - self._established[node] >= lifetime / 2)
 
-    def _is_lost(self, node: str) -> bool:
-        """Tell whether our library has dropped a node's session, as it may after any alert."""
-        session = self.sessions[node]
-        with self._lock:
-            doubtful = session.id in self._alarmed or bool(self._not_forward_secret)
-        return doubtful and not self.engine.can_offer(self.nodes[node], session)
+    def can_offer(self, node: str) -> bool:
+        """Tell whether our TLS library still offers the session that is remembered of a node."""
+        return self.engine.can_offer(self.nodes[node], self.sessions[node])
 
     @property
     def unannounced(self) -> int:
@@ -619,16 +627,26 @@ class Bench:
 
         A session that the redeemer issues instead is not kept.
         """
+        how = _How(keep_session=False)
         with self._lock:
             renewing = self._renewing[issuer]
+        contact = self._tried(redeemer, self.sessions[issuer], how)
+        if not contact.spoilt:
+            return contact
         with renewing:
-            if self._is_lost(issuer):
-                with self.made_again(issuer, beyond.SPOILT):
-                    renewed = self.fresh_session(issuer)
-                    if renewed.session is None:
-                        return renewed
-                    self.contact(issuer, renewed.session)
-        return self.contact(redeemer, self.sessions[issuer], keep_session=False)
+            # Somebody else may have made a new one meanwhile.
+            contact = self._tried(redeemer, self.sessions[issuer], how)
+            if not contact.spoilt:
+                return contact
+            with self.made_again(issuer, beyond.SPOILT):
+                renewed = self.contact(issuer)
+                if renewed.session is None:
+                    return renewed
+                self.contact(issuer, renewed.session)
+            # Not remembered before, lest others offer it meanwhile, and spoil it.
+            contact = self.contact(redeemer, renewed.session, keep_session=False)
+            self.remember(issuer, renewed.session)
+            return contact
 
     def record_cell(self, issuer: str, redeemer: str, handshake: Handshake) -> None:
         """Put a handshake into the matrix."""

@@ -16,7 +16,7 @@ NO_TLS_1_2 = "the fatal alert protocol_version"
 """How a listener refuses everybody here that speaks TLS 1.3 alone: it has no session IDs."""
 WHERE = f"inventory/trust has them, and {VARIABLE} describes those of any node"
 
-CARRIED_AGAIN = 3
+CARRIED_AGAIN = 2
 """Handshakes that :meth:`Clients.carried` makes on top where the session has to be made again."""
 BACK_AGAIN = 3
 """The same of :meth:`Clients.back_home`."""
@@ -132,14 +132,13 @@ class Clients:
 
     def _offered(self, home: Home, at: Guest) -> Contact:
         session = self._session(home.session, home)
-        contact = self.contact(at, session)
-        if contact.handshake.offered_id != session.id:
+        if not at.engine.can_offer(at.endpoint, session):
             with self.story.bench.counted_as(beyond.SPOILT):
                 again = self.established(home.guest, home.who)
-                if again is not None and again.session is not None:
-                    session = again.session
-                    contact = self.contact(at, session)
-        if contact.handshake.offered_id != session.id:
+            if again is not None and again.session is not None:
+                session = again.session
+        contact = self.contact(at, session)
+        if contact.spoilt:
             self.story.error("not_offered", f"{at.endpoint}: our own TLS library did not offer the "
                                             f"session of {home.who}")
         return contact

@@ -255,14 +255,14 @@ def _demand_gone(story: Story, session: Session, reason: str, done: str) -> None
 def _sessions_of_others(story: Story) -> dict[str, Session]:
     """Return a session of every other node that resumes there, or is new there, right now.
 
-    New where the one known so far has outlived its time.
+    New where the one known so far has outlived its time, or our library offers it no more.
     """
     return {name: _in_force(story, name, session)
             for name, session in list(story.bench.sessions.items()) if name != story.node}
 
 
 def _in_force(story: Story, node: str, session: Session) -> Session:
-    contact = story.contact(node, session)
+    contact = story.contact(node, session if story.bench.can_offer(node) else None)
     story.reaches_mqtt(contact)
     now = story.issued(contact)
     story.bench.remember(node, now)

@@ -306,6 +306,9 @@ class _Trial:
                 try:
                     contact = self.story.contact(self._node, self._session,
                                                  usual=Outcome.RESUMED, keep_session=False)
+                    # An alert to one of them may have spoilt it for all; that one tells why.
+                    if contact.spoilt and stumbled.wait(self.story.settings.deadline_s):
+                        return
                     self._judge(contact, Outcome.RESUMED, f"with {clients} clients at once")
                 except BaseException:
                     stumbled.set()

@@ -26,6 +26,7 @@ from .transcript import (
     EXT_SERVER_NAME,
     Transcript,
     TranscriptError,
+    parse_hello,
 )
 from .verify_results import NO_TRUSTED_ISSUER, cause
 from .wire import TIMEOUT, Deadline, Wire, WireError
@@ -65,6 +66,10 @@ forward secrecy, of CBC with SHA-1 and of CCM, and a target that speaks nothing 
 verified. What is best, and what the crafted client speaks too, comes first."""
 _UNHEARD = frozenset(("handshake_failure", "insufficient_security"))
 """RFC 5246 7.2.2: alerts on a ClientHello of which a server can take nothing."""
+_BEFORE_HELLO = 9
+"""Bytes before the ClientHello's body: the headers of its record and of its message."""
+NOT_OFFERED = "not_offered"
+"""Cause of a connection that was not made, since our TLS library has dropped the session."""
 
 
 def is_forward_secret(cipher: str | None) -> bool:
@@ -87,6 +92,15 @@ class _Tls:
         self.object = context.wrap_bio(
             self.incoming, self.outgoing, server_hostname=endpoint.server_name,
             session=offer.handle if offer else None)
+        self.hello = b""
+        """The ClientHello, where it is written already."""
+
+    def offers(self, session: Session) -> bool:
+        """Write the ClientHello, and tell whether it offers the session."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.object.do_handshake()
+        self.hello = self.outgoing.read()
+        return parse_hello(self.hello[_BEFORE_HELLO:], client=True).session_id == session.id
 
 
 class _Conversation:
@@ -96,11 +110,12 @@ class _Conversation:
                  offer: Session | None) -> None:
         self.wire, self.endpoint, self.offer = wire, endpoint, offer
         self.tls, self.incoming, self.outgoing = tls.object, tls.incoming, tls.outgoing
+        self._unsent = tls.hello
         self.transcript = Transcript()
 
     def flush(self, deadline: Deadline) -> None:
         """Put on the wire what the library wants to say."""
-        data = self.outgoing.read()
+        data, self._unsent = self._unsent + self.outgoing.read(), b""
         if data:
             self.transcript.feed("client", data)
             self.wire.send(data, deadline)
@@ -273,19 +288,15 @@ class OrdinaryEngine:
     def can_offer(self, endpoint: Endpoint, session: Session) -> bool:
         """Tell, without a connection, whether our TLS library would still offer a session.
 
-        It drops one whose connection saw a fatal alert (RFC 5246 7.2.2): OpenSSL 3.5 does so with
-        the one that was offered, of which Python 3.11 gives earlier ones a copy.
+        OpenSSL drops one for good when a connection that has it sees a fatal alert of either side
+        (RFC 5246 7.2.2), or ends without close_notify. CPython 3.11 has every connection offer a
+        copy of its own; 3.13 has all offer the one session, which then is lost to all of them.
         """
         try:
             tls = self._tls(endpoint, session, tickets=False, versions=None)
         except ValueError:  # of another context
             return False
-        with contextlib.suppress(ssl.SSLWantReadError):
-            tls.object.do_handshake()
-        transcript = Transcript()
-        transcript.feed("client", tls.outgoing.read())
-        hello = transcript.client_hello
-        return hello is not None and hello.session_id == session.id
+        return tls.offers(session)
 
     def close(self) -> None:
         """Release the key log."""
@@ -298,6 +309,9 @@ class OrdinaryEngine:
                 versions: tuple[str, str] | None = None, heed_stop: bool = True,
                 keep_session: bool = True) -> Attempt:
         """Make one connection and judge its handshake. Failures are evidence, not exceptions.
+
+        Where our TLS library has dropped the session (see :meth:`can_offer`) no connection is
+        made, and the cause is ``not_offered``.
 
         Args:
             endpoint: where to.
@@ -317,6 +331,13 @@ class OrdinaryEngine:
             Interrupted: the run was asked to stop.
         """
         started_at = utc_now()
+        tls = None
+        if offer is not None:
+            tls = self._tls(endpoint, offer, tickets=tickets, versions=versions)
+            if not tls.offers(offer):
+                why = "our own TLS library did not offer the session"
+                return Attempt(Handshake(endpoint, started_at, Outcome.FAILED, why,
+                                         failure=Failure("connect", NOT_OFFERED, why)))
         deadline = Deadline(deadline_s, self._stop if heed_stop else None, setting=TIMEOUT)
         begun = time.monotonic()
         try:
@@ -327,7 +348,8 @@ class OrdinaryEngine:
                 offered_id=offer.id if offer else b"", failure=error.failure))
         connect_ms = _ms_since(begun)
         try:
-            tls = self._tls(endpoint, offer, tickets=tickets, versions=versions)
+            if tls is None:
+                tls = self._tls(endpoint, None, tickets=tickets, versions=versions)
             talk = _Conversation(tls, wire, endpoint, offer)
             return self._handshake(
                 talk, deadline, {"started_at": started_at, "connect_ms": connect_ms},
@@ -410,11 +432,6 @@ class OrdinaryEngine:
         outcome, why = judge(offered=offer is not None, library_reused=reused,
                              abbreviated=abbreviated, same_master_secret=same)
         failure: Failure | None = None
-        if offer is not None and client.session_id != offer.id:
-            # OpenSSL dropped the session on our side: whatever happened proves nothing.
-            outcome = Outcome.FAILED
-            why = "our own TLS library did not offer the session"
-            failure = Failure("handshake", "not_offered", why)
         cipher = talk.tls.cipher()
         certificate = b"" if reused else talk.tls.getpeercert(binary_form=True) or b""
         handshake = Handshake(
