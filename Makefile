@@ -52,7 +52,7 @@ COMPARED = $(if $(COMPARE),-e '{"resumption_compare": "$(COMPARE)"}')
 comma := ,
 
 .PHONY: help verify deploy check test test-all bench bench-publish fuzz lint docs image \
-  upgrade-table destroy clean
+  upgrade upgrade-check upgrade-table destroy clean
 
 help:
 	@echo "make verify [INVENTORY=inventory/local] [COMPARE=reports/latest] [EXTRA='-e name=value']"
@@ -75,6 +75,9 @@ help:
 	@echo "             docs/upgrade.md from upgrade_table/measured.json"
 	@echo "make image [OTP='25 27 29']"
 	@echo "             build Docker images of the embedded OTP node (not EMQX) from Debian packages"
+	@echo "make upgrade INVENTORY=inventory/upgrade"
+	@echo "             deploy emqx_release and then emqx_next_release, ask every listener on both, and"
+	@echo "             say what changes; 'make upgrade-check' says what it would do"
 	@echo "make upgrade-table"
 	@echo "             measure on these images what resumes on which EMQX and Erlang/OTP, and write it"
 	@echo "             into docs/upgrade.md"
@@ -89,6 +92,12 @@ check: $(VENV)/.installed
 
 deploy: $(VENV)/.installed node-packages
 	@$(PLAYBOOK) playbooks/deploy.yml $(EXTRA)
+
+upgrade: $(VENV)/.installed node-packages
+	@$(PLAYBOOK) playbooks/upgrade.yml $(EXTRA)
+
+upgrade-check: $(VENV)/.installed
+	@$(PLAYBOOK) playbooks/upgrade.yml --check --diff $(EXTRA)
 
 # With an INVENTORY on the command line only its cluster; otherwise all of this checkout's, for
 # which no inventory is needed: a broken one must not keep anybody from cleaning up.

@@ -66,6 +66,38 @@ client certificates. In short:
   [trust.md](trust.md)). A server certificate of its own for each CA closes the first and not the
   second; `false`, where it counts, closes both; and so far no Erlang/OTP that was tried closes any.
 
+## Your own listeners
+
+    make upgrade INVENTORY=inventory/upgrade        # 5.8.9 to 5.10.2, with four listeners
+    make upgrade INVENTORY=inventory/local EXTRA='-e emqx_next_release=6.2.0'
+
+Any inventory that is deployed from here can be asked, embedded or in containers: `emqx_release`
+runs today, `emqx_next_release` is what you upgrade to, and `emqx_listeners` are your own. What the
+next release would refuse at boot is refused at once. Then it says what will change as far as the
+rules below tell, deploys today's release, asks each `ssl` listener whether it resumes (CORE-02, by
+the client of its trust domain or `resumption_client_cert`) and each node whether a session gets
+from one listener with client certificates into another (SEC-01), deploys the next release on the
+same nodes, asks again, and says what has changed:
+
+    WORSE   ssl.fresh of emqx1 (reuse_sessions = false): resumes nobody today (EMQX
+            5.8.9, Erlang/OTP's ssl 10.8.7) and will after the upgrade (EMQX 5.10.2,
+            Erlang/OTP's ssl 10.8.7): EMQX 5.10.2 ignores false (emqx/emqx#16456),
+            which counts again from 5.10.3 on: upgrade to that
+
+*Worse* is a listener that does today what its `reuse_sessions` says and will not, or clients that
+get where their certificate is refused; then, and where something could not be measured or is not as
+foretold, the exit code is not 0. The next release is left running. `make upgrade-check` says what
+it would do and connects to nobody. Nodes that you deploy yourself are verified before and after,
+with `COMPARE` ([compare.md](compare.md)).
+
+Embedded nodes have this machine's Erlang/OTP on both sides, so that only what EMQX does shows. In
+containers each release has its own image, `emqx_image` and `emqx_next_image`:
+
+    make upgrade INVENTORY=inventory/upgrade EXTRA='-e emqx_driver=docker
+      -e emqx_image=emqx/emqx:5.8.9 -e emqx_next_image=emqx/emqx:5.10.3 -e emqx_next_release=5.10.3'
+    make upgrade INVENTORY=inventory/upgrade EXTRA='-e emqx_driver=docker
+      -e emqx_image=embedded-otp-node:otp25 -e emqx_next_image=embedded-otp-node:otp29'
+
 ## By release
 
 Whether a session resumes on its own node with `reuse_sessions` at `true`, at `false` and left out.

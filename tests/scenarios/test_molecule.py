@@ -19,7 +19,7 @@ SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.y
 
 def test_there_are_scenarios() -> None:
     assert {"cluster", "default", "docker", "docker-single", "load_balancer", "mtls", "negative",
-            "staging"} <= set(SCENARIOS)
+            "staging", "upgrade"} <= set(SCENARIOS)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -53,7 +53,8 @@ def test_defaults_of_an_embedded_cluster() -> None:
     assert result["settings"] == {
         "cluster_name": "emqx", "driver": "embedded",
         "container_memory": "1g", "container_cpus": 1.0,
-        "release": "5.8.9", "licensed": False, "base_port": None, "node_count": None,
+        "release": "5.8.9", "next_release": None,
+        "licensed": False, "base_port": None, "node_count": None,
         "destroy_scope": "cluster",
         "session_lifetime": 86400, "session_cache_max": 1000, "certificate_key_type": "rsa",
         "certificate_domains": [],

@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.yaml import yaml_load
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 from ansible_collections.emqx.conformance.plugins.module_utils.balancers import GROUP as BALANCERS
@@ -37,6 +39,7 @@ class ActionModule(ActionBase):
         try:
             inventory = _inventory(task_vars or {}, contract, Path(self._task.args["root"]),
                                    frozenset(load_extra_vars(self._loader)))
+            inventory = replace(inventory, upgraded=boolean(self._task.args.get("upgraded", False)))
             known = _registered(roles).union(name for entry_points in specs.values()
                                              for options in entry_points.values()
                                              for name in options)

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from . import balancers, containers, deviation_files, domains, variables
 from .checks import choosing, deviations, waivers
 from .checks.catalogue import catalogue
 from .drivers.docker import emqx_image
-from .listeners import kinds, schema
+from .listeners import kinds, schema, serving
 from .listeners.complete import Certificates, Node, is_enabled
 from .listeners.files import Locate, encrypted_key
 from .listeners.kinds import WrongValueError
@@ -34,13 +34,15 @@ from .listeners.release import (
     parse_release,
     release_of_image,
 )
-from .listeners.reuse import installed_ssl, off_unless_told
+from .listeners.reuse import installed_ssl, off_unless_told, resumes
 from .listeners.validate import check_nodes, listeners_of, unresumed
 from .report import compare
 from .report.vantage import CONTROLLER
 from .words import some
 
 GROUP = "emqx"
+_NEXT = {"emqx_release": "emqx_next_release", "emqx_image": "emqx_next_image"}
+"""What takes whose place in an upgrade."""
 VANTAGE = "vantage"
 PREFIXES = ("emqx_", "resumption_")
 CONTRACT = "roles/check_inventory/meta/argument_specs.yml"
@@ -50,9 +52,8 @@ _NEAR = 0.75
 
 HOST_LEVEL = frozenset({"emqx_tls_host", "emqx_tls_port", "emqx_tls_server_name", "emqx_listeners",
                         "emqx_tls_cacertfile", "emqx_tls_certfile", "emqx_tls_keyfile",
-                        "emqx_image", "emqx_dashboard_port", "emqx_otp_release", "emqx_zone",
-                        domains.VARIABLE,
-                        *balancers.VARIABLES})
+                        "emqx_image", "emqx_next_image", "emqx_dashboard_port", "emqx_otp_release",
+                        "emqx_zone", domains.VARIABLE, *balancers.VARIABLES})
 """Variables that may differ between hosts; all others are settings of the whole cluster."""
 
 _OWN_CERTIFICATES = ("emqx_tls_cacertfile", "emqx_tls_certfile", "emqx_tls_keyfile")
@@ -97,6 +98,8 @@ class Inventory:
     """Hosts of the group load_balancer in inventory order."""
     vantage: Mapping[str, str] = field(default_factory=dict)
     """Hosts of the group vantage in inventory order -> the address Ansible connects to."""
+    upgraded: bool = False
+    """Whether the nodes are those of ``emqx_next_release``."""
 
 
 def check(inventory: Inventory, contract: Mapping[str, Mapping[str, Any]],
@@ -108,6 +111,8 @@ def check(inventory: Inventory, contract: Mapping[str, Mapping[str, Any]],
     Raises:
         InventoryError: with one sentence for each thing that is wrong.
     """
+    if inventory.upgraded:
+        inventory = _upgraded(inventory)
     members = _members(inventory)
     values = _Values(inventory, contract, members)
     problems = _unknown_names(inventory, known, values.foreign())
@@ -149,7 +154,60 @@ def check(inventory: Inventory, contract: Mapping[str, Mapping[str, Any]],
     if problems:
         raise InventoryError(problems)
     result = _result(inventory, values, settings, nodes, trusted)
-    return {**result, **_balanced(of_balancers, between, result, result.pop("whole"))}
+    return {**result, **_balanced(of_balancers, between, result, result.pop("whole")),
+            "next_ssl_listeners": _after_the_upgrade(inventory, values, settings, contract, known)}
+
+
+def _upgraded(inventory: Inventory) -> Inventory:
+    """Return the inventory as it is after the upgrade."""
+    return replace(inventory, upgraded=False, variables={
+        host: {**own, **{today: own[after] for today, after in _NEXT.items() if own.get(after)},
+               **dict.fromkeys(_NEXT.values())}
+        for host, own in inventory.variables.items()})
+
+
+def _after_the_upgrade(inventory: Inventory, values: _Values, settings: Mapping[str, Any],
+                       contract: Mapping[str, Mapping[str, Any]],
+                       known: frozenset[str]) -> list[dict[str, Any]]:
+    """Return the listeners as the next release has them; none where there is none.
+
+    Raises:
+        InventoryError: the next release is none, or does not take this configuration.
+    """
+    if not settings["next_release"]:
+        return []
+    if problems := _next_problems(values, settings):
+        raise InventoryError(problems)
+    try:
+        result = check(replace(inventory, upgraded=True), contract, known)
+    except InventoryError as error:
+        raise InventoryError(f"After the upgrade to emqx_next_release {settings['next_release']}: "
+                             f"{problem}" for problem in error.problems) from None
+    found: list[dict[str, Any]] = result["ssl_listeners"]
+    return found
+
+
+def _next_problems(values: _Values, settings: Mapping[str, Any]) -> list[str]:
+    where = f"emqx_next_release ({values.where('emqx_next_release')})"
+    try:
+        after = parse_release(settings["next_release"])
+    except ValueError as error:
+        return [f"{where}: {error}."]
+    if settings["driver"] == "external":
+        return [(f"{where} is for nodes that are deployed from here, and emqx_driver is external: "
+                 "verify before your upgrade and after it, with resumption_compare.")]
+    today = _release(settings, values)
+    if after == today:
+        return [f"{where} is {after}, the release that runs today: name the one you upgrade to."]
+    if after < today:
+        return [(f"{where} is {after}, which is older than today's {today}: name the one you "
+                 "upgrade to.")]
+    if settings["driver"] != "docker":
+        return []
+    return [f"emqx_next_image of {host} is missing: {image} is EMQX {today}, so name the image of "
+            f"EMQX {after}." for host in values.members
+            if not values.of(host, "emqx_next_image")
+            and release_of_image(image := values.of(host, "emqx_image"))]
 
 
 def _members(inventory: Inventory) -> tuple[str, ...]:
@@ -546,6 +604,71 @@ def _stack(settings: Mapping[str, Any], values: _Values, host: str) -> tuple[str
     return f"the Erlang/OTP {otp} of {image}", off_unless_told(otp=otp)
 
 
+def _erlang(settings: Mapping[str, Any], values: _Values, host: str,
+            release: Release) -> tuple[str, bool | None]:
+    """Return a node's Erlang/OTP in words, and whether it resumes nothing unless told to.
+
+    Of EMQX's own images it is what EMQX is built with; none so far has the new default.
+    """
+    if told := values.of(host, "emqx_otp_release"):
+        return f"Erlang/OTP {told}", off_unless_told(otp=told)
+    if settings["driver"] == "embedded":
+        erl = shutil.which("erl")
+        ssl = installed_ssl(erl) if erl else None
+        return f"Erlang/OTP's ssl {ssl}", off_unless_told(ssl=ssl)
+    if otp := otp_of_image(values.of(host, "emqx_image")):
+        return f"Erlang/OTP {otp}", off_unless_told(otp=otp)
+    built_with = otp_of(release)
+    return ("an Erlang/OTP that is not known", None) if built_with is None else (
+        f"Erlang/OTP {built_with}", False)
+
+
+def _ssl_listeners(settings: Mapping[str, Any], values: _Values, node: Mapping[str, Any],
+                   whole: Mapping[str, Any], trusted: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the enabled ssl listeners of a node: where each is reached, and who gets in."""
+    release = _release(settings, values)
+    ports = containers.published_ports(whole, node["port"]) \
+        if settings["driver"] == "docker" else {}
+    erlang, off = _erlang(settings, values, node["name"], release)
+    found = []
+    for listener_type, name, listener in listeners_of(whole):
+        if listener_type != "ssl" or not is_enabled(listener):
+            continue
+        options = listener["ssl_options"]
+        inside = kinds.split_bind(listener.get("bind", schema.EMQX_DEFAULT_PORT["ssl"]))[1]
+        port = ports.get(inside, inside)
+        verify_peer = options.get("verify") == "verify_peer"
+        client: Mapping[str, Any] = next(
+            (domain for domain in trusted if domain["port"] == port), settings)
+        asked = values.of(node["name"], "emqx_listeners").get("ssl", {}).get(name) or {}
+        found.append({
+            **node, "name": f"{node['name']}/{name}", "node": node["name"], "listener": name,
+            "port": port, "release": str(release), "erlang": erlang, "verify_peer": verify_peer,
+            "reuse_sessions": options["reuse_sessions"],
+            "stated": "reuse_sessions" in (asked.get("ssl_options") or {}),
+            "resumes": resumes(release, value=options["reuse_sessions"], verify_peer=verify_peer,
+                               off=off),
+            "client_cert": client["client_cert"] if verify_peer else None,
+            "client_key": client["client_key"] if verify_peer else None,
+            "built_with": None if _is_emqx(settings, values, node["name"]) else otp_of(release),
+            "why_not": _why_not_asked(listener)})
+    return found
+
+
+def _is_emqx(settings: Mapping[str, Any], values: _Values, host: str) -> bool:
+    """Tell whether a node is EMQX, as far as its image's tag tells."""
+    return settings["driver"] == "docker" and otp_of_image(values.of(host, "emqx_image")) is None
+
+
+def _why_not_asked(listener: Mapping[str, Any]) -> str:
+    """Return why a listener cannot be asked from here; empty where it can."""
+    if "tlsv1.2" not in serving.versions_of(listener["ssl_options"]):
+        return "it speaks no TLS 1.2, and has no session IDs to resume"
+    if listener.get("proxy_protocol"):
+        return "it wants a load balancer's PROXY protocol header, which the probe does not send"
+    return ""
+
+
 def _docker_problems(settings: Mapping[str, Any], values: _Values,
                      nodes: list[dict[str, Any]]) -> list[str]:
     memory = settings["container_memory"]
@@ -638,6 +761,7 @@ def _result(inventory: Inventory, values: _Values, settings: dict[str, Any],
         "nodes": [node for node in nodes if node["name"] in inventory.selected],
         "all_nodes": nodes, "settings": settings, "rendering": {}, "listening": [],
         "containers": {}, "own_certificates": [], "listener_warnings": [], "whole": {},
+        "ssl_listeners": [],
         "trust_domains": [{"node": node["name"], **domain} for node in nodes
                           if node["name"] in inventory.selected
                           for domain in trusted[node["name"]]],
@@ -693,6 +817,10 @@ def _result(inventory: Inventory, values: _Values, settings: dict[str, Any],
     result["listener_warnings"] = [*checked.warnings, *unresumed(
         checked.listeners, release, _stacks_off_unless_told(settings, values))]
     result["whole"] = checked.listeners
+    result["ssl_listeners"] = [
+        row for node in nodes if node["name"] in inventory.selected
+        for row in _ssl_listeners(settings, values, node, checked.listeners[node["name"]],
+                                  trusted[node["name"]])]
     result["rendering"] = {
         node.name: {"listeners": node.listeners, **asdict(node.certificates),
                     **_identity(settings, node)} for node in rendered}

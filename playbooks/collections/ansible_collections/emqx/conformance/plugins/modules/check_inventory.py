@@ -20,6 +20,10 @@ options:
     description: Where relative paths in variables begin.
     type: path
     required: true
+  upgraded:
+    description: Whether to return the nodes as they are after the upgrade to C(emqx_next_release).
+    type: bool
+    default: false
 author: EMQX conformance maintainers (@emqx)
 attributes:
   check_mode:
@@ -75,6 +79,18 @@ all_load_balancers:
 vantage:
   description: The hosts of the group C(vantage) that C(--limit) leaves, as C(resumption_verify)
     takes them.
+  type: list
+  elements: dict
+  returned: success
+ssl_listeners:
+  description:
+    - The enabled C(ssl) listeners of C(nodes), each with where it is reached, a client that it
+      lets in, and whether it resumes sessions, as EMQX of this release and its Erlang/OTP do.
+  type: list
+  elements: dict
+  returned: success
+next_ssl_listeners:
+  description: The same as C(emqx_next_release) has them; none without that.
   type: list
   elements: dict
   returned: success
