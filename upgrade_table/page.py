@@ -93,10 +93,12 @@ with `COMPARE` ([compare.md](compare.md)).
 Embedded nodes have this machine's Erlang/OTP on both sides, so that only what EMQX does shows. In
 containers each release has its own image, `emqx_image` and `emqx_next_image`:
 
-    make upgrade INVENTORY=inventory/upgrade EXTRA='-e emqx_driver=docker
-      -e emqx_image=emqx/emqx:5.8.9 -e emqx_next_image=emqx/emqx:5.10.3 -e emqx_next_release=5.10.3'
-    make upgrade INVENTORY=inventory/upgrade EXTRA='-e emqx_driver=docker
-      -e emqx_image=embedded-otp-node:otp25 -e emqx_next_image=embedded-otp-node:otp29'
+    given='-e emqx_driver=docker -e emqx_image=emqx/emqx:5.8.9'
+    given="$given -e emqx_next_release=5.10.3 -e emqx_next_image=emqx/emqx:5.10.3"
+    make upgrade INVENTORY=inventory/upgrade EXTRA="$given"
+
+The same with `emqx_image=embedded-otp-node:otp25` and `emqx_next_image=embedded-otp-node:otp29`
+shows what another Erlang/OTP does (`make image` makes them).
 
 ## By release
 

@@ -56,6 +56,8 @@ def test_a_check_foretells_and_changes_nothing(pretended: Done) -> None:
         "default": ["New", *["Reused"] * 5], "fresh": ["New"] * 6}
     assert "What the upgrade will change, as far as is known before it is tried:" in pretended.said
     assert "Upgrade from EMQX 5.8.9 to 5.10.2: 2 for the worse, 0 for the better" in pretended.said
+    for release in ("5.8.9", "5.10.2"):
+        assert f"Would ask each listener as EMQX {release}" in pretended.said
     assert "as was measured" not in pretended.said
 
 

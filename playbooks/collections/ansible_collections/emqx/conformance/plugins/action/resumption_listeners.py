@@ -18,8 +18,9 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         arguments = self._task.args
         asked = [row for row in arguments["listeners"] if not row["why_not"]]
+        asking = "Would ask" if self._task.check_mode else "Asking"
         for words in dict.fromkeys(f"EMQX {row['release']}, {row['erlang']}" for row in asked):
-            say(f"Asking each listener as {words}: {some(row['name'] for row in asked)}")
+            say(f"{asking} each listener as {words}: {some(row['name'] for row in asked)}")
         result = run_module(self, "emqx.conformance.resumption_listeners", arguments, task_vars)
         for line in result.get("plan", []):
             say(line)
