@@ -24,7 +24,7 @@ REPORTS = ROOT / ".cache" / "molecule" / SCENARIO.name
 LATEST = REPORTS / "latest"
 TIMEOUT_S = 10.0
 BASE_PORT = int(os.environ["SCENARIO_BASE_PORT"])
-"""The first of a scenario's ports; molecule.yml has it where nobody hands out another."""
+"""The first of a scenario's ports: .config/molecule/config.yml's where nobody hands out another."""
 
 
 def ports(*names: str, after: int = 0) -> dict[str, int]:

@@ -14,7 +14,6 @@ from ansible_collections.emqx.conformance.plugins.module_utils import verify
 from ansible_collections.emqx.conformance.plugins.module_utils.checks import quality
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Registry
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.verdicts import passed
 from ansible_collections.emqx.conformance.plugins.modules.resumption_verify import ARGUMENT_SPEC
 
 from tests.faulty_servers.start import Started, started
@@ -173,7 +172,7 @@ def _blinded(check_id: str) -> Registry:
     registry = Registry()
     for check in catalogue():
         registry.add(check if check.id != check_id else replace(
-            check, measure=lambda *_: passed("it asserts nothing")))
+            check, story=lambda _: "it asserts nothing"))
     return registry
 
 

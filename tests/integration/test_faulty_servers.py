@@ -70,7 +70,10 @@ def _children_s() -> float:
 def test_server(trials: dict[str, Trial], name: str) -> None:
     trial = trials[name]
     assert trial.differences + trial.unsaid == [], trial.report()
-    # NEG lists all that it has tried, whatever came of it; others list examples.
+    # All that a check has made is its evidence, whatever it came to; what came on top is nobody's.
+    on_top = sum(row[kind] for row in beyond.addresses({"budget": trial.budget})
+                 for kinds in beyond.BOUNDS.values() for kind in kinds if kind != beyond.DIAGNOSES)
+    assert len(trial.unclaimed) <= on_top, trial.unclaimed
     if {found.check.partition("-")[0] for found in trial.row.alarms} == {"NEG"}:
         assert not trial.unclaimed
     # All that was made, of whatever kind, is what the servers counted.

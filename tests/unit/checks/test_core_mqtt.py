@@ -25,6 +25,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
     Status,
     Verdict,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import Credentials
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
@@ -60,7 +61,7 @@ class Tried:
 
     def measure(self, *faults: str) -> Verdict:
         self.broker.faults.update(faults)
-        return core_mqtt.mqtt_over_resumed_connections(self.bench, ("n1",))
+        return measured(core_mqtt.mqtt_over_resumed_connections, self.bench, ("n1",))
 
     def no_session_is_left(self) -> bool:
         """Tell so as soon as it is: the broker learns of the last DISCONNECT after us."""

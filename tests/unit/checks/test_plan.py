@@ -13,18 +13,16 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan impor
     make_plan,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
-    Check,
     Cost,
     Impact,
-    Level,
     Need,
-    Per,
     Registry,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.verdicts import passed
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.support.a_check import a_check
 
 HANDSHAKES = {
     "CORE-01": (1, 1), "CORE-02": (1, 0),
@@ -212,8 +210,7 @@ def test_others_and_the_next_pay_their_part() -> None:
     target = Target({name: Endpoint(name, "127.0.0.1", 1, "x") for name in "abc"}, Settings())
     cost = Cost(full=1, elsewhere=(Cost(full=2, resumed=1, at="others"),
                                    Cost(refused=5, at="next")))
-    check = Check("X-01", "X", "X.", "none", Level.MUST, Impact.SAFE, Per.NODE, cost,
-                  lambda *_: passed("x"), "Nothing.", alone=True)
+    check = a_check(cost=cost, alone=True)
     plan = make_plan(target, [check], Impact.SAFE)
     # 1 of its own, 3 for each of two others, 5 for the one before it.
     assert plan.handshakes == dict.fromkeys("abc", 1 + 2 * 3 + 5)
@@ -235,8 +232,7 @@ def test_disruptive_plans_keep_the_budget_too(count: int, cache: int) -> None:
 
 def test_a_check_above_the_allowed_impact_is_skipped_by_name() -> None:
     target = Target({"n1": Endpoint("n1", "127.0.0.1", 1, "x")}, Settings())
-    loud = Check("LOUD-01", "Loud", "Is loud.", "none", Level.MUST, Impact.DISRUPTIVE, Per.NODE,
-                 Cost(full=500), lambda *_: passed("never run"), "Nothing.")
+    loud = a_check(impact=Impact.DISRUPTIVE, cost=Cost(full=500))
     (planned,) = make_plan(target, [loud], Impact.NOISY).checks
     assert planned.subjects == ()
     assert planned.skipped is not None
@@ -246,14 +242,12 @@ def test_a_check_above_the_allowed_impact_is_skipped_by_name() -> None:
 
 def test_the_registry_refuses_a_second_owner_and_a_need_that_runs_later() -> None:
     registry = Registry()
-    check = Check("X-01", "X", "X.", "none", Level.MUST, Impact.SAFE, Per.NODE, Cost(),
-                  lambda *_: passed("x"), "Nothing.")
+    check = a_check()
     registry.add(check)
     with pytest.raises(ValueError, match="registered twice"):
         registry.add(check)
     with pytest.raises(ValueError, match="X-02 needs X-03, which does not run before it"):
-        registry.add(Check("X-02", "X", "X.", "none", Level.MUST, Impact.SAFE, Per.NODE, Cost(),
-                           lambda *_: passed("x"), "Nothing.", (Need("X-03"),)))
+        registry.add(a_check(2, needs=(Need("X-03"),)))
 
 
 def test_checks_run_in_the_order_of_their_ids_after_what_they_need() -> None:

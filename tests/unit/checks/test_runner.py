@@ -4,7 +4,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
@@ -16,25 +15,19 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.finding im
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
     Check,
-    Cost,
     Impact,
-    Level,
-    Measure,
     Need,
-    Per,
-    Subject,
-    Verdict,
+    Status,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.runner import Runner
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.verdicts import (
-    failed,
-    passed,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import Story
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
     OrdinaryEngine,
     Trust,
 )
+
+from tests.support.a_check import a_check
 
 NODES = {f"n{number}": Endpoint(f"n{number}", "127.0.0.1", 1, "x") for number in range(1, 5)}
 
@@ -45,11 +38,6 @@ def bench() -> Iterator[Bench]:
     engine = OrdinaryEngine(Trust(), stop=stop)
     yield Bench(engine, Target(NODES, Settings()), stop)
     engine.close()
-
-
-def check(measure: Measure, number: int = 1, **options: Any) -> Check:
-    return Check(f"X-{number:02d}", "X", "X.", "none", Level.MUST, Impact.SAFE, Per.NODE, Cost(),
-                 measure, "Nothing.", **options)
 
 
 def run(bench: Bench, *checks: Check) -> tuple[bool, list[Finding]]:
@@ -78,12 +66,12 @@ class Crowd:
 def test_a_check_that_runs_alone_is_measured_node_by_node_in_order(bench: Bench) -> None:
     crowd, order = Crowd(), []
 
-    def measure(_: Bench, subject: Subject) -> Verdict:
-        order.append(subject)
+    def story(told: Story) -> str:
+        order.append(told.subject)
         crowd.enter(lambda: time.sleep(0.02))
-        return passed("fine")
+        return "fine"
 
-    complete, findings = run(bench, check(measure, alone=True))
+    complete, findings = run(bench, a_check(story=story, alone=True))
     assert complete
     assert crowd.most == 1
     assert order == [(name,) for name in NODES] == [finding.subject for finding in findings]
@@ -92,20 +80,22 @@ def test_a_check_that_runs_alone_is_measured_node_by_node_in_order(bench: Bench)
 def test_others_are_measured_side_by_side(bench: Bench) -> None:
     crowd = Crowd()
 
-    def measure(_: Bench, subject: Subject) -> Verdict:
+    def story(_: Story) -> str:
         crowd.enter(lambda: crowd.together.wait(10))
-        return passed("fine")
+        return "fine"
 
-    assert len(run(bench, check(measure))[1]) == 4
+    assert len(run(bench, a_check(story=story))[1]) == 4
     assert crowd.most == 4
 
 
 def test_a_need_of_every_node_holds_all_back_when_one_fails(bench: Bench) -> None:
-    def one_fails(_: Bench, subject: Subject) -> Verdict:
-        return failed("ill", "it is ill") if subject == ("n3",) else passed("fine")
+    def one_fails(story: Story) -> str:
+        if story.node == "n3":
+            story.fail("ill", "it is ill")
+        return "fine"
 
-    _, findings = run(bench, check(one_fails),
-                      check(lambda *_: passed("never"), 2, needs=(Need("X-01", "every"),)))
+    _, findings = run(bench, a_check(story=one_fails, reasons={"ill": "it is ill"}),
+                      a_check(2, needs=(Need("X-01", "every"),)))
     verdicts = {(finding.subject, finding.verdict.reason, finding.verdict.message)
                 for finding in findings if finding.check.id == "X-02"}
     assert verdicts == {((name,), "needs_X-01", "needs X-01 on n3, which failed")
@@ -115,14 +105,14 @@ def test_a_need_of_every_node_holds_all_back_when_one_fails(bench: Bench) -> Non
 def test_what_goes_on_after_an_interrupt_is_not_waited_for(bench: Bench) -> None:
     release, ended = threading.Event(), threading.Event()
 
-    def puts_in_order(_: Bench, subject: Subject) -> Verdict:
+    def puts_in_order(_: Story) -> str:
         bench.stop.set()
         release.wait(20)
         ended.set()
-        return passed("too late")
+        return "too late"
 
     begun = time.monotonic()
-    complete, findings = run(bench, check(puts_in_order, alone=True))
+    complete, findings = run(bench, a_check(story=puts_in_order, alone=True))
     took = time.monotonic() - begun
     assert not ended.is_set()
     release.set()
@@ -134,10 +124,35 @@ def test_what_goes_on_after_an_interrupt_is_not_waited_for(bench: Bench) -> None
 
 
 def test_what_ends_in_time_after_an_interrupt_is_heard(bench: Bench) -> None:
-    def tells(_: Bench, subject: Subject) -> Verdict:
+    def tells(story: Story) -> str:
         bench.stop.set()
         time.sleep(0.2)
-        return failed("left", "n1 is left behind")
+        story.fail("left", "n1 is left behind")
 
-    _, findings = run(bench, check(tells, alone=True))
+    _, findings = run(bench, a_check(
+        story=tells, alone=True, reasons={"left": "a node is left behind"}))
     assert [finding.verdict.reason for finding in findings] == ["left", *["interrupted"] * 3]
+
+
+def test_what_a_check_has_made_is_evidence_also_when_the_harness_breaks(bench: Bench) -> None:
+    def breaks(story: Story) -> str:
+        story.contact(story.node)
+        raise ZeroDivisionError("by nothing")
+
+    _, findings = run(bench, a_check(story=breaks))
+    for finding in findings:
+        verdict = finding.verdict
+        assert (verdict.status, verdict.reason) == (Status.ERROR, "harness_error")
+        assert [made.endpoint.name for made in verdict.handshakes] == list(finding.subject)
+        assert "ZeroDivisionError: by nothing (breaks, line" in verdict.message
+
+
+def test_a_cluster_that_is_not_whole_is_disturbed_no_more(bench: Bench) -> None:
+    bench.not_whole = "n1 sees nobody"
+    findings: list[Finding] = []
+    plan = make_plan(bench.target, [a_check(impact=Impact.DISRUPTIVE), a_check(2)],
+                     Impact.DISRUPTIVE)
+    Runner(bench, plan, on_finding=findings.append).run()
+    assert {(finding.check.id, finding.verdict.status, finding.verdict.reason)
+            for finding in findings} == {
+        ("X-01", Status.SKIPPED, "not_whole"), ("X-02", Status.PASSED, "")}

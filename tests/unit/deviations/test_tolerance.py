@@ -18,7 +18,6 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.finding im
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
     Check,
-    Cost,
     Impact,
     Level,
     Need,
@@ -44,6 +43,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import
     Trust,
 )
 
+from tests.support.a_check import a_check, ends_in
+
 TODAY = datetime.date(2026, 7, 1)
 YESTERDAY = TODAY - datetime.timedelta(days=1)
 BAD = failed("bad_thing", "n1 did a bad thing")
@@ -68,8 +69,8 @@ def waiver(subject: str = "*", expires: datetime.date = TODAY, check: str = "X-0
 
 def make(verdict: Verdict, number: int = 1, *, level: Level = Level.MUST, per: Per = Per.NODE,
          needs: tuple[Need, ...] = ()) -> Check:
-    return Check(f"X-{number:02d}", "X", "X.", "none", level, Impact.SAFE, per, Cost(),
-                 lambda *_: verdict, "Nothing.", needs)
+    return a_check(number, level=level, per=per, needs=needs, story=ends_in(verdict),
+                   reasons={verdict.reason: "what it comes to"})
 
 
 class Run:

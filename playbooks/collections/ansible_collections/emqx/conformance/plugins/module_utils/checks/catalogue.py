@@ -21,16 +21,7 @@ from .registry import Registry
 def catalogue() -> Registry:
     """Return all checks."""
     registry = Registry()
-    core.register(registry)
-    core_mqtt.register(registry)
-    registry.collect(negative)
-    registry.collect(negative_hello)
-    registry.collect(negative_offers)
-    registry.collect(quality)
-    registry.collect(trust)
-    registry.collect(trust_ended)
-    registry.collect(load_balancer)
-    registry.collect(performance)
-    registry.collect(life)
-    registry.collect(life_cache)
+    for family in (core, core_mqtt, negative, negative_hello, negative_offers, quality, trust,
+                   trust_ended, load_balancer, performance, life, life_cache):
+        registry.collect(family)
     return registry

@@ -1,11 +1,11 @@
-"""CORE: does resumption work, where it should and only there."""
+"""CORE, but for CORE-06: does resumption work, where it should and only there."""
 from __future__ import annotations
 
 import concurrent.futures
 import threading
-from collections.abc import Sequence
-from dataclasses import replace
+from typing import NoReturn
 
+from .. import client_certificate
 from ..hints import with_hint
 from ..listeners.reuse import TRUE_OMITTED_SINCE, off_unless_told
 from ..model import Handshake, Outcome, Session
@@ -14,8 +14,9 @@ from . import beyond
 from .bench import Bench, Contact, Target
 from .deviations import major_of
 from .preconditions import resuming
-from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Status, Subject, Verdict
-from .verdicts import error, failed, not_let_in, passed, trouble
+from .registry import Check, Cost, Impact, Level, Need, Per, Status
+from .story import Story, StoryEnd
+from .verdicts import trouble
 
 REPETITIONS = 10
 """How often CORE-05 resumes one session."""
@@ -37,73 +38,129 @@ _SPOKEN = "is spoken"
 _NOT_OFFERED = "was not tried (our TLS library cannot offer it)"
 
 
-def issues_session_id(bench: Bench, subject: Subject) -> Verdict:
-    """CORE-01: the ID of a full handshake is there to be offered next time."""
-    (node,) = subject
-    contact = bench.fresh_session(node)
-    if verdict := not_let_in(contact) or trouble(contact, first=True):
-        return verdict
-    handshake = contact.handshake
+def _two_nodes(target: Target) -> str | None:
+    return None if len(target.nodes) > 1 else "one node: there is no other node to ask"
+
+
+def _two_nodes_that_resume(target: Target) -> str | None:
+    return _two_nodes(target) or resuming(target)
+
+
+@Check(
+    id="CORE-01",
+    title="A full handshake issues a session ID",
+    requirement="A full TLS 1.2 handshake issues a session ID of 1 to 32 bytes.",
+    clause="RFC 5246 7.4.1.3",
+    level=Level.MUST, impact=Impact.SAFE, per=Per.NODE, cost=Cost(full=1),
+    meaning="The node lets nobody resume by session ID: every reconnect is a full handshake.",
+    how=(
+        "An ordinary client makes a full handshake, speaks MQTT and keeps the session ID "
+        "of the ServerHello."),
+    reasons={
+        "no_session_id": "a full handshake brings no session ID",
+        "session_id_too_long": "its session ID is longer than 32 bytes",
+        "client_certificate_demanded": "it demands a client certificate, and there is none",
+        "client_certificate_refused": "it refuses the client certificate"})
+def issues_session_id(story: Story) -> str:
+    """The ID of a full handshake is there to be offered next time."""
+    node, contact = story.node, story.fresh_session()
+    _demand_let_in(story, contact.handshake)
+    handshake = story.reaches_mqtt(contact, first=True)
     length = len(handshake.server_id)
     if length == 0:
-        return failed("no_session_id", f"{node} issued no session ID, so there is nothing to "
-                                       "resume", handshake)
+        story.fail("no_session_id", f"{node} issued no session ID, so there is nothing to resume")
     # The reader refuses longer ones already; the bound is stated where the clause is judged.
     if length > MAX_SESSION_ID:
-        return failed("session_id_too_long", f"{node} issued a session ID of {length} bytes",
-                      handshake)
-    told = "" if not bench.takes_no_forward_secrecy(bench.nodes[node]) else (
-        f"; it speaks {handshake.cipher} and no suite with forward secrecy, and got the password "
-        "all the same")
-    return passed(f"{node} issued a session ID of {length} bytes{told}", handshake)
+        story.fail("session_id_too_long", f"{node} issued a session ID of {length} bytes")
+    return f"{node} issued a session ID of {length} bytes{_besides(story, handshake)}"
 
 
-def _wrong_cipher(node: str, handshake: Handshake, session: Session) -> Verdict | None:
+def _besides(story: Story, handshake: Handshake) -> str:
+    """Say so where the password was sent without forward secrecy."""
+    if not story.bench.takes_no_forward_secrecy(story.bench.nodes[story.node]):
+        return ""
+    return (f"; it speaks {handshake.cipher} and no suite with forward secrecy, and got the "
+            "password all the same")
+
+
+def _demand_let_in(story: Story, handshake: Handshake) -> None:
+    """Demand that the probe's own client certificate, or its lack, is not the trouble."""
+    if refused := client_certificate.refusal(handshake):
+        reason, clause = refused
+        story.error(reason, f"{handshake.endpoint}: {clause}")
+
+
+@Check(
+    id="CORE-02",
+    title="The same node resumes",
+    requirement=(
+        "A node resumes the session it issued: abbreviated flight, same ID, version, cipher "
+        "suite and master secret, fresh randoms; and if it names itself, it is the same node."),
+    clause="RFC 5246 7.3, 7.4.1.3",
+    level=Level.MUST, impact=Impact.SAFE, per=Per.NODE, cost=Cost(resumed=1),
+    meaning=(
+        "Devices pay for a full handshake on every reconnect: reuse_sessions is false, or EMQX 5.9 "
+        "or later leaves it out and its Erlang/OTP resumes nothing then where client certificates "
+        "are asked for (29.0.6 and later: erlang/otp#11478), the cache is too small or too "
+        "short-lived, or the address leads to several nodes."),
+    needs=(Need("CORE-01"),),
+    how=(
+        "The session of CORE-01 is offered to the same node once. All three witnesses "
+        "must say resumed, and cipher suite and randoms are compared with those of the "
+        f"first handshake. If it is answered by a full handshake the check has failed, and "
+        f"the session is offered {DIAGNOSIS} times more, only to tell a node that does not "
+        "resume from an address of several nodes."),
+    diagnosis=DIAGNOSIS,
+    titles={"none": "The same node does not resume"},
+    reasons={
+        "not_resumed": "its own session leads to a full handshake",
+        "resumed": "its session resumes though resumption_cache_scope is none",
+        "other_cipher": "it resumes with another cipher suite than the session's",
+        "random_reused": "the random of the resumed handshake is that of the first one",
+        "other_identity": "another node is at the other end of the resumed connection"})
+def same_node_resumes(story: Story) -> str:
+    """The session comes back on the node that issued it."""
+    node, session = story.node, story.session
+    contact = story.contact(node, session)
+    story.bench.record_cell(node, node, contact.handshake)
+    _demand_its_own_cipher(story, contact.handshake, session)
+    resumed = story.reaches_mqtt(contact).outcome is Outcome.RESUMED
+    if story.settings.expected(node, node) is Outcome.FULL:
+        if resumed:
+            story.fail("resumed", f"{node} resumed its session although resumption_cache_scope is "
+                                  "none")
+        return f"{node} does not resume, as resumption_cache_scope none declares"
+    if not resumed:
+        _diagnose(story, session)
+    _demand_fresh_random_and_same_node(story, contact, session)
+    return f"{node} resumed its session in an abbreviated handshake"
+
+
+def _demand_its_own_cipher(story: Story, handshake: Handshake, session: Session) -> None:
     # Looked at before all else: RFC 5246 7.4.1.3 has our own TLS library break off then.
-    if handshake.server_id != session.id or handshake.cipher in (None, session.cipher):
-        return None
-    return failed("other_cipher", f"{node} resumed with {handshake.cipher}, while the session was "
-                                  f"made with {session.cipher}", handshake)
+    if handshake.server_id == session.id and handshake.cipher not in (None, session.cipher):
+        story.fail("other_cipher", f"{story.node} resumed with {handshake.cipher}, while the "
+                                   f"session was made with {session.cipher}")
 
 
-def _flaw(bench: Bench, node: str, contact: Contact, session: Session) -> tuple[str, str] | None:
-    """Return what is wrong with a resumed handshake, or with who is at its other end."""
+def _demand_fresh_random_and_same_node(story: Story, contact: Contact, session: Session) -> None:
+    """Demand that a resumed handshake is a new one, and with whom the session was made."""
+    node, bench = story.node, story.bench
     if contact.handshake.server_random == session.server_random:
-        return "random_reused", "answered the resumption with the random of the first handshake"
+        story.fail("random_reused", f"{node} answered the resumption with the random of the first "
+                                    "handshake")
     before, now = _told_name(bench.connacks.get(node)), _told_name(contact.connack)
     # Nodes that share sessions, as declared, may be behind one address.
     if before != now and bench.settings.cache_scope == "node":
-        return "other_identity", (f"named itself {before or 'not at all'} when the session was "
-                                  f"made, and {now or 'not at all'} on the resumed connection: "
-                                  "this address leads to several nodes that share sessions")
-    return None
+        story.fail("other_identity", f"{node} named itself {before or 'not at all'} when the "
+                   f"session was made, and {now or 'not at all'} on the resumed connection: this "
+                   "address leads to several nodes that share sessions")
 
 
 def _told_name(connack: Connack | None) -> str:
     """Return how a node names itself in its CONNACK; not everything there stays the same."""
     told = dict(connack.user_properties) if connack is not None else {}
     return " ".join(told[key] for key in ("product", "version", "node") if key in told)
-
-
-def same_node_resumes(bench: Bench, subject: Subject) -> Verdict:
-    """CORE-02: the session comes back on the node that issued it."""
-    (node,) = subject
-    session = bench.sessions[node]
-    contact = bench.contact(node, session)
-    handshake = contact.handshake
-    bench.record_cell(node, node, handshake)
-    if verdict := _wrong_cipher(node, handshake, session) or trouble(contact):
-        return verdict
-    if bench.settings.expected(node, node) is Outcome.FULL:
-        if handshake.outcome is Outcome.RESUMED:
-            return failed("resumed", f"{node} resumed its session although "
-                                     "resumption_cache_scope is none", handshake)
-        return passed(f"{node} does not resume, as resumption_cache_scope none declares", handshake)
-    if handshake.outcome is not Outcome.RESUMED:
-        return _diagnosed(bench, node, session, handshake)
-    if flaw := _flaw(bench, node, contact, session):
-        return failed(flaw[0], f"{node} {flaw[1]}", handshake)
-    return passed(f"{node} resumed its session in an abbreviated handshake", handshake)
 
 
 def _asks_for_certificates(bench: Bench, node: str) -> bool:
@@ -128,31 +185,29 @@ def _cause_of_no_reuse(bench: Bench, node: str) -> str:
             else "not_resumed, Erlang/OTP 29")
 
 
-def _diagnosed(bench: Bench, node: str, session: Session, handshake: Handshake) -> Verdict:
+def _diagnose(story: Story, session: Session) -> NoReturn:
     """Tell why a session did not resume; it has failed, whatever comes of more offers.
 
     A single node resumes it never (its cache is off) or has forgotten it; if it resumes after all,
     it has been on another node than this connection.
     """
-    again = []
+    node, again = story.node, []
     for _ in range(DIAGNOSIS):
-        with bench.counted_as(beyond.DIAGNOSES):
-            contact = bench.contact(node, session)
-        again.append(contact.handshake)
+        with story.bench.counted_as(beyond.DIAGNOSES):
+            contact = story.contact(node, session)
+        again.append(contact.handshake.outcome)
         if trouble(contact):
             break
-    resumed = sum(one.outcome is Outcome.RESUMED for one in again)
+    resumed = again.count(Outcome.RESUMED)
     if not resumed:
         told = (f"{node} issued a session ID and yet answered its own session with a full "
                 f"handshake, and on {len(again)} more connections too: its cache is off (EMQX: "
                 "reuse_sessions = false; nginx: ssl_session_cache none) or forgets, or this "
                 "address leads to many nodes")
-        return failed("not_resumed", with_hint(told, _cause_of_no_reuse(bench, node)),
-                      handshake, *again)
-    return failed("not_resumed",
-                  f"{node} is not one node: {_caches(resumed, len(again) + 1)}, for its session "
-                  f"did not resume at first and did on {resumed} of {len(again)} more connections; "
-                  f"{_ADDRESSES}", handshake, *again)
+        story.fail("not_resumed", with_hint(told, _cause_of_no_reuse(story.bench, node)))
+    story.fail("not_resumed", f"{node} is not one node: {_caches(resumed, len(again) + 1)}, for "
+               f"its session did not resume at first and did on {resumed} of {len(again)} more "
+               f"connections; {_ADDRESSES}")
 
 
 _ADDRESSES = "give each node's own address, or put this one in the group load_balancer"
@@ -164,86 +219,148 @@ def _caches(resumed: int, offers: int) -> str:
     return f"{count} separate session caches answer behind its address (a load balancer?)"
 
 
-def _not_always(seen: str, resumed: int, handshakes: Sequence[Handshake]) -> Verdict:
-    """Return the failure of a node whose session resumed in CORE-02, and now only at times.
+def _demand_always(story: Story, seen: str, resumed: int, offers: int) -> None:
+    """Demand that a session that has resumed in CORE-02 does so on every offer.
 
     One offer cannot tell a node from an address of several: the first may have been lucky.
     """
-    return failed("not_resumed", f"{seen}, or {_caches(resumed, len(handshakes))}; if so, "
-                                 f"{_ADDRESSES}", *handshakes)
+    if resumed < offers:
+        story.fail("not_resumed", f"{seen}, or {_caches(resumed, offers)}; if so, {_ADDRESSES}")
 
 
-def other_node_as_expected(bench: Bench, subject: Subject) -> Verdict:
-    """CORE-03: a foreign session leads quietly to a full handshake."""
-    issuer, redeemer = subject
-    contact = bench.offer(issuer, redeemer)
-    handshake = contact.handshake
-    bench.record_cell(issuer, redeemer, handshake)
-    if verdict := trouble(contact):
-        return verdict
-    expected = bench.settings.expected(issuer, redeemer)
-    if handshake.outcome is not expected:
-        if expected is Outcome.FULL:
-            return failed("resumed_elsewhere", with_hint(
-                f"{redeemer} resumed a session that {issuer} issued", "resumed_elsewhere"),
-                handshake)
-        return failed("not_resumed", f"{redeemer} did not resume {issuer}'s session although "
-                                     "resumption_cache_scope is cluster", handshake)
-    if handshake.alerts:
-        alert = handshake.alerts[0]
-        return failed("alert", f"{redeemer} raised the {alert.level} alert {alert.description} on "
-                               f"a session of {issuer}", handshake)
-    how = "fell back to a full handshake on" if expected is Outcome.FULL else "resumed"
-    return passed(f"{redeemer} {how} {issuer}'s session, and MQTT works", handshake)
+@Check(
+    id="CORE-03",
+    title="Every other node falls back to a full handshake",
+    requirement=(
+        "Offered to any other node, a session that resumes at home leads to a full handshake "
+        "without an alert, and MQTT works."),
+    clause="RFC 5246 7.4.1.2",
+    level=Level.MUST, impact=Impact.SAFE, per=Per.PAIR, cost=Cost(full=1),
+    meaning=(
+        "A device that lands on another node is locked out or fails noisily, or nodes share "
+        "sessions that nobody declared as shared."),
+    needs=(Need("CORE-02", "issuer"), Need("CORE-01", "redeemer")), precondition=_two_nodes,
+    remakes=_OFFERED,
+    how=(
+        "Each node's session, which has resumed at home, is offered to every other node. "
+        "All three witnesses must say full, no alert may come, and CONNECT must be "
+        "accepted."),
+    titles={"cluster": "Every other node resumes"},
+    reasons={
+        "resumed_elsewhere": "it resumes a session of another node",
+        "not_resumed": "it does not resume a session though resumption_cache_scope is cluster",
+        "alert": "a session of another node is declined or resumed with an alert"})
+def other_node_as_expected(story: Story) -> str:
+    """A foreign session leads quietly to a full handshake."""
+    issuer, redeemer = story.subject
+    contact = story.seen(story.bench.offer(issuer, redeemer))
+    story.bench.record_cell(issuer, redeemer, contact.handshake)
+    resumed = story.reaches_mqtt(contact).outcome is Outcome.RESUMED
+    full = story.settings.expected(issuer, redeemer) is Outcome.FULL
+    if resumed and full:
+        story.fail("resumed_elsewhere", with_hint(
+            f"{redeemer} resumed a session that {issuer} issued", "resumed_elsewhere"))
+    if not resumed and not full:
+        story.fail("not_resumed", f"{redeemer} did not resume {issuer}'s session although "
+                                  "resumption_cache_scope is cluster")
+    story.quiet(contact, f"on a session of {issuer}")
+    how = "fell back to a full handshake on" if full else "resumed"
+    return f"{redeemer} {how} {issuer}'s session, and MQTT works"
 
 
-def still_resumes_at_home(bench: Bench, subject: Subject) -> Verdict:
-    """CORE-04: being declined elsewhere has not cost the session its home."""
-    issuer, redeemer = subject
-    session, there = bench.sessions[issuer], bench.cells.get((issuer, redeemer))
-    if there is not None and there.offered_id != session.id:
-        # Made again since CORE-03: this one has not been away yet.
-        with bench.counted_as(bench.renewed.get(issuer, beyond.SPOILT)):
-            away = bench.contact(redeemer, session)
-        if verdict := trouble(away):
-            return verdict
-    contact = bench.offer(issuer, issuer)
-    if verdict := trouble(contact):
-        return verdict
-    if contact.handshake.outcome is not Outcome.RESUMED:
-        return failed("not_resumed", f"{issuer} no longer resumes its session after it was "
-                                     f"offered to {redeemer}", contact.handshake)
-    return passed(f"{issuer} still resumes its session after it was offered to {redeemer}",
-                  contact.handshake)
+@Check(
+    id="CORE-04",
+    title="A session declined elsewhere still resumes at home",
+    requirement=(
+        "After another node declined it, a session still resumes on the node that issued it."),
+    clause="RFC 5246 7.3",
+    level=Level.MUST, impact=Impact.SAFE, per=Per.PAIR, cost=Cost(resumed=1, at="issuer"),
+    meaning=(
+        "One detour through another node, as behind any load balancer, costs a device its "
+        "session."),
+    needs=(Need("CORE-03"),), precondition=_two_nodes_that_resume,
+    remakes=Cost(full=1, elsewhere=(_OFFERED,)),
+    how=(
+        "After CORE-03 the session is offered to its issuer again, once for each node "
+        "that declined it."),
+    titles={"cluster": "A session resumed elsewhere still resumes at home"},
+    reasons={"not_resumed": "a session no longer resumes after it was offered to another node"})
+def still_resumes_at_home(story: Story) -> str:
+    """Being declined elsewhere has not cost the session its home."""
+    issuer, redeemer = story.subject
+    _demand_been_away(story, redeemer)
+    contact = story.seen(story.bench.offer(issuer, issuer))
+    if story.reaches_mqtt(contact).outcome is not Outcome.RESUMED:
+        story.fail("not_resumed", f"{issuer} no longer resumes its session after it was offered to "
+                                  f"{redeemer}")
+    return f"{issuer} still resumes its session after it was offered to {redeemer}"
 
 
-def resumes_again_and_again(bench: Bench, subject: Subject) -> Verdict:
-    """CORE-05: a resumption does not use the session up."""
-    (node,) = subject
-    handshakes = []
-    for attempt in range(1, REPETITIONS + 1):
-        contact = bench.contact(node, bench.sessions[node])
-        handshakes.append(contact.handshake)
-        if verdict := trouble(contact):
-            return Verdict(verdict.status, verdict.reason,
-                           f"{verdict.message} (resumption {attempt} of {REPETITIONS})",
-                           tuple(handshakes))
-    resumed = sum(handshake.outcome is Outcome.RESUMED for handshake in handshakes)
-    if resumed < REPETITIONS:
-        return _not_always(f"{node} resumed one session {resumed} of {REPETITIONS} times: it "
-                           "forgets a session that it should keep", resumed, handshakes)
-    return passed(f"{node} resumed one session {REPETITIONS} times in sequence", *handshakes)
+def _demand_been_away(story: Story, redeemer: str) -> None:
+    """Offer a session elsewhere that was made again since CORE-03, and has not been away yet."""
+    bench, there = story.bench, story.bench.cells.get((story.node, redeemer))
+    if there is not None and there.offered_id != story.session.id:
+        with bench.counted_as(bench.renewed.get(story.node, beyond.SPOILT)):
+            away = story.contact(redeemer, story.session)
+        story.reaches_mqtt(away)
 
 
-def resumed_by_many_at_once(bench: Bench, subject: Subject) -> Verdict:
-    """CORE-07: a fleet behind one identity, or one client's parallel connections."""
-    (node,) = subject
-    session = bench.sessions[node]
+@Check(
+    id="CORE-05",
+    title="A session resumes again and again",
+    requirement=f"One session resumes {REPETITIONS} times in sequence.",
+    clause="RFC 5246 7.3",
+    level=Level.MUST, impact=Impact.SAFE, per=Per.NODE, cost=Cost(resumed=REPETITIONS),
+    meaning=(
+        "The node forgets a session after some use, so devices that reconnect often gain little."),
+    needs=(Need("CORE-02"),), precondition=resuming,
+    how=(
+        "The session is offered one time after the other, each on a connection of its "
+        "own with MQTT on it."),
+    reasons={"not_resumed": "a session resumes some times, and then no more"})
+def resumes_again_and_again(story: Story) -> str:
+    """A resumption does not use the session up."""
+    outcomes = [
+        story.reaches_mqtt(story.contact(story.node, story.session),
+                           f"resumption {number} of {REPETITIONS}").outcome
+        for number in range(1, REPETITIONS + 1)]
+    resumed = outcomes.count(Outcome.RESUMED)
+    _demand_always(story, f"{story.node} resumed one session {resumed} of {REPETITIONS} times: it "
+                   "forgets a session that it should keep", resumed, REPETITIONS)
+    return f"{story.node} resumed one session {REPETITIONS} times in sequence"
+
+
+@Check(
+    id="CORE-07",
+    title="Many connections resume one session at once",
+    requirement=f"{AT_ONCE} connections that stand at the same time resume one session.",
+    clause="RFC 5246 7.3",
+    level=Level.SHOULD, impact=Impact.NOISY, per=Per.NODE, cost=Cost(resumed=AT_ONCE),
+    meaning=(
+        "A client with several connections, or a fleet that reconnects after an outage, resumes "
+        "only in part."),
+    needs=(Need("CORE-02"),), precondition=resuming, remakes=Cost(full=1),
+    how=(
+        "Threads offer the same session at once and keep their connections open until "
+        "all of them stand."),
+    reasons={"not_resumed": "a session resumes on some of many connections at once"})
+def resumed_by_many_at_once(story: Story) -> str:
+    """A fleet behind one identity, or one client's parallel connections."""
+    contacts = _offered_at_once(story, story.session)
+    _demand_mqtt_on_all(story, contacts)
+    resumed = sum(contact.handshake.outcome is Outcome.RESUMED for contact in contacts)
+    _demand_always(story, f"{story.node} resumed one session on {resumed} of {AT_ONCE} connections "
+                   "at once: it does not look the session up for so many", resumed, AT_ONCE)
+    return f"{story.node} resumed one session on {AT_ONCE} connections at once"
+
+
+def _offered_at_once(story: Story, session: Session) -> list[Contact]:
+    """Offer a session on many connections that stay open until all of them stand."""
     together = threading.Barrier(AT_ONCE)
 
     def one() -> Contact:
         try:
-            contact = bench.contact(node, session, together=together)
+            contact = story.contact(story.node, session, together=together)
         except BaseException:
             together.abort()
             raise
@@ -252,68 +369,90 @@ def resumed_by_many_at_once(bench: Bench, subject: Subject) -> Verdict:
         return contact
 
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        contacts = [future.result() for future in [pool.submit(one) for _ in range(AT_ONCE)]]
-    handshakes = [contact.handshake for contact in contacts]
-    for contact in contacts:
-        if verdict := trouble(contact):
-            # Handshakes that break off may cost the session its place in the cache (RFC 5246
-            # 7.2.2; OpenSSL does so), and no later check may be blamed for that.
-            with bench.made_again(node, beyond.SPOILT):
-                renewed = bench.fresh_session(node)
-            return Verdict(verdict.status, verdict.reason, verdict.message,
-                           (*handshakes, renewed.handshake))
-    resumed = sum(handshake.outcome is Outcome.RESUMED for handshake in handshakes)
-    if resumed < AT_ONCE:
-        return _not_always(f"{node} resumed one session on {resumed} of {AT_ONCE} connections at "
-                           "once: it does not look the session up for so many", resumed, handshakes)
-    return passed(f"{node} resumed one session on {AT_ONCE} connections at once", *handshakes)
+        return [future.result() for future in [pool.submit(one) for _ in range(AT_ONCE)]]
 
 
-def versions_as_declared(bench: Bench, subject: Subject) -> Verdict:
-    """CORE-08: nothing but the declared versions, and the best of them for who offers more."""
-    (node,) = subject
-    declared = bench.settings.tls_versions
-    handshakes, flaws, seen = [], [], []
-    for version in _OTHER_VERSIONS:
-        contact = bench.contact(node, versions=(version, version))
-        handshakes.append(contact.handshake)
-        if _unreachable(contact) and (verdict := trouble(contact)):
-            return verdict
-        told = _told(contact)
-        seen.append(f"{version} {told}")
-        if told == _NOT_OFFERED:
-            continue
-        if version in declared and told != _SPOKEN:
-            flaws.append(("version_refused", f"{version} is declared, and {told}"))
-        elif version not in declared and told == _SPOKEN:
-            flaws.append(("version_accepted", f"{version} is not declared, and {told}"))
-        elif version not in declared and contact.handshake.outcome is not Outcome.REFUSED:
-            flaws.append(("no_alert",
-                          f"{version} is not declared, and {told}, without a fatal alert"))
-    both = bench.contact(node, versions=("tlsv1.2", "tlsv1.3"))
-    handshakes.append(both.handshake)
-    if verdict := trouble(both):
-        return verdict
-    seen.append(f"a client that offers both 1.2 and 1.3 gets {both.handshake.version}")
+def _demand_mqtt_on_all(story: Story, contacts: list[Contact]) -> None:
+    """Demand that connections got as far as CONNACK; else the node's session is made again.
+
+    Handshakes that break off may cost it its place in the cache (RFC 5246 7.2.2; OpenSSL does so),
+    and no later check may be blamed for that.
+    """
+    broken = [verdict for contact in contacts if (verdict := trouble(contact))]
+    if broken:
+        with story.bench.made_again(story.node, beyond.SPOILT):
+            story.fresh_session()
+        raise StoryEnd(broken[0])
+
+
+def _versions_cost(target: Target) -> Cost:
+    declared = target.settings.tls_versions
+    spoken = sum(version in declared for version in _OTHER_VERSIONS)
+    return Cost(full=1 + spoken, refused=len(_OTHER_VERSIONS) - spoken)
+
+
+@Check(
+    id="CORE-08",
+    title="Only the declared versions are spoken",
+    requirement=(
+        "Versions outside the declared ones end in a fatal alert, and a client that also offers "
+        "TLS 1.3 gets what is declared."),
+    clause="RFC 5246 7.2.2, E.1",
+    level=Level.MUST, impact=Impact.NOISY, per=Per.NODE, cost=_versions_cost,
+    meaning=(
+        "Devices speak another TLS version than the configuration says, and session IDs do not "
+        "resume in it, or old versions are open to attack."),
+    needs=(Need("CORE-01"),),
+    how=(
+        "Clients that offer TLS 1.0, 1.1 and 1.3 alone are answered by a handshake where "
+        "the version is declared and by the target's own fatal alert where it is not; "
+        "one that offers 1.2 and 1.3 must get the best that is declared. Where nothing "
+        "is declared, what was seen is told and not judged."),
+    reasons={
+        "version_refused": "it does not speak a version that is declared",
+        "version_accepted": "it speaks a version that is not declared",
+        "no_alert": "a version that is not declared is refused without a fatal alert",
+        "other_version": "a client that offers 1.2 and 1.3 does not get the best that is declared",
+        "undeclared": "no version is declared, so there is nothing to judge"})
+def versions_as_declared(story: Story) -> str:
+    """Nothing but the declared versions, and the best of them for who offers more."""
+    node, declared = story.node, story.settings.tls_versions
+    answers = [_offered_alone(story, version) for version in _OTHER_VERSIONS]
+    both = story.reaches_mqtt(story.contact(node, versions=_DEFAULT_VERSIONS))
+    gets = f"a client that offers both 1.2 and 1.3 gets {both.version}"
     best = "tlsv1.3" if "tlsv1.3" in declared else "tlsv1.2"
-    if both.handshake.version != best:
-        flaws.append(("other_version", f"{seen[-1]} and not {best}"))
+    seen = "; ".join([*(told for told, _ in answers), gets])
+    flaws = [flaw for _, flaw in answers if flaw is not None]
+    if both.version != best:
+        flaws.append(("other_version", f"{gets} and not {best}"))
     if not declared:
-        return Verdict(Status.INFO, "undeclared", f"{node}: {'; '.join(seen)} "
-                       "(resumption_tls_versions declares nothing)", tuple(handshakes))
+        story.inform("undeclared", f"{node}: {seen} (resumption_tls_versions declares nothing)")
     if flaws:
-        return failed(flaws[0][0], f"{node}: {'; '.join(text for _, text in flaws)}", *handshakes)
-    return passed(f"{node}: {'; '.join(seen)}", *handshakes)
+        story.fail(flaws[0][0], f"{node}: {'; '.join(text for _, text in flaws)}")
+    return f"{node}: {seen}"
 
 
-def _unreachable(contact: Contact) -> bool:
+def _offered_alone(story: Story, version: str) -> tuple[str, tuple[str, str] | None]:
+    """Offer one version alone; return what came of it, and reason and clause of a flaw in that."""
+    contact = story.contact(story.node, versions=(version, version))
     failure = contact.handshake.failure
-    return failure is not None and failure.stage == "connect"
+    if failure is not None and failure.stage == "connect":
+        story.reaches_mqtt(contact)
+    told, declared = _told(contact.handshake), version in story.settings.tls_versions
+    flaw = None
+    if told == _NOT_OFFERED:
+        pass
+    elif declared and told != _SPOKEN:
+        flaw = ("version_refused", f"{version} is declared, and {told}")
+    elif not declared and told == _SPOKEN:
+        flaw = ("version_accepted", f"{version} is not declared, and {told}")
+    elif not declared and contact.handshake.outcome is not Outcome.REFUSED:
+        flaw = ("no_alert", f"{version} is not declared, and {told}, without a fatal alert")
+    return f"{version} {told}", flaw
 
 
-def _told(contact: Contact) -> str:
+def _told(handshake: Handshake) -> str:
     """Say how the target answered the one version that was offered."""
-    handshake = contact.handshake
     if handshake.failure is None:
         return _SPOKEN
     if not handshake.client_random:
@@ -323,156 +462,62 @@ def _told(contact: Contact) -> str:
     return f"ends with: {handshake.failure.detail}"
 
 
-def _versions_cost(target: Target) -> Cost:
-    declared = target.settings.tls_versions
-    spoken = sum(version in declared for version in _OTHER_VERSIONS)
-    return Cost(full=1 + spoken, refused=len(_OTHER_VERSIONS) - spoken)
-
-
-def tickets_do_not_get_in_the_way(bench: Bench, subject: Subject) -> Verdict:
-    """CORE-09: most TLS clients offer tickets; that must not cost them the session ID."""
-    (node,) = subject
-    first = bench.contact(node, tickets=True, keep_session=False)
-    if verdict := trouble(first):
-        return verdict
-    again = bench.contact(node, bench.sessions[node], tickets=True)
-    handshakes = (first.handshake, again.handshake)
-    if verdict := trouble(again):
-        return verdict
-    if again.handshake.ticket_offered != 0:
-        return error("harness_error", "our TLS library did not offer an empty ticket", *handshakes)
-    issued = "issues TLS 1.2 tickets" if first.handshake.ticket_issued else \
-        "issues no TLS 1.2 tickets"
-    if again.handshake.outcome is not Outcome.RESUMED:
-        return failed("not_resumed", f"{node} {issued}, and does not resume by session ID for a "
-                                     "client that offers an empty ticket", *handshakes)
-    return passed(f"{node} {issued}; a client that offers an empty ticket still resumes by "
-                  "session ID", *handshakes)
-
-
-def default_client(bench: Bench, subject: Subject) -> Verdict:
-    """CORE-10: every other check speaks TLS 1.2 alone; who does not pin it may never resume."""
-    (node,) = subject
-    contact = bench.contact(node, versions=_DEFAULT_VERSIONS, keep_session=False)
-    if verdict := trouble(contact):
-        # Nothing is demanded of the target here, but who is turned away wants to know.
-        return replace(verdict, status=Status.WARNED) if verdict.status is Status.FAILED \
-            else verdict
-    handshake = contact.handshake
-    gets = f"a client that pins no version gets {handshake.version} with {handshake.cipher}"
-    data = {"version": handshake.version, "cipher": handshake.cipher}
-    if handshake.version == "tlsv1.2":
-        return Verdict(Status.PASSED, "", f"{node}: {gets}, where session IDs resume",
-                       (handshake,), data)
-    return Verdict(Status.INFO, "not_tls_1_2", f"{node}: {gets}, where no session ID resumes: what "
-                   "the rest of this report says holds for clients that speak TLS 1.2 alone",
-                   (handshake,), data)
-
-
-def _two_nodes(target: Target) -> str | None:
-    return None if len(target.nodes) > 1 else "one node: there is no other node to ask"
-
-
-def _two_nodes_that_resume(target: Target) -> str | None:
-    return _two_nodes(target) or resuming(target)
-
-
-def register(registry: Registry) -> None:
-    """Add the family."""
-    registry.add(Check(
-        "CORE-01", "A full handshake issues a session ID",
-        "A full TLS 1.2 handshake issues a session ID of 1 to 32 bytes.",
-        "RFC 5246 7.4.1.3", Level.MUST, Impact.SAFE, Per.NODE, Cost(full=1), issues_session_id,
-        "The node lets nobody resume by session ID: every reconnect is a full handshake.",
-        how="An ordinary client makes a full handshake, speaks MQTT and keeps the session ID "
-            "of the ServerHello."))
-    registry.add(Check(
-        "CORE-02", "The same node resumes",
-        "A node resumes the session it issued: abbreviated flight, same ID, version, cipher "
-        "suite and master secret, fresh randoms; and if it names itself, it is the same node.",
-        "RFC 5246 7.3, 7.4.1.3", Level.MUST, Impact.SAFE, Per.NODE, Cost(resumed=1),
-        same_node_resumes,
-        "Devices pay for a full handshake on every reconnect: reuse_sessions is false, or EMQX 5.9 "
-        "or later leaves it out and its Erlang/OTP resumes nothing then where client certificates "
-        "are asked for (29.0.6 and later: erlang/otp#11478), the cache is too small or too "
-        "short-lived, or the address leads to several nodes.", (Need("CORE-01"),),
-        how="The session of CORE-01 is offered to the same node once. All three witnesses "
-            "must say resumed, and cipher suite and randoms are compared with those of the "
-            f"first handshake. If it is answered by a full handshake the check has failed, and "
-            f"the session is offered {DIAGNOSIS} times more, only to tell a node that does not "
-            "resume from an address of several nodes.", diagnosis=DIAGNOSIS,
-        titles={"none": "The same node does not resume"}))
-    registry.add(Check(
-        "CORE-03", "Every other node falls back to a full handshake",
-        "Offered to any other node, a session that resumes at home leads to a full handshake "
-        "without an alert, and MQTT works.",
-        "RFC 5246 7.4.1.2", Level.MUST, Impact.SAFE, Per.PAIR, Cost(full=1),
-        other_node_as_expected,
-        "A device that lands on another node is locked out or fails noisily, or nodes share "
-        "sessions that nobody declared as shared.",
-        (Need("CORE-02", "issuer"), Need("CORE-01", "redeemer")), _two_nodes, remakes=_OFFERED,
-        how="Each node's session, which has resumed at home, is offered to every other node. "
-            "All three witnesses must say full, no alert may come, and CONNECT must be "
-            "accepted.", titles={"cluster": "Every other node resumes"}))
-    registry.add(Check(
-        "CORE-04", "A session declined elsewhere still resumes at home",
-        "After another node declined it, a session still resumes on the node that issued it.",
-        "RFC 5246 7.3", Level.MUST, Impact.SAFE, Per.PAIR, Cost(resumed=1, at="issuer"),
-        still_resumes_at_home,
-        "One detour through another node, as behind any load balancer, costs a device its "
-        "session.", (Need("CORE-03"),), _two_nodes_that_resume,
-        # One that was made again since has to be away first.
-        remakes=Cost(full=1, elsewhere=(_OFFERED,)),
-        how="After CORE-03 the session is offered to its issuer again, once for each node "
-            "that declined it.",
-        titles={"cluster": "A session resumed elsewhere still resumes at home"}))
-    registry.add(Check(
-        "CORE-05", "A session resumes again and again",
-        f"One session resumes {REPETITIONS} times in sequence.",
-        "RFC 5246 7.3", Level.MUST, Impact.SAFE, Per.NODE, Cost(resumed=REPETITIONS),
-        resumes_again_and_again,
-        "The node forgets a session after some use, so devices that reconnect often gain little.",
-        (Need("CORE-02"),), resuming,
-        how="The session is offered one time after the other, each on a connection of its "
-            "own with MQTT on it."))
-    registry.add(Check(
-        "CORE-07", "Many connections resume one session at once",
-        f"{AT_ONCE} connections that stand at the same time resume one session.",
-        "RFC 5246 7.3", Level.SHOULD, Impact.NOISY, Per.NODE, Cost(resumed=AT_ONCE),
-        resumed_by_many_at_once,
-        "A client with several connections, or a fleet that reconnects after an outage, resumes "
-        "only in part.", (Need("CORE-02"),), resuming, remakes=Cost(full=1),
-        how="Threads offer the same session at once and keep their connections open until "
-            "all of them stand."))
-    registry.add(Check(
-        "CORE-08", "Only the declared versions are spoken",
-        "Versions outside the declared ones end in a fatal alert, and a client that also offers "
-        "TLS 1.3 gets what is declared.",
-        "RFC 5246 7.2.2, E.1", Level.MUST, Impact.NOISY, Per.NODE, _versions_cost,
-        versions_as_declared,
-        "Devices speak another TLS version than the configuration says, and session IDs do not "
-        "resume in it, or old versions are open to attack.", (Need("CORE-01"),),
-        how="Clients that offer TLS 1.0, 1.1 and 1.3 alone are answered by a handshake where "
-            "the version is declared and by the target's own fatal alert where it is not; "
-            "one that offers 1.2 and 1.3 must get the best that is declared. Where nothing "
-            "is declared, what was seen is told and not judged."))
-    registry.add(Check(
-        "CORE-09", "Tickets do not get in the way of session IDs",
+@Check(
+    id="CORE-09",
+    title="Tickets do not get in the way of session IDs",
+    requirement=(
         "A client that offers an empty session ticket still resumes by session ID; whether the "
-        "target issues TLS 1.2 tickets is reported.",
-        "RFC 5077 3.4", Level.MUST, Impact.SAFE, Per.NODE, Cost(full=1, resumed=1),
-        tickets_do_not_get_in_the_way,
-        "Ordinary TLS clients, which offer tickets unless told not to, never resume here.",
-        (Need("CORE-02"),), resuming,
-        how="A client with an empty session_ticket extension makes a full handshake, to see "
-            "whether a NewSessionTicket comes, and then offers the session ID beside the "
-            "empty extension."))
-    registry.add(Check(
-        "CORE-10", "What a client gets that pins no version",
-        "Which version and cipher suite a client gets that offers TLS 1.2 and 1.3 is reported.",
-        "RFC 8446 4.2.1, D.1", Level.INFO, Impact.SAFE, Per.NODE, Cost(full=1), default_client,
+        "target issues TLS 1.2 tickets is reported."),
+    clause="RFC 5077 3.4",
+    level=Level.MUST, impact=Impact.SAFE, per=Per.NODE, cost=Cost(full=1, resumed=1),
+    meaning="Ordinary TLS clients, which offer tickets unless told not to, never resume here.",
+    needs=(Need("CORE-02"),), precondition=resuming,
+    how=(
+        "A client with an empty session_ticket extension makes a full handshake, to see "
+        "whether a NewSessionTicket comes, and then offers the session ID beside the "
+        "empty extension."),
+    reasons={"not_resumed": "a client that offers an empty ticket does not resume by session ID"})
+def tickets_do_not_get_in_the_way(story: Story) -> str:
+    """Most TLS clients offer tickets; that must not cost them the session ID."""
+    node = story.node
+    first = story.reaches_mqtt(story.contact(node, tickets=True, keep_session=False))
+    again = story.reaches_mqtt(story.contact(node, story.session, tickets=True))
+    if again.ticket_offered != 0:
+        story.error("harness_error", "our TLS library did not offer an empty ticket")
+    issued = "issues TLS 1.2 tickets" if first.ticket_issued else "issues no TLS 1.2 tickets"
+    if again.outcome is not Outcome.RESUMED:
+        story.fail("not_resumed", f"{node} {issued}, and does not resume by session ID for a "
+                                  "client that offers an empty ticket")
+    return f"{node} {issued}; a client that offers an empty ticket still resumes by session ID"
+
+
+@Check(
+    id="CORE-10",
+    title="What a client gets that pins no version",
+    requirement=(
+        "Which version and cipher suite a client gets that offers TLS 1.2 and 1.3 is reported."),
+    clause="RFC 8446 4.2.1, D.1",
+    level=Level.INFO, impact=Impact.SAFE, per=Per.NODE, cost=Cost(full=1),
+    meaning=(
         "Nothing by itself: where it is TLS 1.3, clients that speak it too resume by tickets "
-        "(RFC 8446 2.2) or not at all, and session IDs serve those that speak TLS 1.2 alone.",
-        (Need("CORE-01"),),
-        how="A client that offers TLS 1.2 and 1.3, as TLS libraries do by default, makes a "
-            "handshake and speaks MQTT. All other checks of resumption offer TLS 1.2 alone."))
+        "(RFC 8446 2.2) or not at all, and session IDs serve those that speak TLS 1.2 alone."),
+    needs=(Need("CORE-01"),),
+    how=(
+        "A client that offers TLS 1.2 and 1.3, as TLS libraries do by default, makes a "
+        "handshake and speaks MQTT. All other checks of resumption offer TLS 1.2 alone."),
+    reasons={"not_tls_1_2": "a client that pins no version does not get TLS 1.2"})
+def default_client(story: Story) -> str:
+    """Every other check speaks TLS 1.2 alone; who does not pin it may never resume."""
+    contact = story.contact(story.node, versions=_DEFAULT_VERSIONS, keep_session=False)
+    verdict = trouble(contact)
+    if verdict is not None and verdict.status is Status.FAILED:
+        # Nothing is demanded of the target here, but who is turned away wants to know.
+        story.warn(verdict.reason, verdict.message)
+    handshake = story.reaches_mqtt(contact)
+    story.data.update(version=handshake.version, cipher=handshake.cipher)
+    gets = (f"{story.node}: a client that pins no version gets {handshake.version} with "
+            f"{handshake.cipher}")
+    if handshake.version != "tlsv1.2":
+        story.inform("not_tls_1_2", f"{gets}, where no session ID resumes: what the rest of this "
+                     "report says holds for clients that speak TLS 1.2 alone")
+    return f"{gets}, where session IDs resume"

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..hints import with_hint
-from ..model import Handshake, MqttResult, Outcome
+from ..model import MqttResult, Outcome
 from ..mqtt.client import AclRefusedError, MqttError, UnsupportedVersionError
-from .bench import Bench, Contact, Target
-from .registry import Check, Cost, Impact, Level, Need, Per, Registry, Status, Subject, Verdict
-from .verdicts import failed, passed, skipped, trouble
+from .bench import Contact, Target
+from .registry import Check, Cost, Impact, Level, Need, Per, Verdict
+from .story import Story, StoryEnd
+from .verdicts import skipped
 
 try:
     from ..mqtt.paho_session import Accepted, Identity, Link, PahoConnection
@@ -30,26 +31,24 @@ _LAST_DEADLINE_S = 1.0
 """For each step of deleting a session when the check went wrong or the run is ending."""
 
 
-class _EndError(Exception):
-    """The measurement ended early, with this verdict."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict.message)
-        self.verdict = verdict
-
-
 class _QosError(MqttError):
     """The target grants QoS 0 only."""
 
 
-class _Node:
-    """The conversations with one node: each on a resumed connection of its own."""
+class _Paho:
+    """What paho-mqtt does with one node: each time on a resumed connection of its own."""
 
-    def __init__(self, bench: Bench, name: str) -> None:
-        self._bench, self._name = bench, name
-        self.handshakes: list[Handshake] = []
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self._bench, self._name = story.bench, story.node
         self.left_behind = ""
         """Client id whose session may be there still."""
+
+    @property
+    def left(self) -> str:
+        """Say whose persistent session may be there still, as far as anybody's."""
+        return f"; the persistent session of {self.left_behind} may be left behind" \
+            if self.left_behind else ""
 
     def topic(self) -> str:
         """Return a topic that nobody else uses."""
@@ -60,10 +59,10 @@ class _Node:
                   ) -> Iterator[tuple[PahoConnection, Accepted]]:
         """Connect, and send DISCONNECT in the end.
 
-        ``last`` is for putting things in order: short deadlines, deaf to interrupts.
+        ``last`` is for putting things in order: short deadlines, deaf to interrupts. The check ends
+        where the connection was not resumed.
 
         Raises:
-            _EndError: the connection was not resumed.
             MqttError: MQTT did not work.
             Interrupted: the run was asked to stop.
         """
@@ -101,8 +100,7 @@ class _Node:
         handshake = attempt.handshake
         if attempt.stream is not None:
             handshake = replace(handshake, mqtt=result)
-        self.handshakes.append(handshake)
-        self._bench.heard(self._name, Contact(handshake))
+        self.story.seen(self._bench.heard(self._name, Contact(handshake)))
 
     def _demand_resumed(self, connection: PahoConnection) -> None:
         attempt = connection.attempt
@@ -110,9 +108,9 @@ class _Node:
             return
         # MQTT comes after; here only the TLS half is judged.
         fine = replace(attempt.handshake, mqtt=MqttResult("", "", ""))
-        raise _EndError(trouble(Contact(fine)) or failed(
-            "not_resumed", f"{self._name} did not resume its session for paho-mqtt, although it "
-                           "did before"))
+        self.story.reaches_mqtt(Contact(fine))
+        self.story.fail("not_resumed", f"{self._name} did not resume its session for paho-mqtt, "
+                                       "although it did before")
 
     def clean_start(self) -> None:
         """Everything a client does, with clean start."""
@@ -127,12 +125,12 @@ class _Node:
     def persistent_session(self) -> bool:
         """A session outlives its connection. Returns False when the target offers none."""
         identity = Identity(self._new_id(), clean_start=False, expiry_s=SESSION_EXPIRY_S)
-        before = len(self.handshakes)
+        before = len(self.story.evidence)
         try:
             offered = self._stay_and_return(identity)
         except BaseException:
-            if any(handshake.failure is None for handshake in self.handshakes[before:]):
-                with contextlib.suppress(MqttError, _EndError):
+            if any(handshake.failure is None for handshake in self.story.evidence[before:]):
+                with contextlib.suppress(MqttError, StoryEnd):
                     self._forget(identity, last=True)
             raise
         self._forget(identity)
@@ -179,40 +177,24 @@ def _demand_absent(accepted: Accepted, whom: str) -> None:
         raise MqttError("session_present_wrongly", f"CONNACK tells a session to {whom}")
 
 
-def mqtt_over_resumed_connections(bench: Bench, subject: Subject) -> Verdict:
-    """CORE-06: a resumed connection carries everything MQTT does, and changes no identity."""
-    (name,) = subject
-    node = _Node(bench, name)
+@contextlib.contextmanager
+def _in_words(client: _Paho) -> Iterator[None]:
+    """Let what MQTT came to end the check, and say what may be left behind."""
+    story = client.story
     try:
-        node.clean_start()
-        offered = node.persistent_session()
-    except _EndError as end:
-        verdict = end.verdict
-        return Verdict(verdict.status, verdict.reason, verdict.message + _left(node),
-                       tuple(node.handshakes))
+        yield
+    except StoryEnd as end:
+        verdict = replace(end.verdict, message=end.verdict.message + client.left)
+        raise StoryEnd(verdict) from None
     except (AclRefusedError, _QosError) as error:
-        return Verdict(Status.SKIPPED, error.cause,
-                       with_hint(f"{name}: {error}", error.cause) + _left(node),
-                       tuple(node.handshakes))
+        story.skip(error.cause, with_hint(f"{story.node}: {error}", error.cause) + client.left)
     except UnsupportedVersionError as error:
-        return Verdict(Status.SKIPPED, error.cause, f"{name}: {error}", tuple(node.handshakes))
+        story.skip(error.cause, f"{story.node}: {error}")
     except MqttError as error:
         # What helps with CONNECT is of no use here: it was accepted before.
-        told = with_hint(f"{name}: on a resumed connection {error}",
+        told = with_hint(f"{story.node}: on a resumed connection {error}",
                          "" if error.cause.startswith("mqtt_") else error.cause)
-        return failed(error.cause, told + _left(node), *node.handshakes)
-    version = bench.mqtt_version(name)
-    session = "a persistent session was kept" if offered else \
-        "persistent sessions are not offered (Session Expiry Interval 0)"
-    asked = "; no driver can ask the node whether it still knows the client's certificate" \
-        if bench.engine.has_client_certificate else ""
-    return passed(f"{name} carries MQTT {version} over {CONNECTIONS} resumed connections; "
-                  f"{session}{asked}", *node.handshakes)
-
-
-def _left(node: _Node) -> str:
-    return f"; the persistent session of {node.left_behind} may be left behind" \
-        if node.left_behind else ""
+        story.fail(error.cause, told + client.left)
 
 
 def _applies(target: Target) -> str | Verdict | None:
@@ -228,19 +210,47 @@ def _applies(target: Target) -> str | Verdict | None:
     return None
 
 
-def register(registry: Registry) -> None:
-    """Add the family."""
-    registry.add(Check(
-        "CORE-06", "MQTT works over resumed connections",
+@Check(
+    id="CORE-06",
+    title="MQTT works over resumed connections",
+    requirement=(
         "Over resumed connections CONNECT, SUBSCRIBE, a QoS 1 round trip, PING and DISCONNECT "
         "work; with clean start no session is present, and a persistent session is told of, keeps "
-        "its QoS 1 messages and is gone when deleted.",
-        "MQTT 3.1.1 and 5.0, 3.1.2.4, 3.2.2.2, 4.1, 4.3.2", Level.MUST, Impact.SAFE, Per.NODE,
-        Cost(resumed=CONNECTIONS), mqtt_over_resumed_connections,
+        "its QoS 1 messages and is gone when deleted."),
+    clause="MQTT 3.1.1 and 5.0, 3.1.2.4, 3.2.2.2, 4.1, 4.3.2",
+    level=Level.MUST, impact=Impact.SAFE, per=Per.NODE, cost=Cost(resumed=CONNECTIONS),
+    meaning=(
         "Devices that resume are connected and yet get no messages, lose their subscriptions, or "
-        "are taken for somebody else.", (Need("CORE-02"),), _applies,
-        how="paho-mqtt speaks on connections that resume the session: a clean start with "
-            "SUBSCRIBE, PUBLISH at QoS 1 and its delivery, PINGREQ and DISCONNECT; then a "
-            "persistent session that is left, sent a message while away, found again and "
-            "deleted. Where an ACL or the MQTT version forbids that, it is skipped with the "
-            "reason."))
+        "are taken for somebody else."),
+    needs=(Need("CORE-02"),), precondition=_applies,
+    how=(
+        "paho-mqtt speaks on connections that resume the session: a clean start with "
+        "SUBSCRIBE, PUBLISH at QoS 1 and its delivery, PINGREQ and DISCONNECT; then a "
+        "persistent session that is left, sent a message while away, found again and "
+        "deleted. Where an ACL or the MQTT version forbids that, it is skipped with the "
+        "reason."),
+    reasons={
+        "not_resumed": "its session does not resume for paho-mqtt",
+        "publish_not_received": "a message to oneself does not arrive",
+        "payload_changed": "a message arrives with another payload",
+        "message_lost": "a persistent session loses a message",
+        "session_not_present": "a persistent session is not there when its client comes back",
+        "session_present_wrongly": "CONNACK tells a session where there must be none",
+        "other_client_id": "CONNACK assigns another client id",
+        "no_suback": "SUBSCRIBE is not answered",
+        "no_puback": "PUBLISH at QoS 1 is not answered",
+        "no_pingresp": "PINGREQ is not answered",
+        "acl_refused": "an ACL forbids to publish or to subscribe",
+        "qos_1_not_granted": "SUBSCRIBE is granted QoS 0 only"})
+def mqtt_over_resumed_connections(story: Story) -> str:
+    """A resumed connection carries everything MQTT does, and changes no identity."""
+    client = _Paho(story)
+    with _in_words(client):
+        client.clean_start()
+        offered = client.persistent_session()
+    kept = "a persistent session was kept" if offered else \
+        "persistent sessions are not offered (Session Expiry Interval 0)"
+    asked = "; no driver can ask the node whether it still knows the client's certificate" \
+        if story.bench.engine.has_client_certificate else ""
+    return (f"{story.node} carries MQTT {story.bench.mqtt_version(story.node)} over {CONNECTIONS} "
+            f"resumed connections; {kept}{asked}")

@@ -170,9 +170,12 @@ def fails_over(story: Story) -> str:
                  f"client of {node}, which was killed", at=refuge)
     story.await_whole()
     story.full()
-    how = "by resuming" if _shared(story.target) else "by a full handshake"
-    return (f"a client of {node}, which was killed, got MQTT back on {refuge} {how} and resumed "
-            f"there next time; {node} is back")
+    return _GOT_BACK.format(node=node, refuge=refuge, how=_HOW[_shared(story.target)])
+
+
+_HOW = {True: "by resuming", False: "by a full handshake"}
+_GOT_BACK = ("a client of {node}, which was killed, got MQTT back on {refuge} {how} and resumed "
+             "there next time; {node} is back")
 
 
 def _offered_elsewhere(story: Story, session: Session, refuge: str) -> Session:

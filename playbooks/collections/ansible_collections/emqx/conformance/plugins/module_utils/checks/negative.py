@@ -148,9 +148,7 @@ def long_id_is_refused(story: Story) -> str:
     what = f"a session_id of {LONGEST_ID + 1} bytes"
     _demand_unharmed(story, f"after it was sent {what}")
     alert = _refusal_of_hello(node, too_long, what)
-    named = "" if alert == "decode_error" else \
-        ", where RFC 5246 7.2.2 has decode_error for a length that is out of range"
-    return (f"{node} answered {what} with the fatal alert {alert}{named}, and 32 bytes with a full "
+    return (f"{node} answered {what} with the fatal alert {alert}, and 32 bytes with a full "
             "handshake; afterwards it serves and resumes as before")
 
 
@@ -163,7 +161,7 @@ def _demand_unharmed(story: Story, when: str) -> None:
 
 
 def _refusal_of_hello(node: Conversation, contact: Contact, what: str) -> str:
-    """Demand a fatal alert in the place of a ServerHello, and return it."""
+    """Demand a fatal alert in the place of a ServerHello, and return it with what it should be."""
     handshake = contact.handshake
     if any(message.sender == "server" and message.name == "ServerHello"
            for message in handshake.messages):
@@ -173,7 +171,9 @@ def _refusal_of_hello(node: Conversation, contact: Contact, what: str) -> str:
     _demand_last_word(node, handshake, what)
     if handshake.outcome is not Outcome.REFUSED:
         node.story.unexpected(contact)
-    return handshake.alerts[-1].description
+    alert = handshake.alerts[-1].description
+    return alert if alert == "decode_error" else (
+        f"{alert}, where RFC 5246 7.2.2 has decode_error for a length that is out of range")
 
 
 def _demand_last_word(node: Conversation, handshake: Handshake, what: str, then: str = "") -> None:

@@ -15,7 +15,7 @@ from ..model import Handshake
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from .bench import Bench, Target
+    from .bench import Target
     from .story import Story
 
 
@@ -135,7 +135,6 @@ class Verdict:
     """What was measured, in figures, as JSON; empty where the sentence says it all."""
 
 
-Measure = Callable[["Bench", Subject], Verdict]
 Tell = Callable[["Story"], str]
 """Measures a subject and returns the sentence of a pass, or ends early."""
 
@@ -158,8 +157,7 @@ class Check:
     per: Per
     cost: Cost | Callable[[Target], Cost] | CostByNode
     """A constant, or what it comes to for this target, or for a node of it."""
-    measure: Measure | None = None
-    meaning: str = ""
+    meaning: str
     """What a failure means for an operator."""
     needs: tuple[Need, ...] = ()
     precondition: Callable[[Target], str | Verdict | None] = field(default=lambda _: None)

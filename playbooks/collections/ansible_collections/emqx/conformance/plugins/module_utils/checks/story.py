@@ -276,8 +276,6 @@ def measured(check: Check, bench: Bench, subject: Subject) -> Verdict:
     Raises:
         Interrupted: the run was asked to stop.
     """
-    if check.measure is not None:
-        return check.measure(bench, subject)
     if check.impact is Impact.DISRUPTIVE and bench.not_whole:
         return skipped("not_whole", bench.not_whole)
     story = Story(bench, subject)

@@ -5,6 +5,7 @@ the CA, nor whether the certificate is still valid. RFC 5246 F.1.4 bounds a sess
 """
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.util
 import os
@@ -246,13 +247,10 @@ def forgets_what_expired(story: Story) -> str:
     domain = _issuing(story.target, story.node)
     if domain is None:
         story.skip("precondition", f"{story.node}: {_NO_CA_KEY}")
-    until = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
-    until += datetime.timedelta(seconds=VALID_S)
-    engine = _short_lived(story, domain, until)
-    try:
+    now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+    until = now + datetime.timedelta(seconds=VALID_S)
+    with contextlib.closing(_short_lived(story, domain, until)) as engine:
         return _declined_when_expired(clients, domain, engine, until)
-    finally:
-        engine.close()
 
 
 def _short_lived(story: Story, domain: TrustDomain, until: datetime.datetime) -> OrdinaryEngine:

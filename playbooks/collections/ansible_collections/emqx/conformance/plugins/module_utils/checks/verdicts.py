@@ -1,7 +1,6 @@
 """The small vocabulary in which checks give their verdicts."""
 from __future__ import annotations
 
-from .. import client_certificate
 from ..hints import cause_of, with_hint
 from ..model import Handshake, Outcome
 from ..tls.engine import nothing_in_common
@@ -35,14 +34,6 @@ def error(reason: str, message: str, *handshakes: Handshake) -> Verdict:
 def skipped(reason: str, message: str) -> Verdict:
     """The requirement does not apply here, or cannot be judged."""
     return Verdict(Status.SKIPPED, reason, message)
-
-
-def not_let_in(contact: Contact) -> Verdict | None:
-    """Return the verdict where the probe's own client certificate, or its lack, is the trouble."""
-    if found := client_certificate.refusal(contact.handshake):
-        reason, clause = found
-        return error(reason, f"{contact.handshake.endpoint}: {clause}", contact.handshake)
-    return None
 
 
 def trouble(contact: Contact, *, first: bool = False) -> Verdict | None:
