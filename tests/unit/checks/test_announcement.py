@@ -95,7 +95,7 @@ def test_whose_signature_counts() -> None:
 def test_what_may_come_on_top_is_told_with_its_bound() -> None:
     head = "More, where it is needed"
     assert line(told(), head) == (
-        f"{head}: with each of n1, n2, n3, up to 26 for sessions that grow old or that an alert "
+        f"{head}: with each of n1, n2, n3, up to 28 for sessions that grow old or that an alert "
         "spoils, up to 12 to tell why a session does not resume, up to 69 to tell why connections "
         "are cut off and make them again, up to 1 to find out what a node does not speak")
     assert "up to 3 to find out" in line(told(mqtt_password="hidden"), head)  # noqa: S106 - nobody's
@@ -126,9 +126,9 @@ def test_where_many_nodes_differ_the_most_of_all_is_told() -> None:
     lines = [line for line in told(8, session_cache_max=10000, trust_domains=domains)
              if line.startswith("More")]
     assert len(lines) == 6
-    # 7 domains: 3 * 7 * 6 in SEC-01 and 3 * 7 in SEC-02 more than without; and once back at home, 3
+    # 7 domains: 2 * 7 * 6 in SEC-01 and 2 * 7 in SEC-02 more than without; and once back at home, 3
     # in each of the 7 and 3 at the ordinary listener.
     plain = line(told(8, session_cache_max=10000), "More, where it is needed")
     without = int(plain.split("up to ")[1].split()[0])
     assert lines[-1].startswith(
-        f"More, with the other nodes: up to {without + 2 + 126 + 21 + 21 + 3} for sessions")
+        f"More, with the other nodes: up to {without + 2 + 84 + 14 + 21 + 3} for sessions")

@@ -370,9 +370,9 @@ class Bench:
             node, Contact(replace(seen, mqtt=result), attempt.session, connack),
             listed=seen.outcome is not how.usual or bool(result.cause))
 
-    def open(self, node: str, offer: Session, *, heed_stop: bool = True,
+    def open(self, node: str, offer: Session | None, *, heed_stop: bool = True,
              deadline_s: float | None = None) -> Attempt:
-        """Offer a session to a node and leave the connection to the caller.
+        """Offer a session to a node, or none, and leave the connection to the caller.
 
         Its handshake, with what MQTT came to, is the caller's to hand to :meth:`heard`.
 
@@ -618,12 +618,13 @@ class Bench:
         with self._lock:
             self.sessions.pop(issuer, None)
 
-    def offer(self, issuer: str, redeemer: str) -> Contact:
+    def offer(self, issuer: str, redeemer: str, *, after: str = "") -> Contact:
         """Offer the issuer's remembered session to the redeemer.
 
         OpenSSL forbids a session for good when a peer answers its ClientHello with a fatal
         alert. One spoilt that way by *another* redeemer would not be offered to this
-        one, so a new one is made at home, and resumed there first.
+        one, so a new one is made at home, and resumed there first; then it is offered to the node
+        ``after`` which it is to be offered here.
 
         A session that the redeemer issues instead is not kept.
         """
@@ -634,8 +635,8 @@ class Bench:
         if not contact.spoilt:
             return contact
         with renewing:
-            # Somebody else may have made a new one meanwhile.
-            contact = self._tried(redeemer, self.sessions[issuer], how)
+            # Somebody else may have made a new one meanwhile, which has not been elsewhere, though.
+            contact = contact if after else self._tried(redeemer, self.sessions[issuer], how)
             if not contact.spoilt:
                 return contact
             with self.made_again(issuer, beyond.SPOILT):
@@ -643,6 +644,8 @@ class Bench:
                 if renewed.session is None:
                     return renewed
                 self.contact(issuer, renewed.session)
+                if after:
+                    self.contact(after, renewed.session, keep_session=False)
             # Not remembered before, lest others offer it meanwhile, and spoil it.
             contact = self.contact(redeemer, renewed.session, keep_session=False)
             self.remember(issuer, renewed.session)

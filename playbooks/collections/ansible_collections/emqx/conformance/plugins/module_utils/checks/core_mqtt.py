@@ -59,7 +59,8 @@ class _Paho:
                   ) -> Iterator[tuple[PahoConnection, Accepted]]:
         """Connect, and send DISCONNECT in the end.
 
-        ``last`` is for putting things in order: short deadlines, deaf to interrupts. The check ends
+        ``last`` is for putting things in order: short deadlines, deaf to interrupts, and on a full
+        handshake too, since what went wrong may have spoilt the session. Otherwise the check ends
         where the connection was not resumed.
 
         Raises:
@@ -70,13 +71,14 @@ class _Paho:
         seconds = min(settings.deadline_s, _LAST_DEADLINE_S) if last else settings.deadline_s
         version = bench.mqtt_version(self._name)
         connection = PahoConnection(Link(
-            lambda: bench.open(self._name, bench.sessions[self._name], heed_stop=not last,
-                               deadline_s=seconds),
+            lambda: bench.open(
+                self._name, bench.sessions[self._name] if not last or bench.can_offer(self._name)
+                else None, heed_stop=not last, deadline_s=seconds),
             version, settings.credentials, seconds, None if last else bench.stop), identity)
         result = MqttResult(version, "mqtt_broken_off", "not resumed, so MQTT went no further")
         try:
             if connection.open():
-                self._demand_resumed(connection)
+                self._demand_resumed(connection, last=last)
                 result = MqttResult(version, "mqtt_interrupted", "interrupted")
                 accepted = connection.await_connack()
                 result = MqttResult(version, "", "CONNACK accepted", accepted.connack_ms)
@@ -91,7 +93,7 @@ class _Paho:
         finally:
             connection.close()
             self._heard(connection, result)
-        self._demand_resumed(connection)
+        self._demand_resumed(connection, last=last)
 
     def _heard(self, connection: PahoConnection, result: MqttResult) -> None:
         attempt = connection.attempt
@@ -102,9 +104,10 @@ class _Paho:
             handshake = replace(handshake, mqtt=result)
         self.story.seen(self._bench.heard(self._name, Contact(handshake)))
 
-    def _demand_resumed(self, connection: PahoConnection) -> None:
+    def _demand_resumed(self, connection: PahoConnection, *, last: bool) -> None:
         attempt = connection.attempt
-        if attempt is None or attempt.handshake.outcome is Outcome.RESUMED:
+        if attempt is None or attempt.handshake.outcome is Outcome.RESUMED or (
+                last and attempt.handshake.outcome is Outcome.FULL):
             return
         # MQTT comes after; here only the TLS half is judged.
         fine = replace(attempt.handshake, mqtt=MqttResult("", "", ""))
