@@ -51,8 +51,8 @@ PLAYBOOK = ansible-playbook -i $(INVENTORY)
 COMPARED = $(if $(COMPARE),-e '{"resumption_compare": "$(COMPARE)"}')
 comma := ,
 
-.PHONY: help verify deploy check test test-all bench bench-publish fuzz lint docs image \
-  upgrade upgrade-check upgrade-table destroy clean
+.PHONY: help verify deploy check test test-all test-debian13 bench bench-publish fuzz lint docs \
+  image upgrade upgrade-check upgrade-table destroy clean
 
 help:
 	@echo "make verify [INVENTORY=inventory/local] [COMPARE=reports/latest] [EXTRA='-e name=value']"
@@ -64,6 +64,9 @@ help:
 	@echo "             every test this machine can run in a quarter of an hour, so many of them side by side"
 	@echo "make test-all"
 	@echo "             and those that take longer"
+	@echo "make test-debian13 [TRY='make verify']"
+	@echo "             as root: make verify and make test, or what TRY names, on a bare Debian 13;"
+	@echo "             see docs/debian13.md"
 	@echo "make bench [ROUNDS=5]"
 	@echo "             this project's speed against openssl's, NSS's, GnuTLS's and sslyze's,"
 	@echo "             see docs/benchmark.md; 'make bench-publish' puts the last run's into README.md"
@@ -112,6 +115,9 @@ test: test-needs
 # And what the gate has no time for: it is marked beyond_gate, with the reason.
 test-all: test-needs
 	@env -u PYTHONDONTWRITEBYTECODE pytest -n $(WORKERS) --gate --all --durations=15 $(EXTRA)
+
+test-debian13:
+	@PACKAGES="$(TEST_PACKAGES)" WORKERS=$(WORKERS) scripts/test-debian13 $(if $(TRY),"$(TRY)")
 
 .PHONY: test-needs need-venv need-peers need-packages need-image need-rabbitmq
 test-needs:
@@ -167,7 +173,7 @@ image: $(VENV)/.installed
 
 clean:
 	@if [ -d $(VENV) ]; then $(MAKE) --no-print-directory destroy; fi
-	rm -rf $(VENV) $(VENV)-fuzz $(VENV)-peers .ansible .cache .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis embedded_node/ebin
+	rm -rf --one-file-system $(VENV) $(VENV)-fuzz $(VENV)-peers .ansible .cache .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis embedded_node/ebin
 	find certs config -mindepth 1 ! -name README.md -delete
 
 .PHONY: node-packages

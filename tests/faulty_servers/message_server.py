@@ -68,7 +68,8 @@ FAULTS = frozenset((
     # the answer
     "answers_garbage", "closes_mid_flight", "one_byte_a_second", "no_session_id",
     "session_id_of_33_bytes", "silent_on_unknown_id", "garbage_when_resuming",
-    "silent_when_resuming", "alerts_when_resuming", "echoes_id_in_full_handshake",
+    "silent_when_resuming", "alerts_when_resuming", "alerts_every_fifth",
+    "echoes_id_in_full_handshake",
     "other_cipher_when_resuming", "other_secret_when_resuming", "same_random_when_resuming",
     "closes_on_other_versions", "refuses_who_offers_more",
     # MQTT
@@ -220,6 +221,7 @@ class MessageServer:
         self.accepted = 0
         """Connections, whatever came of them."""
         self._resumptions: Counter[bytes] = Counter()
+        self._begun: Counter[bytes] = Counter()
         self._resumed_now = 0
         self._counting = threading.Lock()
         self.chain = X509CertChain()
@@ -283,6 +285,12 @@ class MessageServer:
                 return False
             self._resumed_now += 1
             return True
+
+    def is_fifth(self, session_id: bytes) -> bool:
+        """Tell whether a session is being resumed for the fifth time, or the tenth, and so on."""
+        with self._counting:
+            self._begun[session_id] += 1
+            return self._begun[session_id] % 5 == 0
 
     def left(self) -> None:
         """A resumed connection has ended."""
@@ -684,7 +692,8 @@ class _Connection:
             self._babble()
         if self._has("silent_when_resuming"):
             self._hang()
-        if self._has("alerts_when_resuming"):
+        if self._has("alerts_when_resuming") or (
+                self._has("alerts_every_fifth") and self._server.is_fifth(session_id)):
             self._alert(AlertDescription.internal_error)
         if self._has("other_cipher_when_resuming"):
             self._suite = OTHER_SUITE

@@ -1,4 +1,4 @@
-"""Scripts that get what tests need, with an apt-get that only says it installs."""
+"""Scripts that get what tests need, with programs that only say what they do."""
 from __future__ import annotations
 
 import os
@@ -85,3 +85,26 @@ def test_a_step_that_fails_shows_why() -> None:
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("no such thing\nnot ready, after ")
     assert done.stderr.endswith(" s: a thing\n")
+
+
+@pytest.mark.parametrize(("programs", "told"), [
+    ({"id": "echo 1000"}, "only root can make a Debian in a folder: sudo make test-debian13"),
+    ({"id": "echo 0", "unshare": "exit 1", "mmdebstrap": "exit 1"},
+     "it takes namespaces of its own (unshare), and root may make none here: is this a container?"),
+    ({"id": "echo 0", "setpriv": "echo E: Failed to fetch; exit 7", "unshare": "exit 0",
+      "mmdebstrap": "exit 1"},
+     "not ready, after 0 s: a bare Debian 13 (all of it is in {}/log; is the network there?)")])
+def test_why_there_can_be_no_debian_13_is_one_sentence(
+        tmp_path: Path, programs: dict[str, str], told: str) -> None:
+    bin_, folder = tmp_path / "bin", tmp_path / "debian13"
+    bin_.mkdir()
+    for name, text in programs.items():
+        (bin_ / name).write_text(f"#!/bin/sh\n{text}\n")
+        (bin_ / name).chmod(0o755)
+    done = subprocess.run(
+        [ROOT / "scripts/test-debian13", "true"], capture_output=True, text=True, check=False,
+        timeout=60, env={**os.environ, "PATH": f"{bin_}:{os.environ['PATH']}",
+                         "PACKAGES": "some-package", "FOLDER": str(folder)})
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"test-debian13: {told.format(folder)}"
+    assert not (folder / "root").exists()

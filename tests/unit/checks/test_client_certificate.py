@@ -146,11 +146,25 @@ def test_who_waits_for_a_node_is_told_the_same(demanding: TrustingNode) -> None:
 
 
 def forget_session_id_context(context: ssl.SSLContext) -> None:
-    """Leave a server without the session ID context that Python gives it, as others forget to."""
-    # CPython's object of the context begins with its own header, and the SSL_CTX comes next.
-    pointer = ctypes.c_void_p.from_address(id(context) + object.__basicsize__)
-    done = ctypes.CDLL(_ssl.__file__).SSL_CTX_set_session_id_context(pointer, b"", 0)
-    assert done == 1
+    """Leave a server without the session ID context that Python gives it, as others forget to.
+
+    Python 3.11 gives it to the context, and 3.13 to each connection.
+    """
+    wrap = context.wrap_socket
+    forget = ctypes.CDLL(_ssl.__file__).SSL_set_session_id_context
+
+    def wrap_without(*args: Any, **options: Any) -> ssl.SSLSocket:
+        connection = wrap(*args, **{**options, "do_handshake_on_connect": False})
+        # CPython's object of a connection begins with its own header and a reference to the socket,
+        # and the SSL comes next.
+        held = connection._sslobj  # type: ignore[attr-defined]
+        place = id(held) + object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p)
+        done = forget(ctypes.c_void_p.from_address(place), b"", 0)
+        assert done == 1
+        connection.do_handshake()
+        return connection
+
+    context.wrap_socket = wrap_without  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("asks", [True, False])
