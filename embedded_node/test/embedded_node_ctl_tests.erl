@@ -51,7 +51,8 @@ listeners() ->
                  "  running         : false\n"
                  "  max_conns       : infinity\n", lists:flatten(Text)),
     {ok, Proxied} = embedded_node_ctl:run(
-        ["ctl", "listeners"], #{listeners => [?SSL#{proxy_protocol := true}], seeds => []}),
+        ["ctl", "listeners"],
+        #{listeners => [maps:update(proxy_protocol, true, ?SSL)], seeds => []}),
     ?assertNotEqual(nomatch, string:find(Proxied, "  proxy_protocol  : true\n")).
 
 evaluate() ->

@@ -53,14 +53,15 @@ class Cluster(Bench):
                  each: int | None = None) -> None:
         nodes = {f"n{number}": Endpoint(f"n{number}", "127.0.0.1", number, "localhost")
                  for number in range(1, count + 1)}
-        engine = SimpleNamespace(trust=SimpleNamespace(ca_file="ca.pem"))
+        engine = SimpleNamespace(trust=SimpleNamespace(ca_file="ca.pem"),
+                                 can_offer=lambda *_: True)
         super().__init__(cast(OrdinaryEngine, engine),
                          Target(nodes, Settings(tls_versions=("tlsv1.2",), pairs_per_node=each),
                                 zones={"n1": "attic", "n2": "attic"}), threading.Event())
         self.wrong = wrong
         self._made = 0
 
-    def contact(self, node: str, offer: Session | None = None, **_: Any) -> Contact:
+    def _tried(self, node: str, offer: Session | None, _: Any) -> Contact:
         """Resume where the session was issued, and where it should not."""
         self._made += 1
         resumed = offer is not None and (
