@@ -176,27 +176,28 @@ def _blinded(check_id: str) -> Registry:
     return registry
 
 
-def run(row: Row, *, blind: str = "") -> Trial:
+def run(row: Row, *, only: str = "", blind: str = "") -> Trial:
     """Start the row's servers and verify them, as ``resumption_verify`` does.
 
     Args:
         row: which.
-        blind: id of a check whose assertion is left out; then nothing runs but that check and what
-            it needs, and what is found of it is compared alone.
+        only: id of the one check that runs, with what it needs; what is found of it is compared
+            alone.
+        blind: the same of a check whose assertion is left out.
     """
     if blind:
         with mock.patch.object(verify, "catalogue", return_value=_blinded(blind)):
-            done = _run(row, only=blind)
-        return replace(done, row=replace(row, finds=_of(blind, row.finds)),
-                       found=_of(blind, done.found))
-    return _run(row)
+            return run(row, only=blind)
+    done = _run(row, only)
+    return done if not only else replace(
+        done, row=replace(row, finds=_of(only, row.finds)), found=_of(only, done.found))
 
 
 def _of(check: str, lines: tuple[_LineT, ...]) -> tuple[_LineT, ...]:
     return tuple(line for line in lines if line.check == check)
 
 
-def _run(row: Row, *, only: str = "") -> Trial:
+def _run(row: Row, only: str) -> Trial:
     begun = time.monotonic()
     alarms = {found.check for found in row.alarms}
     fewer = row.planted and "SEC-03" not in alarms
@@ -205,8 +206,7 @@ def _run(row: Row, *, only: str = "") -> Trial:
             tempfile.TemporaryDirectory(prefix="faulty-") as name:
         folder = Path(name)
         with started(row, folder) as server:
-            results, _ = verify.verify(
-                _request(row, server, folder, only), threading.Event())
+            results, _ = verify.verify(_request(row, server, folder, only), threading.Event())
             evidence = {name for told in results["checks"]
                         for name in told["evidence"]["handshakes"]}
             done = Trial(row, tuple(_found(told) for told in results["checks"]),
