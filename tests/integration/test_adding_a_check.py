@@ -1,4 +1,4 @@
-"""docs/adding-a-check.md adds a check: it finds what the page says, and nothing in a right server."""
+"""docs/adding-a-check.md adds a check that finds what it says, and nothing in a right server."""
 from __future__ import annotations
 
 import inspect
