@@ -16,6 +16,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.inventory import 
 )
 
 from tests.support.contract import CONTRACT
+from tests.support.openssl_cli import make_identity
 
 ROOT = Path(__file__).parents[3]
 HIDDEN = "correct horse"
@@ -74,9 +75,14 @@ def test_defaults_of_an_embedded_cluster() -> None:
         {"name": "emqx1", "host": "127.0.0.1", "port": 8883, "server_name": "127.0.0.1"},
         {"name": "emqx2", "host": "127.0.0.1", "port": 8884, "server_name": "127.0.0.1"}]
     assert result["rendering"]["emqx2"] == {
-        "listeners": {}, "cacertfile": "/checkout/certs/ca.pem",
-        "certfile": "/checkout/certs/server-cert.pem",
-        "keyfile": "/checkout/certs/server-key.pem", "node_name": "emqx2@127.0.0.1",
+        "listeners": {
+            "ssl": {"default": {"enable": True, "bind": "127.0.0.1:8884", "ssl_options": {
+                "versions": ["tlsv1.2"], "verify": "verify_none", "reuse_sessions": True,
+                "cacertfile": "/checkout/certs/ca.pem",
+                "certfile": "/checkout/certs/server-cert.pem",
+                "keyfile": "/checkout/certs/server-key.pem"}}},
+            **{other: {"default": {"enable": False}} for other in ("tcp", "ws", "wss")}},
+        "node_name": "emqx2@127.0.0.1",
         "listeners_file": "/checkout/config/emqx/emqx2/listeners.hocon"}
     assert result["own_certificates"] == result["listener_warnings"] == []
 
@@ -452,9 +458,8 @@ def test_own_certificates_go_together_and_exist(tmp_path: Path) -> None:
     paths = {"cacertfile": f"{tmp_path}/ca.pem", "certfile": f"{tmp_path}/cert.pem",
              "keyfile": f"{tmp_path}/key.pem"}
     assert result["own_certificates"] == [paths]
-    assert result["rendering"]["emqx1"] == {
-        "listeners": {}, **paths, "node_name": "emqx1@127.0.0.1",
-        "listeners_file": f"{tmp_path}/config/emqx/emqx1/listeners.hocon"}
+    options = result["rendering"]["emqx1"]["listeners"]["ssl"]["default"]["ssl_options"]
+    assert paths.items() <= options.items()
     assert result["settings"]["ca"] == f"{tmp_path}/ca.pem"
     assert refusal({**own, "emqx_tls_keyfile": None}, root=tmp_path, hosts={"emqx1": {}}) == (
         "emqx_tls_keyfile of emqx1 is missing: emqx_tls_cacertfile, emqx_tls_certfile, "
@@ -487,6 +492,55 @@ def test_files_of_embedded_nodes_are_looked_at_before_anything_is_made(tmp_path:
     assert checked({"emqx_listeners": {"ssl": {"default": {"ssl_options": {
         "certfile": str(made), "keyfile": str(made.with_name("client-key.pem"))}}}}},
         root=tmp_path)["listener_warnings"] == []
+
+
+OPTIONS = "listeners.ssl.default.ssl_options"
+SUITES = {"rsa": "ECDHE-RSA-AES128-SHA", "ecdsa": "ECDHE-ECDSA-AES128-SHA"}
+
+
+@pytest.mark.parametrize("driver", ["embedded", "docker"])
+@pytest.mark.parametrize(("kind", "other", "key"), [
+    ("rsa", "ecdsa", "RSA"), ("ecdsa", "rsa", "EC")])
+def test_what_the_deploy_will_make_is_known_before_it_is_there(
+        driver: str, kind: str, other: str, key: str, tmp_path: Path) -> None:
+    def given(**options: Any) -> dict[str, Any]:
+        return {"emqx_driver": driver, "emqx_certificate_key_type": kind,
+                "emqx_certificate_domains": ["d1"],
+                "emqx_listeners": {"ssl": {"default": {"ssl_options": options}}}}
+
+    certs = tmp_path / "certs"
+    other_pair = {"certfile": f"{certs}/other-server-cert.pem",
+                  "keyfile": f"{certs}/other-server-key.pem"}
+    for fits in ({"ciphers": [SUITES[kind]]}, {"ciphers": list(SUITES.values())}, other_pair,
+                 {"certfile": f"{certs}/ca.pem", "keyfile": f"{certs}/ca-key.pem"}):
+        checked(given(**fits), root=tmp_path)
+    for wrong, sentence in (
+            ({"ciphers": [SUITES[other]]},
+             f"{OPTIONS}.ciphers: has no suite for the {key} key of certfile"),
+            ({"keyfile": f"{certs}/d1-client-key.pem"},
+             (f'{OPTIONS}.keyfile: "{certs}/d1-client-key.pem" is not the key of the certificate '
+              "in certfile")),
+            ({"keyfile": f"{certs}/ca.pem", "certfile": f"{certs}/ca.pem"},
+             f'{OPTIONS}.keyfile: "{certs}/ca.pem" holds no private key'),
+            ({"certfile": f"{certs}/d1-ca-key.pem", "keyfile": f"{certs}/d1-ca-key.pem"},
+             f'{OPTIONS}.certfile: "{certs}/d1-ca-key.pem" holds no certificate')):
+        assert sentence in refusal(given(**wrong), root=tmp_path)
+
+
+def test_of_own_certificates_only_what_they_are_for_is_looked_at(tmp_path: Path) -> None:
+    """Whether they are of use the role test_certificates says."""
+    rsa, ec = make_identity(tmp_path, "rsa"), make_identity(tmp_path, "ec", ecdsa=True)
+    own = {"emqx_tls_cacertfile": str(ec.certificate), "emqx_tls_certfile": str(ec.certificate),
+           "emqx_tls_keyfile": str(ec.key)}
+
+    def given(**options: Any) -> dict[str, Any]:
+        return {**own, "emqx_listeners": {"ssl": {"default": {"ssl_options": options}}}}
+
+    checked(given(ciphers=[SUITES["ecdsa"]]))
+    assert f"{OPTIONS}.ciphers: has no suite for the EC key of certfile" in refusal(
+        given(ciphers=[SUITES["rsa"]]))
+    assert "is not the key of the certificate in certfile" in refusal(given(keyfile=str(rsa.key)))
+    checked({**own, "emqx_tls_keyfile": str(rsa.key)})
 
 
 @pytest.mark.parametrize("begin", ["-----BEGIN ENCRYPTED PRIVATE KEY-----\n",

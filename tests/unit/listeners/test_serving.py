@@ -11,6 +11,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.listeners.complet
     Certificates,
     Node,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.listeners.files import as_named
 from ansible_collections.emqx.conformance.plugins.module_utils.listeners.release import (
     parse_release,
 )
@@ -34,7 +35,7 @@ def checked(listener: Mapping[str, Any], release: str = "5.8.9",
     """Check one ``ssl`` listener, and its files where there are some."""
     node = Node("emqx1", "127.0.0.1", 8883, {"ssl": {"default": listener}},
                 certificates or CERTIFICATES)
-    return check_node(node, parse_release(release), check_files=certificates is not None)
+    return check_node(node, parse_release(release), as_named if certificates else lambda _: None)
 
 
 def tls(**options: Any) -> dict[str, Any]:

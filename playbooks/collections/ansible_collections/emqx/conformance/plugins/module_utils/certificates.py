@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .domains import GENERATED_NAME
+from .generated import SERVER, Role, roles
 from .listeners.serving import WHY_NO_EDWARDS_KEY
 
 PrivateKey = Union[rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey]
@@ -35,7 +36,6 @@ CLOCK_SKEW = datetime.timedelta(hours=1)
 CA_LIFETIME = datetime.timedelta(days=3650)
 LIFETIME = datetime.timedelta(days=365)
 ALWAYS_NAMED = ("localhost", "127.0.0.1", "::1")
-KEY_TYPES = ("rsa", "ecdsa")
 _RSA_BITS = 2048
 
 
@@ -49,46 +49,6 @@ class Pair:
 
     certificate: x509.Certificate
     key: PrivateKey
-
-
-@dataclass(frozen=True)
-class Role:
-    """What one certificate of a directory is for."""
-
-    kind: str
-    """``ca``, ``server`` or ``client``."""
-    prefix: str = ""
-    """What its files' names begin with: ``domain1-``, or nothing."""
-    domain: str = ""
-    """The trust domain whose CA it is or was signed by; empty for that of the servers."""
-
-    @property
-    def certificate(self) -> str:
-        """Name of its certificate's file."""
-        return f"{self.prefix}ca.pem" if self.kind == "ca" else f"{self.prefix}{self.kind}-cert.pem"
-
-    @property
-    def key(self) -> str:
-        """Name of its private key's file."""
-        return f"{self.prefix}{self.kind}-key.pem"
-
-    @property
-    def issuer(self) -> Role:
-        """The CA that signs it."""
-        return Role("ca", f"{self.domain}-" if self.domain else "", self.domain)
-
-
-CA, SERVER, CLIENT = Role("ca"), Role("server"), Role("client")
-OTHER_SERVER = Role("server", "other-")
-"""What listeners have that do not share the servers' certificate; made with trust domains only."""
-
-
-def roles(domains: Iterable[str] = ()) -> tuple[Role, ...]:
-    """Return what a directory with these trust domains holds, every CA before what it signs."""
-    made = [CA, SERVER, CLIENT]
-    for domain in dict.fromkeys(domains):
-        made += [Role("ca", f"{domain}-", domain), Role("client", f"{domain}-", domain)]
-    return (*made, OTHER_SERVER) if len(made) > 3 else tuple(made)
 
 
 @dataclass(frozen=True)

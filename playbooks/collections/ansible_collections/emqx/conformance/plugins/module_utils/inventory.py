@@ -15,13 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import balancers, containers, deviation_files, domains, variables
+from . import balancers, containers, deviation_files, domains, generated, variables
 from .checks import choosing, deviations, waivers
 from .checks.catalogue import catalogue
 from .drivers.docker import emqx_image
 from .listeners import kinds, schema, serving
 from .listeners.complete import Certificates, Node, is_enabled
-from .listeners.files import Locate, encrypted_key
+from .listeners.files import File, Locate, encrypted_key, read_file
 from .listeners.kinds import WrongValueError
 from .listeners.nearest import did_you_mean, nearest
 from .listeners.release import (
@@ -60,12 +60,6 @@ _OWN_CERTIFICATES = ("emqx_tls_cacertfile", "emqx_tls_certfile", "emqx_tls_keyfi
 _HOST = re.compile(r"[0-9A-Za-z_](?:[0-9A-Za-z_.-]*[0-9A-Za-z_])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.%\w]*")
 _PATH_NAME = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z_.-]{0,61}[0-9A-Za-z])?")
 _MEMORY = re.compile(r"[1-9][0-9]*[bkmgBKMG]?")
-_GENERATED = frozenset(("ca.pem", "server-cert.pem", "server-key.pem", "client-cert.pem",
-                        "client-key.pem"))
-"""What roles/test_certificates makes in any case."""
-_GENERATED_FOR_DOMAINS = frozenset(("other-server-cert.pem", "other-server-key.pem"))
-_GENERATED_OF_DOMAIN = ("ca.pem", "ca-key.pem", "client-cert.pem", "client-key.pem")
-"""What it makes when there are trust domains, and for each of them."""
 _WAIVER_KEYS = ("id", "subject", "why", "expires")
 
 
@@ -154,7 +148,7 @@ def check(inventory: Inventory, contract: Mapping[str, Mapping[str, Any]],
     if problems:
         raise InventoryError(problems)
     result = _result(inventory, values, settings, nodes, trusted)
-    return {**result, **_balanced(of_balancers, between, result, result.pop("whole")),
+    return {**result, **_balanced(of_balancers, between, result),
             "next_ssl_listeners": _after_the_upgrade(inventory, values, settings, contract, known)}
 
 
@@ -463,7 +457,7 @@ def _balancer(values: _Values, host: str, driver: str) -> dict[str, Any]:
 
 
 def _balanced(values: _Values, between: list[dict[str, Any]],
-              result: Mapping[str, Any], listeners: Mapping[str, Any]) -> dict[str, Any]:
+              result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the load balancers, each with the nodes behind it, and what there is to warn about.
 
     Raises:
@@ -472,7 +466,7 @@ def _balanced(values: _Values, between: list[dict[str, Any]],
     problems = [sentence for balancer in between for sentence in balancers.template_problems(
         balancer["name"], balancer["template"])]
     warnings: list[str] = list(result["listener_warnings"])
-    nodes = [balancers.listening(node, listeners.get(node["name"]),
+    nodes = [balancers.listening(node, result["rendering"].get(node["name"], {}).get("listeners"),
                                  in_container=result["settings"]["driver"] == "docker")
              for node in result["all_nodes"]]
     whole = [{**balancer, "servers": balancers.servers(
@@ -689,15 +683,32 @@ def _docker_problems(settings: Mapping[str, Any], values: _Values,
     return problems
 
 
-def _to_be_made(settings: Mapping[str, Any]) -> frozenset[str]:
-    """Return the paths of the files that the deploy makes when they are not there."""
+def _to_be_made(settings: Mapping[str, Any]) -> dict[str, File]:
+    """Return the files that the deploy makes when they are not there, or not as they should be."""
     if settings["driver"] == "external":
-        return frozenset()
-    of_domains = settings["certificate_domains"]
-    made = _GENERATED.union(
-        _GENERATED_FOR_DOMAINS if of_domains else (),
-        (f"{domain}-{file}" for domain in of_domains for file in _GENERATED_OF_DOMAIN))
-    return frozenset(str(Path(settings["certs_dir"]) / name) for name in made)
+        return {}
+    folder = Path(settings["certs_dir"])
+    key_type = generated.KEY_TYPES[settings["certificate_key_type"]]
+    return {file.path: file for role in generated.roles(settings["certificate_domains"])
+            for file in _pair(str(folder / role.certificate), str(folder / role.key), key_type)}
+
+
+def _pair(certificate: str, key: str, key_type: str | None) -> tuple[File, File]:
+    return (File(certificate, holds_certificate=True, key_type=key_type, key=key),
+            File(key, holds_key=True))
+
+
+def _brought(node: Node) -> tuple[File, ...]:
+    """Return the node's own certificate files, as they are once test_certificates has passed."""
+    own = node.certificates
+    try:
+        found = read_file(own.certfile).key_type
+    except OSError:
+        found = None  # refused elsewhere, in words
+    # With any other one test_certificates says what to do.
+    key_type = found if found in generated.KEY_TYPES.values() else None
+    return File(own.cacertfile, holds_certificate=True), *_pair(
+        own.certfile, own.keyfile, key_type)
 
 
 def _file_problems(settings: Mapping[str, Any], values: _Values, root: Path) -> list[str]:
@@ -759,9 +770,8 @@ def _result(inventory: Inventory, values: _Values, settings: dict[str, Any],
             trusted: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
     result = {
         "nodes": [node for node in nodes if node["name"] in inventory.selected],
-        "all_nodes": nodes, "settings": settings, "rendering": {}, "listening": [],
-        "containers": {}, "own_certificates": [], "listener_warnings": [], "whole": {},
-        "ssl_listeners": [],
+        "all_nodes": nodes, "settings": settings, "rendering": {}, "containers": {},
+        "own_certificates": [], "listener_warnings": [], "ssl_listeners": [],
         "trust_domains": [{"node": node["name"], **domain} for node in nodes
                           if node["name"] in inventory.selected
                           for domain in trusted[node["name"]]],
@@ -780,15 +790,15 @@ def _result(inventory: Inventory, values: _Values, settings: dict[str, Any],
     rendered = [containers.inside(node, mounts[node.name]) for node in written] \
         if in_containers else written
     to_be_made = _to_be_made(settings)
-    # Of these the role test_certificates tells what is wrong, with --check too.
-    unlooked = frozenset(map(os.path.normpath, to_be_made.union(
-        path for node in written if values.of(node.name, _OWN_CERTIFICATES[0])
-        for path in asdict(node.certificates).values())))
+    # What is wrong with these the role test_certificates tells or mends, with --check too.
+    assured = {os.path.normpath(file.path): file for file in (*to_be_made.values(), *(
+        file for node in written if values.of(node.name, _OWN_CERTIFICATES[0])
+        for file in _brought(node)))}
 
     def locate(node: str) -> Locate:
-        return partial(_located, unlooked, mounts[node] if in_containers else None)
+        return partial(_located, assured, mounts[node] if in_containers else None)
 
-    checked = check_nodes(rendered, release, check_files=True, locate=locate)
+    checked = check_nodes(rendered, release, locate)
     problems = [sentence if sentence.endswith("?") else f"{sentence}."
                 for sentence in checked.errors]
     if not problems:
@@ -816,16 +826,13 @@ def _result(inventory: Inventory, values: _Values, settings: dict[str, Any],
         listening, checked.listeners)
     result["listener_warnings"] = [*checked.warnings, *unresumed(
         checked.listeners, release, _stacks_off_unless_told(settings, values))]
-    result["whole"] = checked.listeners
     result["ssl_listeners"] = [
         row for node in nodes if node["name"] in inventory.selected
         for row in _ssl_listeners(settings, values, node, checked.listeners[node["name"]],
                                   trusted[node["name"]])]
     result["rendering"] = {
-        node.name: {"listeners": node.listeners, **asdict(node.certificates),
-                    **_identity(settings, node)} for node in rendered}
-    result["listening"] = [{"name": node.name, "host": node.host, "port": listening[node.name]}
-                           for node in rendered if node.name in inventory.selected]
+        node.name: {"listeners": checked.listeners[node.name], **_identity(settings, node)}
+        for node in rendered}
     result["own_certificates"] = [asdict(certificates) for certificates in dict.fromkeys(
         node.certificates for node in written
         if values.of(node.name, _OWN_CERTIFICATES[0]))]
@@ -849,12 +856,17 @@ def _identity(settings: Mapping[str, Any], node: Node) -> dict[str, str]:
                                   / "listeners.hocon")}
 
 
-def _located(unlooked: frozenset[str], mounts: containers.Mounts | None,
-             path: str) -> str | None:
-    """Return where a file of a node's listeners can be looked at on this machine, if it can."""
+def _located(assured: Mapping[str, File], mounts: containers.Mounts | None,
+             path: str) -> str | File | None:
+    """Return where a file of a node's listeners can be looked at on this machine, if it can.
+
+    Of what is ``assured`` to a node it returns what will be in it.
+    """
     here = mounts.outside(path) if mounts else path
-    if here is None or os.path.normpath(here) in unlooked:
+    if here is None:
         return None
+    if file := assured.get(os.path.normpath(here)):
+        return file
     # What is not there to be mounted is told for all keys at once.
     return here if mounts is None or Path(here).is_file() else None
 
@@ -873,7 +885,7 @@ def _passphrase_problems(listeners: Mapping[str, Mapping[str, Any]],
 
 
 def _mount_problems(mounts: Mapping[str, containers.Mounts],
-                    to_be_made: frozenset[str]) -> list[str]:
+                    to_be_made: Mapping[str, File]) -> list[str]:
     """Return the files that do not exist, but for those that the deploy is about to make."""
     missing = {path for mount in mounts.values() for path in mount.files.values()
                if path not in to_be_made and not Path(path).is_file()}

@@ -95,7 +95,10 @@ next_ssl_listeners:
   elements: dict
   returned: success
 rendering:
-  description: Node -> what its user wrote under C(emqx_listeners), and the paths of certificates.
+  description:
+    - Node -> its C(listeners) (type -> name -> keys), completed, nothing that matters left to
+      EMQX's defaults; C(node_name) as EMQX spells it; and C(listeners_file), where the node finds
+      them. None with external nodes.
   type: dict
   returned: success
 own_certificates:

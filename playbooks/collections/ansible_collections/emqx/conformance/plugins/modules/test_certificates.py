@@ -91,7 +91,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
-    from ansible_collections.emqx.conformance.plugins.module_utils import certificates
+    from ansible_collections.emqx.conformance.plugins.module_utils import certificates, generated
     MISSING = None
 except ImportError:
     MISSING = traceback.format_exc()
@@ -147,14 +147,14 @@ def make(module: AnsibleModule) -> None:
             certificates.carry_out(plan)
     result = {
         "changed": bool(plan.changes), "reasons": list(plan.changes),
-        "paths": {"cacertfile": str(plan.paths.certificate(certificates.CA)),
-                  "certfile": str(plan.paths.certificate(certificates.SERVER)),
-                  "keyfile": str(plan.paths.key(certificates.SERVER)),
-                  "client_certfile": str(plan.paths.certificate(certificates.CLIENT)),
-                  "client_keyfile": str(plan.paths.key(certificates.CLIENT))},
+        "paths": {"cacertfile": str(plan.paths.certificate(generated.CA)),
+                  "certfile": str(plan.paths.certificate(generated.SERVER)),
+                  "keyfile": str(plan.paths.key(generated.SERVER)),
+                  "client_certfile": str(plan.paths.certificate(generated.CLIENT)),
+                  "client_keyfile": str(plan.paths.key(generated.CLIENT))},
     }
-    if certificates.SERVER in plan.pairs:
-        not_after = plan.pairs[certificates.SERVER].certificate.not_valid_after_utc
+    if generated.SERVER in plan.pairs:
+        not_after = plan.pairs[generated.SERVER].certificate.not_valid_after_utc
         result["not_after"] = f"{not_after:%Y-%m-%dT%H:%M:%SZ}"
     if plan.changes:
         result["diff"] = {"prepared": "".join(f"{change}\n" for change in plan.changes)}

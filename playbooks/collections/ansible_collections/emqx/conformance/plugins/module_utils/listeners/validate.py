@@ -12,8 +12,7 @@ from typing import Any
 from . import grammar, kinds, schema, serving
 from .ciphers import CIPHERS, cipher_hint
 from .complete import Node, complete, is_enabled
-from .files import Locate, as_named
-from .files import check_files as check_files_of
+from .files import Locate, as_named, check_files
 from .kinds import Kind, WrongValueError
 from .nearest import did_you_mean
 from .problems import Problems
@@ -41,18 +40,14 @@ class Checked:
     warnings: tuple[str, ...]
 
 
-def check_node(node: Node, release: Release, *, check_files: bool,
-               locate: Locate = as_named) -> Checked:
-    """Read, complete and check one node's listeners.
-
-    ``check_files`` says whether certificates are looked at; ``locate``, where they are.
-    """
+def check_node(node: Node, release: Release, locate: Locate = as_named) -> Checked:
+    """Read, complete and check one node's listeners; ``locate`` says where its files are."""
     problems = Problems()
     typed = read(node.listeners, release, problems)
     if problems.errors:
         return Checked({}, tuple(problems.errors), tuple(problems.warnings))
     whole = complete(Node(node.name, node.host, node.port, typed, node.certificates))
-    check(whole, release, problems, check_files=check_files, locate=locate)
+    check(whole, release, problems, locate)
     return Checked(whole, tuple(problems.errors), tuple(problems.warnings))
 
 
@@ -166,8 +161,8 @@ def _got(path: str, value: Any) -> str:
     return f", not {shown}" if len(shown) <= 60 else ""
 
 
-def check(whole: Mapping[str, Any], release: Release, problems: Problems, *,
-          check_files: bool, locate: Locate = as_named) -> None:
+def check(whole: Mapping[str, Any], release: Release, problems: Problems,
+          locate: Locate = as_named) -> None:
     """Find what is wrong between the keys of a completed mapping."""
     taken: list[tuple[str, int, str]] = []
     for listener_type, name, listener in listeners_of(whole):
@@ -189,11 +184,7 @@ def check(whole: Mapping[str, Any], release: Release, problems: Problems, *,
         serving.check_listener(path, listener, release, problems)
         if listener_type in schema.TLS_TYPES:
             serving.check_tls(f"{path}.ssl_options", options, release, problems)
-            if check_files:
-                check_files_of(f"{path}.ssl_options", options, release, problems, locate)
-            else:
-                serving.check_password(f"{path}.ssl_options.password", options, release, problems,
-                                       encrypted=None)
+            check_files(f"{path}.ssl_options", options, release, problems, locate)
     for listener_type in schema.LISTENER_TYPES:
         if "default" not in whole.get(listener_type, {}):
             problems.warn(f"listeners.{listener_type}.default",
@@ -278,14 +269,13 @@ class CheckedNodes:
     warnings: tuple[str, ...]
 
 
-def check_nodes(nodes: Iterable[Node], release: Release, *, check_files: bool,
+def check_nodes(nodes: Iterable[Node], release: Release,
                 locate: Callable[[str], Locate] = lambda _: as_named) -> CheckedNodes:
     """Check every node and name the nodes only where they differ.
 
     ``locate`` says of a node, by its name, where the files are that it names.
     """
-    results = {node.name: check_node(node, release, check_files=check_files,
-                                     locate=locate(node.name)) for node in nodes}
+    results = {node.name: check_node(node, release, locate(node.name)) for node in nodes}
     return CheckedNodes(
         listeners={name: result.listeners for name, result in results.items()},
         errors=_shared({name: result.errors for name, result in results.items()}),
