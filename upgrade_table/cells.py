@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.emqx.conformance.plugins.module_utils.domains import TrustDomain
 from ansible_collections.emqx.conformance.plugins.module_utils.every_listener import Listener
+from ansible_collections.emqx.conformance.plugins.module_utils.model import TrustDomain
 
 RELEASES = ("5.8.9", "5.10.2", "5.10.3")
 """One for each way of telling Erlang/OTP of reuse_sessions: passed on; never passed on; passed on

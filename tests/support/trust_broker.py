@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.emqx.conformance.plugins.module_utils import certificates
-from ansible_collections.emqx.conformance.plugins.module_utils.domains import TrustDomain
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import (
     Driver,
     DriverError,
     NodeSpec,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.model import TrustDomain
 from cryptography import x509
 
 from tests.support.mqtt_broker import MqttBroker

@@ -3,13 +3,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ansible_collections.emqx.conformance.plugins.module_utils.domains import TrustDomain
 from ansible_collections.emqx.conformance.plugins.module_utils.every_listener import (
     Asked,
     Listener,
     foretold,
     requests,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.model import TrustDomain
 
 ASKED = Asked("ca.pem", Path("reports"))
 DOMAINS = tuple(TrustDomain(name, port, f"{name}.pem", f"{name}.key")

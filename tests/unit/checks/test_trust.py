@@ -27,11 +27,11 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
     Verdict,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
-from ansible_collections.emqx.conformance.plugins.module_utils.domains import TrustDomain
 from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     Endpoint,
     Outcome,
     Session,
+    TrustDomain,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
     EngineError,

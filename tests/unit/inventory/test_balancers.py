@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.inventory import (
+from ansible_collections.emqx.conformance.plugins.module_utils.contract.check import check
+from ansible_collections.emqx.conformance.plugins.module_utils.contract.values import (
     Inventory,
     InventoryError,
-    check,
 )
 
 from tests.support.contract import CONTRACT

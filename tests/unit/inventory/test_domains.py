@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.inventory import InventoryError
+from ansible_collections.emqx.conformance.plugins.module_utils.contract.values import InventoryError
 
 from tests.unit.inventory.test_inventory import PEM, checked, refusal
 

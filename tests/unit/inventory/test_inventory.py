@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.emqx.conformance.plugins.module_utils import inventory
-from ansible_collections.emqx.conformance.plugins.module_utils.inventory import (
+from ansible_collections.emqx.conformance.plugins.module_utils.contract import releases
+from ansible_collections.emqx.conformance.plugins.module_utils.contract.check import check
+from ansible_collections.emqx.conformance.plugins.module_utils.contract.values import (
     Inventory,
     InventoryError,
-    check,
 )
 
 from tests.support.contract import CONTRACT
@@ -632,7 +632,7 @@ def test_a_listener_that_will_resume_nobody_is_named_before_it_is_rendered(
         result = checked({"emqx_release": release, "emqx_listeners": mutual(**options)})
         return list(result["listener_warnings"])
 
-    monkeypatch.setattr(inventory, "installed_ssl", lambda _: "11.7.8")
+    monkeypatch.setattr(releases, "installed_ssl", lambda _: "11.7.8")
     monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/erl")
     nobody = NOBODY.format(release="5.10.3", stack="the Erlang/OTP of this machine (ssl 11.7.8)")
     assert warned("5.10.3") == [nobody]
@@ -642,7 +642,7 @@ def test_a_listener_that_will_resume_nobody_is_named_before_it_is_rendered(
     assert warned("5.10.3", reuse_sessions=False) == []
     assert warned("5.10.3", verify="verify_none") == []
     assert nobody not in warned("5.10.3", versions=["tlsv1.3"])
-    monkeypatch.setattr(inventory, "installed_ssl", lambda _: "10.8.7")
+    monkeypatch.setattr(releases, "installed_ssl", lambda _: "10.8.7")
     assert warned("5.10.3") == []
     monkeypatch.setattr(shutil, "which", lambda _: None)
     assert warned("5.10.3") == []

@@ -11,14 +11,14 @@ from ansible.module_utils.common.yaml import yaml_load
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
-from ansible_collections.emqx.conformance.plugins.module_utils.balancers import GROUP as BALANCERS
-from ansible_collections.emqx.conformance.plugins.module_utils.inventory import (
+from ansible_collections.emqx.conformance.plugins.module_utils.contract.check import check
+from ansible_collections.emqx.conformance.plugins.module_utils.contract.values import (
+    BALANCERS,
     GROUP,
     PREFIXES,
     VANTAGE,
     Inventory,
     InventoryError,
-    check,
 )
 
 _ROLE = "check_inventory"

@@ -25,8 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from .domains import GENERATED_NAME
-from .generated import SERVER, Role, roles
+from .generated import DOMAIN_NAME, SERVER, Role, roles
 from .listeners.serving import WHY_NO_EDWARDS_KEY
 
 PrivateKey = Union[rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey]
@@ -101,7 +100,7 @@ def make_plan(directory: Path, names: Iterable[str], key_type: str,
     """
     domains = tuple(domains)
     for domain in domains:
-        if not GENERATED_NAME.fullmatch(domain):
+        if not DOMAIN_NAME.fullmatch(domain):
             raise CertificateError(f'"{domain}" cannot name a trust domain: use letters, digits, _ '
                                    "and -")
     plan = Plan(Paths(directory), key_type, (), now or datetime.datetime.now(datetime.timezone.utc),

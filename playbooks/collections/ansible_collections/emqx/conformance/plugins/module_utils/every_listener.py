@@ -14,10 +14,9 @@ from typing import Any, Optional
 from .checks.bench import Settings, Target
 from .checks.choosing import Choice
 from .checks.registry import Impact
-from .domains import TrustDomain
 from .drivers.external import ExternalDriver
 from .identity import DeclaredOtp
-from .model import Endpoint
+from .model import Endpoint, TrustDomain
 from .tls.engine import Trust
 from .verify import Request, announced, verify
 

@@ -4,9 +4,12 @@ Only names: who checks an inventory knows from them what the deploy is about to 
 """
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+DOMAIN_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,31}")
+"""How a trust domain may be called that certificates are made for: it begins the names of files."""
 KEY_TYPES: Mapping[str, str] = {"rsa": "RSA", "ecdsa": "EC"}
 """What ``emqx_certificate_key_type`` says -> the key's type in TLS's words."""
 

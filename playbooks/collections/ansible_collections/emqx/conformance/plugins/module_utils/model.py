@@ -38,6 +38,24 @@ class Endpoint:
         return f"{self.name} ({host}:{self.port})"
 
 
+@dataclass(frozen=True)
+class TrustDomain:
+    """One listener of a node, and a client that it lets in."""
+
+    name: str
+    """What messages call it."""
+    port: int
+    client_cert: str
+    """Path of a PEM file, as are the others."""
+    client_key: str
+    ca_cert: str | None = None
+    """Whom the listener trusts: for checks that replace this, or issue certificates."""
+    ca_key: str | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class SecretFingerprint:
     """Stands for a master secret: can be compared, cannot be read, printed or serialised."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
-from .checks import announcement
+from .checks import announcement, waivers
 from .checks.bench import Balancer, Bench, Settings, Target
 from .checks.catalogue import catalogue
 from .checks.choosing import Choice, problems
@@ -18,14 +18,12 @@ from .checks.registry import Impact
 from .checks.runner import Runner
 from .checks.savings import Fleet
 from .checks.tolerance import Allowances, Tolerance, today_utc
-from .checks.waivers import Waiver, check_of, day_of
-from .domains import TrustDomain
 from .drivers.base import Driver, DriverError, NodeSpec
 from .drivers.factory import DRIVERS, open_driver
 from .drivers.ready import Caller
 from .identity import DeclaredOtp, Identity, from_connack
 from .listeners.release import Release, parse_release
-from .model import Endpoint
+from .model import Endpoint, TrustDomain
 from .mqtt.client import Credentials
 from .progress import ProgressFile
 from .report import compare, files
@@ -144,9 +142,11 @@ def _allowances(params: dict[str, Any]) -> Allowances:
         deviations = load(documents, catalogue())
     except DeviationError as error:
         raise RequestError(str(error)) from None
+    waived, wrong = waivers.read(params["waivers"], catalogue())
+    if wrong:
+        raise RequestError(" ".join(wrong))
     return Allowances(deviations, tuple(document["file"] for document in documents),
-                      bool(params.get("strict")),
-                      tuple(_waiver(row) for row in params["waivers"]))
+                      bool(params.get("strict")), waived)
 
 
 def _choice(params: dict[str, Any]) -> Choice:
@@ -179,18 +179,6 @@ def _balancers(params: dict[str, Any]) -> dict[str, Balancer]:
             Endpoint(name, row["host"], int(row["port"]), row.get("server_name") or row["host"]),
             row.get("affinity"))
     return found
-
-
-def _waiver(row: dict[str, Any]) -> Waiver:
-    missing = [key for key in ("id", "why", "expires") if not row.get(key)]
-    if missing:
-        raise RequestError(
-            f"resumption_waivers: the waiver {row} has no {' and no '.join(missing)}")
-    try:
-        check = check_of(row, {check.id for check in catalogue()})
-        return Waiver(check, row.get("subject") or "*", row["why"], day_of(row))
-    except ValueError as error:
-        raise RequestError(f"resumption_waivers: {error}") from None
 
 
 def announced(wanted: Request, plan: Plan | None = None) -> list[str]:

@@ -98,7 +98,6 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Settings
-from ansible_collections.emqx.conformance.plugins.module_utils.domains import TrustDomain
 from ansible_collections.emqx.conformance.plugins.module_utils.every_listener import (
     Asked,
     Listener,
@@ -109,6 +108,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.interrupt import 
 from ansible_collections.emqx.conformance.plugins.module_utils.listeners.release import (
     parse_release,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.model import TrustDomain
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import Credentials
 from ansible_collections.emqx.conformance.plugins.module_utils.report.files import PageError
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import EngineError

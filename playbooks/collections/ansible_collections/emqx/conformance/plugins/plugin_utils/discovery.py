@@ -15,7 +15,7 @@ RECORDS = {"any": ("A", "AAAA"), "ipv4": ("A",), "ipv6": ("AAAA",)}
 
 _LONGEST = 63
 _NAME = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z_.-]*[0-9A-Za-z])?")
-"""What can name a node (module_utils/inventory.py), but for its length."""
+"""What can name a node (contract/settings.py, PATH_NAME), but for its length."""
 _PREFIX = re.compile(r"(?:[0-9A-Za-z][0-9A-Za-z_.-]*)?")
 
 

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
-from ..domains import TrustDomain
 from ..drivers.base import Driver, DriverError, NodeSpec
 from ..listeners.release import Release
-from ..model import Endpoint, Handshake, MqttResult, Outcome, Session
+from ..model import Endpoint, Handshake, MqttResult, Outcome, Session, TrustDomain
 from ..mqtt import client as mqtt
 from ..tls.engine import (
     NOT_OFFERED,

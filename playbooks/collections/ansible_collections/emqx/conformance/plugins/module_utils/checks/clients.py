@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .. import client_certificate
-from ..domains import VARIABLE, TrustDomain
-from ..model import Handshake, Outcome, Session
+from ..contract.domains import VARIABLE
+from ..model import Handshake, Outcome, Session, TrustDomain
 from . import beyond
 from .bench import Contact, Guest
 from .story import Control, Story

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .. import deviation_files
-from ..domains import TrustDomain
-from ..model import Endpoint
+from ..model import Endpoint, TrustDomain
 from .bench import Balancer, Settings, Target
 from .catalogue import catalogue
 from .deviations import Deviation, load

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import NoReturn
 
-from ..domains import VARIABLE, TrustDomain
-from ..model import Outcome
+from ..contract.domains import VARIABLE
+from ..model import Outcome, TrustDomain
 from .bench import Guest, Target
 from .clients import (
     BACK_AGAIN,

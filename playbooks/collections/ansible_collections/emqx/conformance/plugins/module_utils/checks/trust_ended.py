@@ -13,10 +13,9 @@ import time
 from itertools import permutations
 from pathlib import Path
 
-from ..domains import TrustDomain
 from ..drivers import faults
 from ..drivers.base import DriverError
-from ..model import Outcome
+from ..model import Outcome, TrustDomain
 from ..tls.engine import OrdinaryEngine, Trust
 from ..tls.wire import Interrupted
 from .bench import Guest, Target

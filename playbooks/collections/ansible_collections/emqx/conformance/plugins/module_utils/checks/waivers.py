@@ -2,12 +2,15 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..listeners.nearest import did_you_mean
 from .registry import Check
+
+_KEYS = ("id", "subject", "why", "expires")
+_NEEDED = ("id", "why", "expires")
 
 
 @dataclass(frozen=True)
@@ -35,16 +38,35 @@ class Waiver:
         return self.id if self.subject == "*" else f"{self.id} on {self.subject}"
 
 
-def check_of(row: Mapping[str, Any], ids: Collection[str]) -> str:
-    """Return the id of the check that a waiver names, or raise ValueError with a sentence."""
-    if row["id"] not in ids:
-        raise ValueError(f"there is no check {row['id']}{did_you_mean(str(row['id']), ids)}")
-    return str(row["id"])
+def read(rows: Iterable[Mapping[str, Any]],
+         checks: Iterable[Check]) -> tuple[tuple[Waiver, ...], list[str]]:
+    """Return the waivers, and in a sentence each what is wrong with those that are none."""
+    ids = {check.id for check in checks}
+    found: list[Waiver] = []
+    problems: list[str] = []
+    for number, row in enumerate(rows, 1):
+        wrong = _wrong(row, ids)
+        problems += [f"resumption_waivers: waiver {number}{words}"
+                     f"{'' if words.endswith('?') else '.'}" for words in wrong]
+        if not wrong:
+            found.append(Waiver(str(row["id"]), row.get("subject") or "*", row["why"],
+                                _day(row["expires"])))
+    return tuple(found), problems
 
 
-def day_of(row: Mapping[str, Any]) -> datetime.date:
-    """Return a waiver's last day, or raise ValueError with a sentence."""
-    try:
-        return datetime.date.fromisoformat(str(row["expires"]))
-    except ValueError:
-        raise ValueError(f"{row['expires']} is no date like 2027-01-31") from None
+def _wrong(row: Mapping[str, Any], ids: Collection[str]) -> list[str]:
+    wrong = [f" has no {key}" for key in _NEEDED if not row.get(key)]
+    wrong += [f' has the unknown key "{key}"{did_you_mean(str(key), _KEYS)}'
+              for key in row if key not in _KEYS]
+    if row.get("id") and row["id"] not in ids:
+        wrong.append(f": there is no check {row['id']}{did_you_mean(str(row['id']), ids)}")
+    if row.get("expires"):
+        try:
+            _day(row["expires"])
+        except ValueError:
+            wrong.append(f": {row['expires']} is no date like 2027-01-31")
+    return wrong
+
+
+def _day(written: Any) -> datetime.date:
+    return datetime.date.fromisoformat(str(written))

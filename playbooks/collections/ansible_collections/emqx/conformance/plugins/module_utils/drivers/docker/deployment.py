@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...containers import PUBLISHED_ON
+from ...contract.containers import PUBLISHED_ON
 from ...identity import Identity
 from ...listeners.release import Release
 from .. import hocon, ports

@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .listeners import kinds
-from .listeners.kinds import WrongValueError
+from ..listeners import kinds
+from ..listeners.kinds import WrongValueError
 
 BOUNDS: Mapping[str, tuple[int, int | None]] = {
     "emqx_tls_port": (1, kinds.MAX_PORT),

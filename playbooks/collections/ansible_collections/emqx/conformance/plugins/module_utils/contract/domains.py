@@ -5,55 +5,35 @@ Pure but for looking at the files: whoever calls has evaluated the variable
 """
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .listeners import kinds
-from .listeners.kinds import WrongValueError
-from .listeners.nearest import did_you_mean
+from ..listeners import kinds
+from ..listeners.kinds import WrongValueError
+from ..listeners.nearest import did_you_mean
+from ..model import Endpoint, TrustDomain
+from .paths import unreadable
 
 VARIABLE = "resumption_trust_domains"
-GENERATED_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,31}")
-"""How a domain may be called that certificates are made for: it begins the names of files."""
 _NEEDED = ("name", "port", "client_cert", "client_key")
 _FILES = ("client_cert", "client_key", "ca_cert", "ca_key")
 _KEYS = ("name", "port", *_FILES)
 _PORT = kinds.integer(1, kinds.MAX_PORT)
 
 
-@dataclass(frozen=True)
-class TrustDomain:
-    """One listener of a node, and a client that it lets in."""
-
-    name: str
-    """What messages call it."""
-    port: int
-    client_cert: str
-    """Path of a PEM file, as are the others."""
-    client_key: str
-    ca_cert: str | None = None
-    """Whom the listener trusts: for checks that replace this, or issue certificates."""
-    ca_key: str | None = None
-
-    def __str__(self) -> str:
-        return self.name
-
-
 def read(rows: Sequence[Mapping[str, Any]], host: str, root: Path,
-         is_generated: Callable[[str], bool]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return a node's domains with absolute paths, and what is wrong with them.
+         to_be_made: Collection[str], problems: list[str]) -> list[TrustDomain]:
+    """Return a node's domains with absolute paths.
 
     Args:
         rows: what the user wrote.
         host: the node, for the sentences.
         root: where relative paths begin.
-        is_generated: tells of a path whether the deploy makes that file.
+        to_be_made: the files that the deploy makes.
+        problems: gets a sentence for each thing that is wrong with them.
     """
     found: list[TrustDomain] = []
-    problems: list[str] = []
     for number, row in enumerate(rows, 1):
         where = f"{VARIABLE} of {host}: domain {number}"
         wrong = _wrong_keys(row)
@@ -67,9 +47,11 @@ def read(rows: Sequence[Mapping[str, Any]], host: str, root: Path,
         problems += [f"{where} {sentence}{'' if sentence.endswith('?') else '.'}"
                      for sentence in wrong]
     problems += _clashes(found, host)
-    problems += [problem for domain in found for problem in _file_problems(
-        domain, host, is_generated)]
-    return [asdict(domain) for domain in found], problems
+    problems += [f"{VARIABLE} of {host}: {key} of {domain} names {why}."
+                 for domain in found for key in _FILES
+                 if (path := getattr(domain, key)) is not None and path not in to_be_made
+                 and (why := unreadable(path))]
+    return found
 
 
 def _wrong_keys(row: Mapping[str, Any]) -> list[str]:
@@ -103,55 +85,36 @@ def _clashes(found: Sequence[TrustDomain], host: str) -> list[str]:
     return problems
 
 
-def _file_problems(domain: TrustDomain, host: str,
-                   is_generated: Callable[[str], bool]) -> list[str]:
-    problems = []
-    for key in _FILES:
-        path = getattr(domain, key)
-        if path is None or is_generated(path):
-            continue
-        where = f"{VARIABLE} of {host}: {key} of {domain} names"
-        try:
-            with Path(path).open("rb"):
-                pass
-        except FileNotFoundError:
-            problems.append(f"{where} the file {path}, which does not exist.")
-        except OSError as error:
-            problems.append(f"{where} {path}, which cannot be read: {error.strerror}.")
-    return problems
-
-
-def listener_problems(domains: Sequence[Mapping[str, Any]], host: str, own_port: int,
+def listener_problems(domains: Sequence[TrustDomain], node: Endpoint,
                       listeners: Mapping[int, Mapping[str, Any]] | None) -> list[str]:
     """Return what keeps domains from being listeners that demand client certificates.
 
     Args:
-        domains: as :func:`read` returned them.
-        host: the node, for the sentences.
-        own_port: where the node is probed without a domain's client certificate.
+        domains: those of the node.
+        node: where it is probed without a domain's client certificate.
         listeners: port -> keys of the node's enabled ssl listeners; None where nothing is
             rendered, and the listeners are somebody else's.
     """
     problems = []
     for domain in domains:
-        name, port = domain["name"], domain["port"]
-        if port == own_port:
-            problems.append(f"{VARIABLE} of {host}: the port of {name} is {port}, the node's own "
-                            "emqx_tls_port: a domain has a listener of its own.")
+        name, port, where = domain.name, domain.port, f"{VARIABLE} of {node.name}:"
+        if port == node.port:
+            problems.append(f"{where} the port of {name} is {port}, the node's own emqx_tls_port: "
+                            "a domain has a listener of its own.")
         elif listeners is None:
             continue
         elif port not in listeners:
             have = ", ".join(str(each) for each in sorted(listeners))
-            problems.append(f"{VARIABLE} of {host}: no enabled ssl listener is bound to the port "
-                            f"{port} of {name} (they are at {have}).")
+            problems.append(f"{where} no enabled ssl listener is bound to the port {port} of "
+                            f"{name} (they are at {have}).")
         elif listeners[port].get("proxy_protocol"):
-            problems.append(f"{VARIABLE} of {host}: the listener at the port {port} of {name} has "
+            problems.append(f"{where} the listener at the port {port} of {name} has "
                             "proxy_protocol = true and answers nobody who comes without a load "
                             "balancer, as the probe does: leave it out there.")
         elif not _demands(listeners[port]["ssl_options"]):
-            problems.append(f"{VARIABLE} of {host}: the listener at the port {port} of {name} "
-                            "demands no client certificate: set verify: verify_peer and "
-                            "fail_if_no_peer_cert: true in its ssl_options.")
+            problems.append(f"{where} the listener at the port {port} of {name} demands no client "
+                            "certificate: set verify: verify_peer and fail_if_no_peer_cert: true "
+                            "in its ssl_options.")
     return problems
 
 

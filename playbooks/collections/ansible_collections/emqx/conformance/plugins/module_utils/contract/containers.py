@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .drivers.docker import emqx_image
-from .listeners import kinds, schema
-from .listeners.complete import Certificates, Node, is_enabled
+from ..drivers.docker import emqx_image
+from ..listeners import kinds, schema
+from ..listeners.complete import Certificates, Node, is_enabled
 
 PUBLISHED_ON = "127.0.0.1"
 """Test clusters are nobody else's: their ports are opened on loopback only."""
