@@ -16,10 +16,8 @@ import time
 from collections.abc import Callable
 
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
-    OrdinaryEngine,
-    Trust,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Deadline, Wire
 
 DEADLINE_S = 5.0

@@ -28,11 +28,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.report.results im
     RunRecord,
     build,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
-    OrdinaryEngine,
-    Trust,
-    utc_now,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.evidence import utc_now
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 CHECKS = ("CORE-01", "CORE-02", "CORE-03")
 CACHE = 50_000

@@ -40,7 +40,9 @@ READERS = {"transcript": ["tls/transcript.py"], "mqtt": ["mqtt/client.py"],
            "paho": ["mqtt/paho_session.py"],
            "session_file": ["tls/session_file.py", "tls/session_asn1.py"],
            "ordinary": ["tls/engine.py", "tls/transcript.py"],
-           "crafted": ["tls/crafted.py", "tls/transcript.py", "mqtt/client.py"]}
+           "crafted": [*(f"tls/crafted/{part}.py" for part in (
+               "vocabulary", "records", "handshake", "client")),
+               "tls/transcript.py", "mqtt/client.py"]}
 """Files whose coverage tells something, by target."""
 MUTATORS = {"transcript": mutators.two_bytes_and_a_stream,
             "ordinary": mutators.two_bytes_and_a_stream}

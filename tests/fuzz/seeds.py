@@ -9,6 +9,7 @@ from unittest import mock
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import client as mqtt
 from ansible_collections.emqx.conformance.plugins.module_utils.tls import crafted, engine
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Deadline
 
 from tests.fuzz.memory_wire import RecordingWire
@@ -45,10 +46,11 @@ def conversations(identity: Identity) -> Flights:
     broker = MqttBroker(identity.certificate, identity.key)
     broker.context.set_ciphers("ALL:@SECLEVEL=0")
     at = Endpoint("n1", "127.0.0.1", broker.port, "localhost")
-    ordinary = engine.OrdinaryEngine(engine.Trust(ca_file=str(identity.certificate)))
-    client = crafted.CraftedClient(engine.Trust())
+    ordinary = engine.OrdinaryEngine(Trust(ca_file=str(identity.certificate)))
+    client = crafted.CraftedClient(Trust())
     try:
-        with mock.patch.object(engine, "Wire", wire), mock.patch.object(crafted, "Wire", wire):
+        with mock.patch.object(engine, "Wire", wire), \
+                mock.patch.object(crafted.client, "Wire", wire):
             full = ordinary.connect(at)
             _talk(full)
             _talk(ordinary.connect(at, offer=full.session))

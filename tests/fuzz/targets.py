@@ -24,6 +24,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls import (
     session_file,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls import transcript as t
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.verify_results import (
     CERTIFICATE_CAUSES,
 )
@@ -272,9 +273,9 @@ class Probes:
     def __init__(self, identity: Identity) -> None:
         self._certificate = identity.certificate
         certificate, key = str(identity.certificate), str(identity.key)
-        self._ordinary = engine.OrdinaryEngine(engine.Trust(ca_file=certificate))
+        self._ordinary = engine.OrdinaryEngine(Trust(ca_file=certificate))
         self._crafted = [crafted.CraftedClient(trust) for trust in (
-            engine.Trust(), engine.Trust(cert_file=certificate, key_file=key))]
+            Trust(), Trust(cert_file=certificate, key_file=key))]
 
     def ordinary(self, data: bytes) -> None:
         """Two bytes: chunk size, how it ends and begins; then what the target sends."""
@@ -299,7 +300,7 @@ class Probes:
             also_speaks=("AES128-SHA",) if more & 2 else ())
         wire = MemoryWire(ScriptedServer(data[3:], self._certificate), step=data[1],
                           resets=bool(how & 32))
-        with mock.patch.object(crafted, "Wire", return_value=wire):
+        with mock.patch.object(crafted.client, "Wire", return_value=wire):
             attempt = self._crafted[how >> 6 & 1].connect(
                 ENDPOINT, crafted.Hello(
                     session_id=SESSION_ID if offers else b"",

@@ -32,10 +32,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted impor
     Hello,
     MasterSecret,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
-    OrdinaryEngine,
-    Trust,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Deadline, WireError
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -462,7 +460,7 @@ def test_the_deadline_holds_between_records_that_have_arrived(rsa: Identity) -> 
     script = bytes((HELLO_OP, 1, CHANGE, FINISHED)) + 3 * bytes((RECORD, 23, 3, 97, 98, 99))
     session = CraftedSession(SESSION_ID, "AES128-SHA", MasterSecret(SECRET))
     wire = MemoryWire(_InOnePiece(ScriptedServer(script, rsa.certificate)))
-    with mock.patch.object(crafted, "Wire", return_value=wire):
+    with mock.patch.object(crafted.client, "Wire", return_value=wire):
         stream = crafted.CraftedClient(Trust()).connect(
             ENDPOINT, Hello(session_id=session.id), offer=session).stream
     assert stream is not None

@@ -16,7 +16,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.factory i
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.ready import (
     Caller,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import Trust
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 from tests.support import docker_engine
 from tests.support.docker_engine import docker, inspect, of_cluster, volumes_of

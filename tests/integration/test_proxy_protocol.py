@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded import control
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
-    OrdinaryEngine,
-    Trust,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 from tests.support.embedded_cluster import TestCluster
 from tests.support.ports import free_ports

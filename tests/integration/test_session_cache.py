@@ -19,10 +19,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench impo
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Status
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
-    OrdinaryEngine,
-    Trust,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 from tests.support.embedded_cluster import ROOT, TestCluster
 from tests.support.ports import free_ports

@@ -26,10 +26,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.layout im
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.ready import Caller
 from ansible_collections.emqx.conformance.plugins.module_utils.report.reproduce import recipe
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
-    OrdinaryEngine,
-    Trust,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 from tests.support.by_hand import typed, words
 from tests.support.playbooks import ROOT, WITHOUT_FIGURES, Cluster, Done

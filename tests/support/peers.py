@@ -16,10 +16,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench impo
     Target,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
-    OrdinaryEngine,
-    Trust,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 from tests.support.playbooks import ROOT
 

@@ -24,10 +24,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base impo
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.ready import Caller
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import Credentials
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
-    OrdinaryEngine,
-    Trust,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 from tests.support.mqtt_broker import MqttBroker
 from tests.support.openssl_cli import Identity, make_identity

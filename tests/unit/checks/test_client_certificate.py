@@ -27,7 +27,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     Message,
     Outcome,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import Trust
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 from tests.support.mqtt_broker import MqttBroker
 from tests.support.trust_broker import TrustingNode

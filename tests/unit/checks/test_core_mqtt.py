@@ -28,10 +28,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import Credentials
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
-    OrdinaryEngine,
-    Trust,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Interrupted
 
 from tests.support.mqtt_broker import FAULTS, MqttBroker

@@ -34,10 +34,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     SecretFingerprint,
     Session,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
-    OrdinaryEngine,
-    Trust,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Interrupted
 
 from tests.faulty_servers.message_server import MessageServer

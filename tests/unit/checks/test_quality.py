@@ -27,11 +27,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
-    OrdinaryEngine,
-    Trust,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.transcript import parse_hello
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 from tests.faulty_servers.message_server import MessageServer
 from tests.support.mqtt_broker import MqttBroker

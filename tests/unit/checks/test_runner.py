@@ -22,10 +22,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.runner import Runner
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import Story
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
-    OrdinaryEngine,
-    Trust,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 from tests.support.a_check import a_check
 

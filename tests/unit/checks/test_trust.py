@@ -33,11 +33,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     Session,
     TrustDomain,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
-    EngineError,
-    OrdinaryEngine,
-    Trust,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import EngineError, Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Interrupted
 from ansible_collections.emqx.conformance.plugins.module_utils.verify import RequestError
 

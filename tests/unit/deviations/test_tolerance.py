@@ -38,10 +38,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.verdicts i
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.waivers import Waiver
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
-    OrdinaryEngine,
-    Trust,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 from tests.support.a_check import a_check, ends_in
 

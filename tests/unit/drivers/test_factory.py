@@ -23,7 +23,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.factory i
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.layout import NodeRecord
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.ready import Caller
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import Trust
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 FAR = NodeSpec("far", "127.0.0.1", 1, "localhost")
 

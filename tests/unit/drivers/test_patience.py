@@ -35,7 +35,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.ready imp
 from ansible_collections.emqx.conformance.plugins.module_utils.listeners.release import (
     parse_release,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import Trust
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 from tests.support.held_ports import refusing_port
 

@@ -15,7 +15,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.identity import (
     Identity,
     from_connack,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import Trust
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 from tests.support.openssl_broker import Broker
 

@@ -17,7 +17,6 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.verdicts import trouble
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import client as mqtt
-from ansible_collections.emqx.conformance.plugins.module_utils.tls import crafted
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted import (
     SUITES,
     Conduct,
@@ -26,12 +25,10 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted impor
     Hello,
     MasterSecret,
     StopAfter,
+    handshake,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
-    EngineError,
-    OrdinaryEngine,
-    Trust,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import EngineError, Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import (
     Deadline,
     Interrupted,
@@ -174,7 +171,7 @@ def test_what_breaks_on_our_side_is_not_called_the_targets(
     def breaks(*_: object, **__: object) -> None:
         raise TypeError("ours")
 
-    monkeypatch.setattr(crafted, "calc_key", breaks)
+    monkeypatch.setattr(handshake, "calc_key", breaks)
     made = CLIENT.connect(at(brokers().port), Hello()).handshake
     assert made.failure is not None
     assert (made.outcome, made.failure.cause) == (Outcome.FAILED, "client_broke")

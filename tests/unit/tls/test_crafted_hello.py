@@ -19,15 +19,13 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted impor
     CraftedClient,
     Hello,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
-    OrdinaryEngine,
-    Trust,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.transcript import (
     EXT_EXTENDED_MASTER_SECRET,
     EXT_SUPPORTED_VERSIONS,
     parse_hello,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 from tests.support.mqtt_broker import MqttBroker
 from tests.support.openssl_cli import make_identity

@@ -15,10 +15,9 @@ import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
     Attempt,
-    EngineError,
     OrdinaryEngine,
-    Trust,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import EngineError, Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Interrupted
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec

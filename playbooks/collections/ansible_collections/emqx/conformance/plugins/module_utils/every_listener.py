@@ -17,7 +17,7 @@ from .checks.registry import Impact
 from .drivers.external import ExternalDriver
 from .identity import DeclaredOtp
 from .model import Endpoint, TrustDomain
-from .tls.engine import Trust
+from .tls.trust import Trust
 from .verify import Request, announced, verify
 
 HOME = "CORE-02"

@@ -29,7 +29,9 @@ from .progress import ProgressFile
 from .report import compare, files
 from .report.results import RunRecord
 from .report.vantage import VantagePoint
-from .tls.engine import EngineError, OrdinaryEngine, Trust, utc_now
+from .tls.engine import OrdinaryEngine
+from .tls.evidence import utc_now
+from .tls.trust import EngineError, Trust
 
 if TYPE_CHECKING:
     from .report.page import Page

@@ -111,7 +111,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.listeners.release
 from ansible_collections.emqx.conformance.plugins.module_utils.model import TrustDomain
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import Credentials
 from ansible_collections.emqx.conformance.plugins.module_utils.report.files import PageError
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import EngineError
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import EngineError
 
 ARGUMENT_SPEC = {
     "listeners": {"type": "list", "elements": "dict", "required": True},

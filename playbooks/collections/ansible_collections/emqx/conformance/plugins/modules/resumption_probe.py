@@ -54,7 +54,7 @@ import ssl
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.emqx.conformance.plugins.module_utils.interrupt import stop_when_asked
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import EngineError
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import EngineError
 from ansible_collections.emqx.conformance.plugins.module_utils.vantage import Received, packed
 from ansible_collections.emqx.conformance.plugins.module_utils.verify import (
     RequestError,

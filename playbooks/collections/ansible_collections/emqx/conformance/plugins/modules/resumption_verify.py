@@ -284,7 +284,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.emqx.conformance.plugins.module_utils.interrupt import stop_when_asked
 from ansible_collections.emqx.conformance.plugins.module_utils.report.compare import CompareError
 from ansible_collections.emqx.conformance.plugins.module_utils.report.files import PageError
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import EngineError
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import EngineError
 from ansible_collections.emqx.conformance.plugins.module_utils.verify import (
     RequestError,
     foretold,

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..tls.engine import Trust
+from ..tls.trust import Trust
 from . import beyond
 from .bench import Target
 from .plan import Plan

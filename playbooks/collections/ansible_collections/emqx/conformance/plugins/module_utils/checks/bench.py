@@ -13,14 +13,8 @@ from ..drivers.base import Driver, DriverError, NodeSpec
 from ..listeners.release import Release
 from ..model import Endpoint, Handshake, MqttResult, Outcome, Session, TrustDomain
 from ..mqtt import client as mqtt
-from ..tls.engine import (
-    NOT_OFFERED,
-    Attempt,
-    OrdinaryEngine,
-    Trust,
-    is_forward_secret,
-    nothing_in_common,
-)
+from ..tls.engine import NOT_OFFERED, Attempt, OrdinaryEngine, is_forward_secret, nothing_in_common
+from ..tls.trust import Trust
 from ..tls.wire import TIMEOUT, Deadline, WireError
 from . import beyond
 from .pace import Made, Pace, most_asked

@@ -5,8 +5,9 @@ import time
 from dataclasses import dataclass, replace
 
 from ..model import Alert, Handshake
-from ..tls.engine import EngineError, is_forward_secret
+from ..tls.engine import is_forward_secret
 from ..tls.transcript import ALERT_DESCRIPTIONS
+from ..tls.trust import EngineError
 from ..tls.wire import Deadline
 from .bench import Bench, Contact
 from .story import Control, Story

@@ -16,7 +16,8 @@ from pathlib import Path
 from ..drivers import faults
 from ..drivers.base import DriverError
 from ..model import Outcome, TrustDomain
-from ..tls.engine import OrdinaryEngine, Trust
+from ..tls.engine import OrdinaryEngine
+from ..tls.trust import Trust
 from ..tls.wire import Interrupted
 from .bench import Guest, Target
 from .clients import CARRIED_AGAIN, WHERE, Clients, Crossing, Home, turned_away

@@ -10,7 +10,8 @@ from ..hints import with_hint
 from ..model import Outcome
 from ..mqtt import client as mqtt
 from ..mqtt.client import Connack, Credentials
-from ..tls.engine import Attempt, EngineError, OrdinaryEngine, Stream, Trust, nothing_in_common
+from ..tls.engine import Attempt, OrdinaryEngine, Stream, nothing_in_common
+from ..tls.trust import EngineError, Trust
 from ..tls.verify_results import CERTIFICATE_CAUSES
 from ..tls.wire import TIMEOUT, Deadline, Interrupted, WireError
 from .base import DriverError, DriverInterrupted, NodeSpec

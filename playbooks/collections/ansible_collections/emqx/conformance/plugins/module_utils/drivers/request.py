@@ -11,7 +11,7 @@ from ..identity import Identity
 from ..listeners.release import DEFAULT_RELEASE, parse_release
 from ..mqtt.client import Credentials
 from ..progress import ProgressFile
-from ..tls.engine import Trust
+from ..tls.trust import Trust
 from .base import DriverError, NodeSpec
 from .change import Change
 from .docker import deployment as docker_deployment

@@ -6,52 +6,24 @@ bytes that went through the buffers, and the fingerprint of the master secret.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import hashlib
 import ssl
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..hints import with_hint
-from ..model import Alert, Endpoint, Failure, Handshake, Outcome, SecretFingerprint, Session
+from ..model import Endpoint, Failure, Handshake, Outcome, SecretFingerprint, Session
+from . import evidence
 from .certificate_key import key_of
+from .evidence import Begun, Ending, Witnesses, utc_now
 from .keylog import KeyLog
-from .transcript import (
-    ALERT_DESCRIPTIONS,
-    EXT_EXTENDED_MASTER_SECRET,
-    EXT_RENEGOTIATION_INFO,
-    EXT_SERVER_NAME,
-    Transcript,
-    TranscriptError,
-    parse_hello,
-)
+from .transcript import ALERT_DESCRIPTIONS, Transcript, TranscriptError, parse_hello
+from .trust import EngineError, Trust
 from .verify_results import NO_TRUSTED_ISSUER, cause
 from .wire import TIMEOUT, Deadline, Wire, WireError
 from .witness import judge, wire_says_abbreviated
-
-
-class EngineError(Exception):
-    """The engine cannot be set up as asked; the sentence says what to mend."""
-
-
-@dataclass(frozen=True)
-class Trust:
-    """Whom the probe trusts, and who it says it is. Paths of PEM files."""
-
-    ca_file: str | None = None
-    """None: the system's certificate store."""
-    cert_file: str | None = None
-    key_file: str | None = None
-
-    @property
-    def authorities(self) -> str:
-        """Whose signature counts, for people."""
-        return f"those of {self.ca_file}" if self.ca_file else (
-            "those of the system's store, since resumption_ca is not set")
-
 
 _TLS_VERSIONS = {"tlsv1": ssl.TLSVersion.TLSv1, "tlsv1.1": ssl.TLSVersion.TLSv1_1,
                  "tlsv1.2": ssl.TLSVersion.TLSv1_2, "tlsv1.3": ssl.TLSVersion.TLSv1_3}
@@ -106,9 +78,8 @@ class _Tls:
 class _Conversation:
     """One TLS connection in the making: the library, the socket, and what both said."""
 
-    def __init__(self, tls: _Tls, wire: Wire, endpoint: Endpoint,
-                 offer: Session | None) -> None:
-        self.wire, self.endpoint, self.offer = wire, endpoint, offer
+    def __init__(self, tls: _Tls, wire: Wire, begun: Begun, offer: Session | None) -> None:
+        self.wire, self.begun, self.offer = wire, begun, offer
         self.tls, self.incoming, self.outgoing = tls.object, tls.incoming, tls.outgoing
         self._unsent = tls.hello
         self.transcript = Transcript()
@@ -217,15 +188,8 @@ class Stream:
             self._wire.close()
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """One connection: its evidence, and what can be done with it next."""
-
-    handshake: Handshake
-    stream: Stream | None = None
-    """None unless the handshake completed."""
-    session: Session | None = None
-    """The session to offer next time; None unless the handshake completed with an ID."""
+Attempt = evidence.Attempt[Stream, Session]
+"""The session is the one to offer next time; None unless the handshake completed with an ID."""
 
 
 class OrdinaryEngine:
@@ -331,29 +295,25 @@ class OrdinaryEngine:
             Interrupted: the run was asked to stop.
         """
         started_at = utc_now()
+        asked = Begun(endpoint, started_at, offer.id if offer else b"")
         tls = None
         if offer is not None:
             tls = self._tls(endpoint, offer, tickets=tickets, versions=versions)
             if not tls.offers(offer):
-                why = "our own TLS library did not offer the session"
-                return Attempt(Handshake(endpoint, started_at, Outcome.FAILED, why,
-                                         failure=Failure("connect", NOT_OFFERED, why)))
+                return Attempt(evidence.no_connection(Begun(endpoint, started_at), Failure(
+                    "connect", NOT_OFFERED, "our own TLS library did not offer the session")))
         deadline = Deadline(deadline_s, self._stop if heed_stop else None, setting=TIMEOUT)
         begun = time.monotonic()
         try:
             wire = Wire(endpoint, deadline)
         except WireError as error:
-            return Attempt(Handshake(
-                endpoint, started_at, Outcome.FAILED, error.failure.detail,
-                offered_id=offer.id if offer else b"", failure=error.failure))
-        connect_ms = _ms_since(begun)
+            return Attempt(evidence.no_connection(asked, error.failure))
+        asked = replace(asked, peer_address=wire.peer, connect_ms=_ms_since(begun))
         try:
             if tls is None:
                 tls = self._tls(endpoint, None, tickets=tickets, versions=versions)
-            talk = _Conversation(tls, wire, endpoint, offer)
-            return self._handshake(
-                talk, deadline, {"started_at": started_at, "connect_ms": connect_ms},
-                keep_session=keep_session)
+            talk = _Conversation(tls, wire, asked, offer)
+            return self._handshake(talk, deadline, keep_session=keep_session)
         except BaseException:
             wire.close()
             raise
@@ -391,9 +351,8 @@ class OrdinaryEngine:
                 self._other_contexts[versions] = context
             return self._other_contexts[versions]
 
-    def _handshake(self, talk: _Conversation, deadline: Deadline, seen: dict[str, Any], *,
+    def _handshake(self, talk: _Conversation, deadline: Deadline, *,
                    keep_session: bool) -> Attempt:
-        wire = talk.wire
         begun = time.monotonic()
         failure: Failure | None = None
         try:
@@ -408,15 +367,14 @@ class OrdinaryEngine:
             failure = _library_failure(error, "handshake")
         handshake_ms = _ms_since(begun)
         talk.transcript.freeze()
-        seen.update(peer_address=wire.peer, bytes_in=talk.transcript.bytes_in,
-                    bytes_out=talk.transcript.bytes_out)
         if failure is not None:
-            wire.close()
-            return Attempt(_failed(talk, failure, seen))
-        return self._completed(talk, {**seen, "handshake_ms": handshake_ms},
-                               keep_session=keep_session)
+            talk.wire.close()
+            return Attempt(evidence.evidence(
+                talk.begun, talk.transcript, _ending(talk.transcript, failure), Witnesses(),
+                cipher=_cipher_name(talk)))
+        return self._completed(talk, handshake_ms, keep_session=keep_session)
 
-    def _completed(self, talk: _Conversation, seen: dict[str, Any], *,
+    def _completed(self, talk: _Conversation, handshake_ms: float, *,
                    keep_session: bool) -> Attempt:
         transcript, offer = talk.transcript, talk.offer
         client, server = transcript.client_hello, transcript.server_hello
@@ -431,25 +389,13 @@ class OrdinaryEngine:
         abbreviated = wire_says_abbreviated(transcript)
         outcome, why = judge(offered=offer is not None, library_reused=reused,
                              abbreviated=abbreviated, same_master_secret=same)
-        failure: Failure | None = None
         cipher = talk.tls.cipher()
         certificate = b"" if reused else talk.tls.getpeercert(binary_form=True) or b""
-        handshake = Handshake(
-            talk.endpoint, outcome=outcome, why=why, offered_id=client.session_id,
-            server_id=server.session_id, version=server.version,
-            cipher=cipher[0] if cipher else None, compression=server.compression[0],
+        handshake = evidence.evidence(
+            talk.begun, transcript, Ending(outcome, why), Witnesses(reused, abbreviated, same),
+            cipher=cipher[0] if cipher else None, server_key=key_of(certificate),
             server_certificate="" if reused else hashlib.sha256(certificate).hexdigest(),
-            server_key=key_of(certificate),
-            client_random=client.random, server_random=server.random, library_reused=reused,
-            wire_abbreviated=abbreviated, same_master_secret=same,
-            ticket_offered=client.ticket_length,
-            ticket_issued=transcript.server_sent("NewSessionTicket"),
-            extended_master_secret=EXT_EXTENDED_MASTER_SECRET in server.extensions,
-            secure_renegotiation=EXT_RENEGOTIATION_INFO in server.extensions,
-            server_name=client.server_name,
-            sni_acknowledged=EXT_SERVER_NAME in server.extensions,
-            messages=tuple(transcript.messages), alerts=tuple(transcript.alerts),
-            failure=failure, **seen)
+            handshake_ms=handshake_ms)
         session = None
         if server.session_id and secret is not None and keep_session:
             # Python 3.11 copies a session, certificates and all, whenever it is asked for one; the
@@ -479,12 +425,6 @@ def _new_context(trust: Trust, keylog: KeyLog, *, forward_secret: bool = False) 
     _load(context, trust)
     context.keylog_filename = keylog.path
     return context
-
-
-def utc_now() -> str:
-    """Return the time as ISO 8601 in UTC, to the millisecond."""
-    now = datetime.datetime.now(datetime.timezone.utc)
-    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _ms_since(begun: float) -> float:
@@ -568,37 +508,20 @@ def _cipher_name(talk: _Conversation) -> str | None:
                  if cipher["id"] & 0xFFFF == server.cipher_suites[0]), None)
 
 
-def _failed(talk: _Conversation, failure: Failure, seen: dict[str, Any]) -> Handshake:
-    endpoint, offer, transcript = talk.endpoint, talk.offer, talk.transcript
-    client, server = transcript.client_hello, transcript.server_hello
-    alerts = tuple(transcript.alerts)
-    outcome, why = Outcome.FAILED, failure.detail
-    fatal = [alert for alert in alerts if alert.raised_by == "target" and alert.level == "fatal"]
-    if not fatal and failure.cause.startswith("target_alert:"):
+def _ending(transcript: Transcript, failure: Failure) -> Ending:
+    """Return how a handshake ended that our library did not complete."""
+    alert = evidence.fatal_alert(transcript)
+    if alert is None and failure.cause.startswith("target_alert:"):
         # Encrypted: only the library could read it, and it says the target raised it.
-        fatal = [Alert("target", "fatal", failure.cause.partition(":")[2])]
-        alerts += tuple(fatal)
-    if fatal:
-        outcome = Outcome.REFUSED
-        why = f"the target raised the fatal alert {fatal[-1].description}"
-        failure = Failure("handshake", "refused", why)
-    elif (client and server and client.session_id and server.session_id == client.session_id
-          and "Certificate" in transcript.server_flight()):
-        outcome = Outcome.INCONSISTENT
+        alert = failure.cause.partition(":")[2]
+    if alert is not None:
+        return evidence.refused(alert)
+    client, server = transcript.client_hello, transcript.server_hello
+    if (client and server and client.session_id and server.session_id == client.session_id
+            and "Certificate" in transcript.server_flight()):
         why = "the target echoed the offered session ID and yet sent a Certificate"
-        failure = Failure("handshake", "echoed_but_full", why)
-    return Handshake(
-        endpoint, outcome=outcome, why=why,
-        offered_id=client.session_id if client else (offer.id if offer else b""),
-        server_id=server.session_id if server else b"",
-        version=server.version if server else None, cipher=_cipher_name(talk),
-        compression=server.compression[0] if server else None,
-        client_random=client.random if client else b"",
-        server_random=server.random if server else b"",
-        secure_renegotiation=server is not None and EXT_RENEGOTIATION_INFO in server.extensions,
-        server_name=client.server_name if client else None,
-        sni_acknowledged=server is not None and EXT_SERVER_NAME in server.extensions,
-        messages=tuple(transcript.messages), alerts=alerts, failure=failure, **seen)
+        return Ending(Outcome.INCONSISTENT, why, Failure("handshake", "echoed_but_full", why))
+    return evidence.failed(failure)
 
 
 def _distrust(error: ssl.SSLCertVerificationError, trust: Trust) -> Failure:

@@ -18,7 +18,7 @@ from pathlib import Path
 from ...identity import Identity
 from ...listeners.release import Release
 from ...mqtt.client import Credentials
-from ...tls.engine import Trust
+from ...tls.trust import Trust
 from .. import haproxy, hocon, ports
 from ..base import PATIENCE, DriverError, DriverInterrupted, NodeSpec
 from ..change import Change
