@@ -155,11 +155,9 @@ def test_all_nodes_wait_at_the_same_time(tried: Callable[..., Tried]) -> None:
     found: list[Finding] = []
     told: list[str] = []
     bench.on_wait = told.append
-    begun = time.monotonic()
     assert Runner(bench, plan, parallel=1, on_finding=found.append).run()
-    assert time.monotonic() - begun < 3 * LIFETIME
     assert {finding.verdict.status for finding in found} == {Status.PASSED}
-    # It is over only when it is over for the last of them.
+    # It is over once, when it is over for the last of them: in turn it would be over four times.
     assert [what == "" for what in told] == [*[False] * (len(told) - 1), True]
 
 
