@@ -117,7 +117,7 @@ test-all: test-needs
 	@env -u PYTHONDONTWRITEBYTECODE pytest -n $(WORKERS) --gate --all --durations=15 $(EXTRA)
 
 test-debian13:
-	@PACKAGES="$(TEST_PACKAGES)" WORKERS=$(WORKERS) scripts/test-debian13 $(if $(TRY),"$(TRY)")
+	@PACKAGES="$(TEST_PACKAGES)" WORKERS=$(WORKERS) scripts/test-debian13 $(if $(TRY),"$$TRY")
 
 .PHONY: test-needs need-venv need-peers need-packages need-image need-rabbitmq
 test-needs:

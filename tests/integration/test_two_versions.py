@@ -124,11 +124,13 @@ def single(certificate: tuple[Path, Path], tmp_path_factory: pytest.TempPathFact
 
 def test_what_breaks_there_is_supported_versions_and_no_other_grease(run: Counted) -> None:
     found = next(row for row in run.results["checks"] if row["id"] == "NEG-12")
-    # As measured on OTP 25.2 with an ECDSA certificate, whatever signature algorithms are offered.
+    # As measured with an ECDSA certificate, whatever signature algorithms are offered. OTP 25.2
+    # trips over such supported_versions, and 27.3 does not.
     told = [text.partition(" does not get through")[0] for text in found["message"].split("; ")]
-    assert told[1:] == [
+    assert told[1:] == ([
         "a ClientHello with supported_versions of GREASE and TLS 1.2",
         "a ClientHello with all that GREASE, in small records and segments at once,"]
+        if run.results["target"]["otp_release"] == "25" else [])
     assert told[0].startswith("n1: a ClientHello in records of 3 bytes")
 
 

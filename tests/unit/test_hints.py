@@ -5,6 +5,7 @@ import ast
 import ctypes
 import datetime
 import re
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -292,23 +293,46 @@ def test_one_of_a_client_is_not_a_servers(ca: Authority) -> None:
     assert "resumption_ca" not in sentence
 
 
-@pytest.mark.parametrize(("weak", "own_words"), [
-    (_short, "ee key too small"), (_sha_1, "ca md too weak")])
-def test_a_weak_certificate_of_the_probes_own_is_told_in_openssls_words(
-        tmp_path: Path, weak: Weak, own_words: str) -> None:
-    pair, ca_file = weak(tmp_path)
+def why_none(pair: Pair, ca_file: Path) -> str:
+    """Return what is told of a client certificate that cannot be used."""
     with pytest.raises(EngineError) as caught:
         OrdinaryEngine(Trust(str(ca_file), str(pair.cert), str(pair.key)))
-    assert str(caught.value).startswith(
-        f"the client certificate {pair.cert} and its key {pair.key} cannot be used: {own_words} "
-        "(issue it anew with RSA keys of 2048 bits")
+    return str(caught.value)
+
+
+def test_a_short_key_of_the_probes_own_is_told_in_openssls_words(tmp_path: Path) -> None:
+    pair, ca_file = _short(tmp_path)
+    assert why_none(pair, ca_file).startswith(
+        f"the client certificate {pair.cert} and its key {pair.key} cannot be used: ee key too "
+        "small (issue it anew with RSA keys of 2048 bits")
+
+
+def test_a_weak_signature_under_the_probes_own_is_openssls_or_the_targets_to_refuse(
+        tmp_path: Path) -> None:
+    """OpenSSL 3.5.9 looks no more at who signed its own certificate: openssl/openssl#31271."""
+    pair, ca_file = _sha_1(tmp_path)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(pair.cert, pair.key)
+    except ssl.SSLError:
+        assert why_none(pair, ca_file).startswith(
+            f"the client certificate {pair.cert} and its key {pair.key} cannot be used: ca md too "
+            "weak (issue it anew with RSA keys of 2048 bits")
+    else:
+        server = make_identity(tmp_path, "server")
+        with s_server("-cert", server.certificate, "-key", server.key, "-tls1_2", "-Verify", "1",
+                      "-verify_return_error", "-CAfile", ca_file, "-cipher",
+                      "DEFAULT:@SECLEVEL=2") as port:
+            engine = OrdinaryEngine(Trust(str(server.certificate), str(pair.cert), str(pair.key)))
+            made = engine.connect(Endpoint("n1", "127.0.0.1", port, "localhost")).handshake
+            engine.close()
+        assert made.outcome is Outcome.REFUSED
+        assert made.alerts[-1].raised_by == "target"
+        assert client_certificate.shown(made)
 
 
 def test_two_files_that_are_no_pair_are_told_in_openssls_words(ca: Authority) -> None:
     one, other = ca.issue("one"), ca.issue("other")
-    with pytest.raises(EngineError) as caught:
-        OrdinaryEngine(Trust(str(ca.file), str(one.cert), str(other.key)))
-    assert str(caught.value) == (
+    assert why_none(Pair(one.cert, other.key), ca.file) == (
         f"the client certificate {one.cert} and its key {other.key} cannot be used: key values "
         "mismatch (the two must be of one pair)")
 

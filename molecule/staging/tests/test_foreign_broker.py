@@ -24,6 +24,14 @@ AT = {name: f"{name} (127.0.0.1:{port})" for name, port in PORTS.items()}
 PAIRS = [(issuer, redeemer) for issuer in PORTS for redeemer in PORTS]
 NEVER_WRONG = {"passed", "info", "skipped", "warned"}
 SPEAKS_MQTT_5 = rabbitmq.version() >= (3, 13)
+HEAD = re.compile(r"\S+ \S+ \[\w+\] <[\d.]+>")
+"""Time, level and process: what every line of RabbitMQ's log begins with, and one event's alike."""
+LEFT_AT_ONCE = re.compile(r"\*\* Generic server .*\n\*\* Last message in was \{keepalive,\n\{init,"
+                          r"[^*]*\*\* When Server state == .*\n\*\* Reason for termination ==\n"
+                          r"\*\* einval\n", re.DOTALL)
+"""RabbitMQ 4 begins to watch keep-alive after CONNACK, and asks the socket how much it has
+received. Where the client's close_notify has been faster, its connection's process ends so, and
+that is logged thrice."""
 
 
 def processes() -> Iterator[str]:
@@ -72,6 +80,20 @@ def connections(node: rabbitmq.Node, seen: int, expected: int) -> int:
         if counted >= expected or time.monotonic() >= deadline:
             return counted
         time.sleep(0.2)
+
+
+def unexplained(lines: list[str]) -> list[str]:
+    """Return the events of a log at another level than info that nobody can explain."""
+    events: dict[str, str] = {}
+    for line in filter(None, lines):
+        head = HEAD.match(line)
+        assert head, line
+        events[head[0]] = f"{events.get(head[0], '')}{line[head.end():].strip()}\n"
+    hasty = {head.split()[-1] for head, text in events.items()
+             if SPEAKS_MQTT_5 and LEFT_AT_ONCE.match(text)}
+    ends = [f"rabbit_mqtt_reader:start_link/3 at {pid} exit with reason: einval" for pid in hasty]
+    return [head + text for head, text in events.items() if "[info]" not in head
+            and head.split()[-1] not in hasty and not any(end in text for end in ends)]
 
 
 def assert_complete(verification: outside.Verification) -> None:
@@ -169,7 +191,7 @@ def test_a_safe_run_leaves_nothing_in_the_log_but_connections_that_come_and_go()
     assert "MQTT: version 5 is tried first" not in run.verification.output
     for lines in run.lines.values():
         assert lines
-        assert not [line for line in lines if line and "[info]" not in line]
+        assert unexplained(lines) == []
 
 
 @pytest.mark.parametrize("version", ["3.1.1", "auto"])

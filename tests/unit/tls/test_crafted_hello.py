@@ -15,6 +15,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted impor
     GREASE_EXTENSIONS,
     GREASE_SUITE,
     OLD_SUITES,
+    SUITES,
     UNKNOWN_EXTENSIONS,
     CraftedClient,
     Hello,
@@ -22,6 +23,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted impor
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.transcript import (
     EXT_EXTENDED_MASTER_SECRET,
+    EXT_RENEGOTIATION_INFO,
     EXT_SUPPORTED_VERSIONS,
     parse_hello,
 )
@@ -32,6 +34,8 @@ from tests.support.openssl_cli import make_identity
 
 CLIENT = CraftedClient(Trust())
 SUPPORTED_GROUPS, SIGNATURE_ALGORITHMS = 10, 13
+_SIGNALLED = 0xFF
+"""The suite that signals secure renegotiation (RFC 5746 3.3); OpenSSL 3.5 sends the extension."""
 HANDSHAKE_FAILURE = b"\x15\x03\x03\x00\x02\x02\x28"
 
 
@@ -183,7 +187,13 @@ def test_both_clients_offer_the_same_as_far_as_tlslite_ng_can(
     names = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     names.set_ciphers("ARIA:CAMELLIA:aDSS+SHA256:!AESGCM")
     foreign = {cipher["id"] & 0xFFFF for cipher in names.get_ciphers()}
-    assert set(full.cipher_suites) - foreign == set(crafted.cipher_suites)
+    # OpenSSL 3.2 and later call a tag of 64 bits too weak.
+    weak = {number for name, number in SUITES.items()
+            if name.endswith("CCM8") and ssl.OPENSSL_VERSION_INFO >= (3, 2)}
+    assert set(full.cipher_suites) - foreign - {_SIGNALLED} == (
+        set(crafted.cipher_suites) - weak - {_SIGNALLED})
+    for hello in (full, crafted):
+        assert _SIGNALLED in hello.cipher_suites or EXT_RENEGOTIATION_INFO in hello.extensions
     for kind in (SUPPORTED_GROUPS, SIGNATURE_ALGORITHMS):
         assert _listed(said[0], kind) == _listed(said[1], kind)
 
