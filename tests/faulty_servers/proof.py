@@ -29,9 +29,6 @@ _NEEDS = "who does so fails a check that this one needs"
 _SHORT = "who forgets so soon fails others before; tests/unit/checks/test_controls.py"
 _UNISSUED = "who resumes an ID that it never issued has no master secret to do so with"
 _LOST = "a session is made again only where our own library has dropped it"
-_ADMITS = "no server here refuses a client and admits it with a session that it declines"
-_TLS_1_3 = "no node here has listeners that demand certificates in TLS 1.3 alone"
-_ONCE = "no server here refuses a session once and then does not"
 UNTRIED_REASONS = {
     ("CORE-01", "session_id_too_long"): "the reader of messages refuses such an ID before",
     ("CORE-01", "client_certificate_demanded"): "tests/unit/checks/test_client_certificate.py",
@@ -48,13 +45,6 @@ UNTRIED_REASONS = {
                              "tests/unit/checks/test_performance.py",
     ("LIFE-03", "too_slow"): "tests/unit/checks/test_life_cache.py",
     ("LIFE-04", "too_slow"): "tests/unit/checks/test_life_cache.py",
-    ("SEC-01", "accepted_in_other_domain"): _ADMITS,
-    ("SEC-02", "accepted_without_certificate"): _ADMITS,
-    ("SEC-05", "accepted_after_trust_change"): _ADMITS,
-    ("SEC-06", "accepted_after_expiry"): _ADMITS,
-    ("SEC-01", "not_refused_again"): _ONCE, ("SEC-02", "not_refused_again"): _ONCE,
-    ("SEC-01", "no_tls_1_2"): _TLS_1_3, ("SEC-02", "no_tls_1_2"): _TLS_1_3,
-    ("SEC-05", "still_trusted"): "no driver here says that it has reopened a listener and has not",
     **{(check, "expired"): _SHORT for check in (
         "NEG-04", "NEG-05", "NEG-06", "NEG-07", "NEG-08", "NEG-09", "NEG-10")},
     **{(check, "not_resumed"): _NEEDS for check in (

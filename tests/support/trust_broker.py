@@ -25,7 +25,7 @@ from tests.support.mqtt_broker import MqttBroker
 
 FAULTS = frozenset(("one_cache", "resumes_without_certificate", "outlives_expiry",
                     "alerts_on_foreign_session", "ordinary_has_no_cache",
-                    "forgets_all_when_it_declines"))
+                    "forgets_all_when_it_declines", "admits_who_offers", "alerts_but_once"))
 HANDSHAKE_FAILURE = b"\x15\x03\x03\x00\x02\x02\x28"
 
 
@@ -35,8 +35,12 @@ class TrustingBroker(MqttBroker):
 
     def __init__(self, cert_file: Path, key_file: Path, ca_file: Path | None,
                  shared: _SharedCache | None = None, *, forgets_expired: bool = True,
-                 knows_its_own: bool = False, remembers: bool = True, **options: Any) -> None:
+                 knows_its_own: bool = False, remembers: bool = True,
+                 admits_who_offers: bool = False, alerts_but_once: bool = False,
+                 **options: Any) -> None:
         """``ca_file``: whom it trusts, None to ask for no certificate."""
+        self._admits, self._alerts_but_once = admits_who_offers, alerts_but_once
+        self._issued: set[bytes] = set()
         self._remembers = remembers
         self._shared, self._forgets_expired = shared, forgets_expired
         self._knows_its_own = knows_its_own
@@ -60,6 +64,10 @@ class TrustingBroker(MqttBroker):
 
     def _trust(self, ca_file: Path | None) -> None:
         self._trusted = ca_file
+        self._issued.clear()
+        self.context = self._context_for(ca_file)
+
+    def _context_for(self, ca_file: Path | None) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self._cert)
         context.options |= ssl.OP_NO_TICKET
@@ -67,7 +75,7 @@ class TrustingBroker(MqttBroker):
         if ca_file is not None:
             context.load_verify_locations(ca_file)
             context.verify_mode = ssl.CERT_REQUIRED
-        self.context = context
+        return context
 
     def _context_for_one(self) -> Any:
         return _Entrance(self)
@@ -79,11 +87,17 @@ class TrustingBroker(MqttBroker):
 
     def _enter(self, connection: socket.socket) -> ssl.SSLSocket:
         offered = _offered(connection)
-        if self._knows_its_own and offered and offered not in self._valid_until:
+        foreign = bool(offered) and (offered not in self._issued or self._is_expired(offered))
+        never_seen = bool(offered) and offered not in self._valid_until
+        if never_seen and (self._knows_its_own or self._alerts_but_once):
+            if self._alerts_but_once:
+                self._alerts_but_once, self._admits = False, True
             self.on_decline()
             connection.sendall(HANDSHAKE_FAILURE)
             raise OSError("a session of somebody else")
-        if self._shared is not None:
+        if foreign and self._admits:
+            tls = _without_cache(self._context_for(None), connection)
+        elif self._shared is not None:
             tls = self._shared.wrap(connection, self.context)
         elif not self._remembers or (self._forgets_expired and self._is_expired(offered)):
             tls = _without_cache(self.context, connection)
@@ -95,6 +109,8 @@ class TrustingBroker(MqttBroker):
         finally:
             if offered and not tls.session_reused:
                 self.on_decline()
+        if tls.session is not None:
+            self._issued.add(tls.session.id)
         shown = tls.getpeercert(binary_form=True)
         if shown and tls.session is not None:
             self._valid_until[tls.session.id] = x509.load_der_x509_certificate(
@@ -220,7 +236,9 @@ class TrustingNode:
             TrustingBroker(*(other if name == names[-1] else cert), self.folder / f"{name}-ca.pem",
                            with_all if name == names[0] and with_all else among,
                            forgets_expired="outlives_expiry" not in self.faults,
-                           knows_its_own="alerts_on_foreign_session" in self.faults)
+                           knows_its_own="alerts_on_foreign_session" in self.faults,
+                           admits_who_offers="admits_who_offers" in self.faults,
+                           alerts_but_once="alerts_but_once" in self.faults)
             for name in names]
         if "forgets_all_when_it_declines" in self.faults:
             one_at_a_time = threading.RLock()

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -39,7 +40,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import 
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Interrupted
 from ansible_collections.emqx.conformance.plugins.module_utils.verify import RequestError
 
-from tests.support.trust_broker import AnchorDriver, TrustingNode
+from tests.support.trust_broker import AnchorDriver, TrustingBroker, TrustingNode
 
 FDS = Path("/proc/self/fd")
 CHECKS = {check.id: check for check in catalogue()
@@ -330,14 +331,9 @@ def test_a_decline_of_a_node_that_forgets_everything_is_no_pass(
     assert len(verdict.handshakes) == CHECKS[check].cost_for(each.target, "n1").total
 
 
-@pytest.mark.parametrize("check", ["SEC-01", "SEC-02"])
-@pytest.mark.parametrize(("faults", "status", "reason"), [
-    (("alerts_on_foreign_session",), Status.PASSED, ""),
-    (("alerts_on_foreign_session", "forgets_all_when_it_declines"), Status.ERROR, "forgotten")])
-def test_where_our_library_has_dropped_the_session_a_twin_is_offered(
-        tried: Try, monkeypatch: pytest.MonkeyPatch, *, check: str, faults: tuple[str, ...],
-        status: Status, reason: str) -> None:
-    """As OpenSSL 3.5 does over an alert."""
+@pytest.fixture
+def dropped(monkeypatch: pytest.MonkeyPatch) -> set[bytes]:
+    """Our library drops a session over an alert, as OpenSSL 3.5 does; the IDs of those it has."""
     dropped: set[bytes] = set()
     prepare, connect = OrdinaryEngine._tls, OrdinaryEngine.connect
 
@@ -354,6 +350,17 @@ def test_where_our_library_has_dropped_the_session_a_twin_is_offered(
 
     monkeypatch.setattr(OrdinaryEngine, "_tls", forgetful)
     monkeypatch.setattr(OrdinaryEngine, "connect", spoilt)
+    return dropped
+
+
+@pytest.mark.parametrize("check", ["SEC-01", "SEC-02"])
+@pytest.mark.parametrize(("faults", "status", "reason"), [
+    (("alerts_on_foreign_session",), Status.PASSED, ""),
+    (("alerts_on_foreign_session", "forgets_all_when_it_declines"), Status.ERROR, "forgotten"),
+    (("alerts_but_once",), Status.ERROR, "not_refused_again")])
+def test_where_our_library_has_dropped_the_session_a_twin_is_offered(
+        tried: Try, dropped: set[bytes], *, check: str, faults: tuple[str, ...],
+        status: Status, reason: str) -> None:
     each = tried(*faults, count=2)
     verdict = each.measure(check)
     assert (verdict.status, verdict.reason) == (status, reason), verdict.message
@@ -361,9 +368,42 @@ def test_where_our_library_has_dropped_the_session_a_twin_is_offered(
     # What is made for that is counted by itself, and announced as what may come on top.
     remakes = CHECKS[check].remakes
     assert isinstance(remakes, CostByNode)
-    made = {"SEC-01": 6, "SEC-02": 5}[check]
-    assert each.bench.beyond[beyond.SPOILT]["n1"] == made <= remakes.of(each.target, "n1").total
-    assert each.bench.made[""]["n1"] == CHECKS[check].cost_for(each.target, "n1").total
+    made, cost = each.bench.beyond[beyond.SPOILT]["n1"], CHECKS[check].cost_for(each.target, "n1")
+    assert made <= remakes.of(each.target, "n1").total
+    if reason == "not_refused_again":  # there it ends
+        assert made == {"SEC-01": 3, "SEC-02": 5}[check]
+    else:
+        assert made == {"SEC-01": 6, "SEC-02": 5}[check]
+        assert each.bench.made[""]["n1"] == cost.total
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize(("check", "reason", "says"), [
+    ("SEC-01", "accepted_in_other_domain", "of a client of d1 on d2, which refused it before"),
+    ("SEC-02", "accepted_without_certificate", "once it offered a session"),
+    ("SEC-05", "accepted_after_trust_change", "once it offered a session"),
+    ("SEC-06", "accepted_after_expiry", "of a client with an expired certificate"),
+])
+def test_who_is_admitted_over_a_session_that_is_declined_is_no_less_found(
+        tried: Try, check: str, reason: str, says: str) -> None:
+    verdict = tried("admits_who_offers").measure(check)
+    assert (verdict.status, verdict.reason) == (Status.FAILED, reason), verdict.message
+    assert says in verdict.message
+    assert [one.mqtt is not None for one in verdict.handshakes
+            if one.offered_id and one.outcome is Outcome.FULL] == [True]
+
+
+def _tls_1_3_alone(*listeners: TrustingBroker) -> None:
+    for listener in listeners:
+        listener.context.maximum_version = ssl.TLSVersion.TLSv1_3
+        listener.context.minimum_version = ssl.TLSVersion.TLSv1_3
+
+
+@pytest.mark.parametrize("check", ["SEC-01", "SEC-02"])
+def test_where_tls_1_3_is_spoken_alone_there_is_no_session_id(tried: Try, check: str) -> None:
+    verdict = tried(change=lambda node: _tls_1_3_alone(
+        *(node.listeners if check == "SEC-01" else (node.ordinary,))), count=2).measure(check)
+    assert (verdict.status, verdict.reason) == (Status.SKIPPED, "no_tls_1_2"), verdict.message
 
 
 def test_sessions_that_outlived_their_lifetime_prove_nothing_and_accuse_nobody(tried: Try) -> None:
@@ -421,6 +461,21 @@ def test_an_anchor_that_was_not_replaced_proves_nothing(tried: Try) -> None:
     each.driver.idle = True
     verdict = each.measure("SEC-05")
     assert (verdict.status, verdict.reason) == (Status.ERROR, "not_replaced")
+    assert each.driver.told == ["reopen", "restore"]
+
+
+def test_an_anchor_that_is_trusted_beside_its_successor_proves_nothing(tried: Try) -> None:
+    each = tried()
+    reopen, folder = each.driver.reopen, each.node.folder
+
+    def beside_it(node: Any, port: int, cacertfile: Path) -> None:
+        both = folder / "both-ca.pem"
+        both.write_text((folder / "d1-ca.pem").read_text() + cacertfile.read_text())
+        reopen(node, port, both)
+
+    each.driver.reopen = beside_it  # type: ignore[method-assign]
+    verdict = each.measure("SEC-05")
+    assert (verdict.status, verdict.reason) == (Status.ERROR, "still_trusted"), verdict.message
     assert each.driver.told == ["reopen", "restore"]
 
 
