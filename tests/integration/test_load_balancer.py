@@ -84,7 +84,10 @@ def test_without_affinity_one_in_three_resumes_and_three_caches_are_found(
     data = found["data"]
     assert (found["status"], found["reason"]) == ("info", "undeclared")
     assert (data["caches_found"], data["landed_elsewhere"]) == (3, 0)
-    assert sorted(data["landed"].values()) == [6, 7, 7]
+    landed = sorted(data["landed"].values())
+    # HAProxy counts a connection until its node has closed it too, which leastconn heeds.
+    assert landed == [6, 7, 7] or (
+        mode == "leastconn" and sum(landed) == PLACED and landed[-1] - landed[0] <= 3), landed
     assert set(data["named"]) == {f"{node}@127.0.0.1" for node in NODES}  # they name themselves
     low, high = data["rate_95"]
     # An interval of 95 % misses 1/3 once in 20 runs; this one never does.
