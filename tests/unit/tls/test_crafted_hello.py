@@ -155,9 +155,10 @@ def test_what_a_target_says_before_it_closes_on_the_first_segment_is_heard() -> 
 def test_openssl_puts_the_pieces_together(brokers: Callable[..., MqttBroker],
                                           record_size: int | None,
                                           segment_size: int | None) -> None:
+    # Byte by byte, with the pauses between, it takes a busy machine more than the usual 5 s.
     attempt = CLIENT.connect(at(brokers().port), Hello(
         record_size=record_size, segment_size=segment_size, grease=True,
-        grease_version=True))
+        grease_version=True), deadline_s=60)
     assert attempt.handshake.outcome is Outcome.FULL, attempt.handshake.why
     assert attempt.stream is not None
     attempt.stream.close()
