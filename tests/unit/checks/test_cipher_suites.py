@@ -24,7 +24,10 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base impo
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.ready import Caller
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import Credentials
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
+    CCM_8_LEFT_OUT,
+    OrdinaryEngine,
+)
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 from tests.support.mqtt_broker import MqttBroker
@@ -164,6 +167,16 @@ def test_a_target_that_takes_nothing_of_ours_is_not_blamed(
     found = verdict_of(bench(node("NULL-SHA256:@SECLEVEL=0").port), "CORE-01")
     assert (found.status, found.reason) == (Status.ERROR, "nothing_in_common")
     assert "handshake_failure on a ClientHello with all of OpenSSL's TLS 1.2" in found.message
+
+
+def test_a_target_that_takes_ccm_8_alone_is_verified_where_openssl_offers_it(
+        node: Callable[[str], Node], bench: Callable[..., Bench]) -> None:
+    found = verdict_of(bench(node("AES128-CCM8:@SECLEVEL=0").port), "CORE-01")
+    if CCM_8_LEFT_OUT:
+        assert (found.status, found.reason) == (Status.ERROR, "nothing_in_common")
+        assert "(but CCM_8, which OpenSSL 3.2 and later call too weak)" in found.message
+    else:
+        assert found.status is Status.PASSED, found.message
 
 
 def test_who_asks_whether_a_node_is_ready_is_as_careful(

@@ -20,7 +20,10 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted impor
     CraftedClient,
     Hello,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
+    CCM_8_LEFT_OUT,
+    OrdinaryEngine,
+)
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.transcript import (
     EXT_EXTENDED_MASTER_SECRET,
     EXT_RENEGOTIATION_INFO,
@@ -152,9 +155,10 @@ def test_what_a_target_says_before_it_closes_on_the_first_segment_is_heard() -> 
 def test_openssl_puts_the_pieces_together(brokers: Callable[..., MqttBroker],
                                           record_size: int | None,
                                           segment_size: int | None) -> None:
+    # Byte by byte, with the pauses between, it takes a busy machine more than the usual 5 s.
     attempt = CLIENT.connect(at(brokers().port), Hello(
         record_size=record_size, segment_size=segment_size, grease=True,
-        grease_version=True))
+        grease_version=True), deadline_s=60)
     assert attempt.handshake.outcome is Outcome.FULL, attempt.handshake.why
     assert attempt.stream is not None
     attempt.stream.close()
@@ -187,9 +191,7 @@ def test_both_clients_offer_the_same_as_far_as_tlslite_ng_can(
     names = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     names.set_ciphers("ARIA:CAMELLIA:aDSS+SHA256:!AESGCM")
     foreign = {cipher["id"] & 0xFFFF for cipher in names.get_ciphers()}
-    # OpenSSL 3.2 and later call a tag of 64 bits too weak.
-    weak = {number for name, number in SUITES.items()
-            if name.endswith("CCM8") and ssl.OPENSSL_VERSION_INFO >= (3, 2)}
+    weak = {number for name, number in SUITES.items() if CCM_8_LEFT_OUT and name.endswith("CCM8")}
     assert set(full.cipher_suites) - foreign - {_SIGNALLED} == (
         set(crafted.cipher_suites) - weak - {_SIGNALLED})
     for hello in (full, crafted):

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from ..hints import cause_of, with_hint
 from ..model import Handshake, Outcome
-from ..tls.engine import nothing_in_common
+from ..tls.engine import CCM_8_LEFT_OUT, nothing_in_common
 from ..tls.verify_results import CERTIFICATE_CAUSES
 from .bench import Contact
 from .pace import TURNED_AWAY, UNDECIDED
@@ -12,8 +12,9 @@ from .registry import Status, Verdict
 _OURS = frozenset((*CERTIFICATE_CAUSES, "client_broke", "library_rejected", "not_offered",
                    "password_withheld", TURNED_AWAY, UNDECIDED))
 """Causes on our side of the connection, or of what is done to anybody: never evidence."""
-_OFFERED = ("all of OpenSSL's TLS 1.2 cipher suites that encrypt and authenticate by certificate, "
-            "and its usual groups and signature algorithms")
+_OFFERED = ("all of OpenSSL's TLS 1.2 cipher suites that encrypt and authenticate by certificate"
+            + (" (but CCM_8, which OpenSSL 3.2 and later call too weak)" if CCM_8_LEFT_OUT else "")
+            + ", and its usual groups and signature algorithms")
 
 
 def passed(message: str, *handshakes: Handshake) -> Verdict:

@@ -36,6 +36,9 @@ _ALL_SUITES = f"{_EPHEMERAL_SUITES}:AES:ALL:{_NO_SUITES}"
 """All that encrypt and authenticate by certificate: Python's own choice leaves out those without
 forward secrecy, of CBC with SHA-1 and of CCM, and a target that speaks nothing else could not be
 verified. What is best, and what the crafted client speaks too, comes first."""
+CCM_8_LEFT_OUT = ssl.OPENSSL_VERSION_INFO >= (3, 2)
+"""Whether the library calls tags of 64 bits too weak at every security level but 0, which would let
+in weak certificates as well."""
 _UNHEARD = frozenset(("handshake_failure", "insufficient_security"))
 """RFC 5246 7.2.2: alerts on a ClientHello of which a server can take nothing."""
 _BEFORE_HELLO = 9
