@@ -18,6 +18,7 @@ from typing import Any
 from . import balancers, containers, deviation_files, domains, variables
 from .checks import choosing, deviations, waivers
 from .checks.catalogue import catalogue
+from .client_stacks import definitions
 from .drivers.docker import emqx_image
 from .listeners import kinds, schema, serving
 from .listeners.complete import Certificates, Node, is_enabled
@@ -530,6 +531,10 @@ def _setting_problems(settings: dict[str, Any], values: _Values, count: int) -> 
         if not domains.GENERATED_NAME.fullmatch(domain)]
     problems += _waiver_problems(settings["waivers"])
     problems += choosing.problems(settings["checks"], settings["skip_checks"], catalogue())
+    try:
+        definitions.chosen(settings["client_stacks"], values.inventory.root)
+    except definitions.StackError as error:
+        problems.append(f"resumption_client_stacks: {error}")
     try:
         release = _release(settings, values)
     except ValueError as error:

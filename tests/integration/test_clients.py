@@ -1,0 +1,70 @@
+"""The client stacks themselves, built and tried on two nodes by the playbook, as a user does it."""
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.support.playbooks import ROOT, Cluster, write_inventory
+from tests.support.ports import free_ports
+
+STACKS = ("erlang_ssl", "openssl", "python_ssl")
+"""Those that the gate tries, on one node and its neighbour."""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two embedded nodes, which the first test deploys."""
+    folder = tmp_path_factory.mktemp("clients")
+    ports = free_ports(2)
+    made = Cluster("test-clients", ports, write_inventory(folder, "test-clients", ports, {
+        "emqx_certs_dir": str(folder / "certs"), "emqx_config_dir": str(folder / "config")}),
+        folder / "reports")
+    yield made
+    gone = made.play("playbooks/destroy.yml")
+    assert gone.code == 0, gone.output
+    assert made.pids() == set()
+
+
+def results(cluster: Cluster) -> dict[str, Any]:
+    text = (cluster.reports / "clients" / "latest" / "results.json").read_text()
+    found: dict[str, Any] = json.loads(text)
+    jsonschema.validate(found, json.loads((ROOT / "schemas/clients.schema.json").read_text()))
+    return found
+
+
+def build(*names: str) -> None:
+    done = subprocess.run(["make", "-s", "stacks", f"STACKS={' '.join(names)}"], cwd=ROOT,
+                          capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_stacks_do_as_is_expected_of_them(cluster: Cluster) -> None:
+    build(*STACKS)
+    done = cluster.play("playbooks/deploy.yml", "clients.yml",
+                        "-e", f"resumption_client_stacks={','.join(STACKS)}")
+    assert done.code == 0, done.output
+    found = results(cluster)
+    matrix = found["clients"]["matrix"]
+    assert len(matrix) == len(STACKS) * 2 * 2 * 2
+    assert [cell["message"] for cell in matrix if cell["status"] != "info"] == []
+    assert {row["stack"]: set(row["nodes"].values()) for row in found["clients"]["stacks"]} == {
+        "erlang_ssl": {"by_default"}, "openssl": {"when_told"}, "python_ssl": {"when_told"}}
+    # What was announced is what was made, and each node was told apart.
+    for node in found["budget"]["nodes"].values():
+        assert node["handshakes_done"] == node["handshakes_announced"]
+    assert "Verdict PASSED: of 3 client stacks on 2 nodes" in done.flat
+
+
+def test_check_says_what_it_would_do_and_connects_to_nobody(cluster: Cluster) -> None:
+    done = cluster.play("clients.yml", "--check", "-e",
+                        "resumption_client_stacks=openssl,python_ssl",
+                        "-e", "resumption_rate_limit=50", "-e", "resumption_max_impact=safe")
+    assert done.code == 0, done.output
+    assert "openssl: as it comes, told to resume" in done.flat
+    assert "python_ssl: left out, since a node's session budget is 10" in done.flat
+    assert "Budget: 16 handshakes: 8 with each of emqx1, emqx2, of which up to 8 full" in done.flat
