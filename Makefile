@@ -42,6 +42,8 @@ EMBEDDED = $(shell grep -rqsE '^ *emqx_driver: *embedded' $(INVENTORY) && echo y
 # Load balancers run here where the nodes do.
 BALANCER_PACKAGES := haproxy
 TEST_PACKAGES += $(BALANCER_PACKAGES)
+# The client stacks that the gate tries, those beyond Python's and Erlang's own.
+TEST_PACKAGES += gcc libc6-dev libssl-dev
 # What `make bench` measures beside this project, and what it runs on.
 BENCH_PACKAGES := $(NODE_PACKAGES) gnutls-bin libnss3-tools openssl
 ROUNDS ?= 5
