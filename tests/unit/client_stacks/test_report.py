@@ -131,8 +131,9 @@ def test_a_node_that_is_not_there_is_named(
     assert [cell["status"] for cell in results["clients"]["matrix"]] == [
         "skipped", "skipped", "info", "skipped"]
     assert "connection refused" in text
-    assert "Could not be tried: n1 (127.0.0.1:" in " ".join(text.split())
-    assert "resumes when told (n2)" in " ".join(text.split())
+    assert ("Could not be tried, as is said of the node (n1); resumes when told (n2)"
+            in " ".join(text.split()))
+    assert results["budget"]["nodes"]["n1"]["handshakes_done"] == 0
 
 
 def test_an_interrupted_run_says_what_it_has_not_measured(

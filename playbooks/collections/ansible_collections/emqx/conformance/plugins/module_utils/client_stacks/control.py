@@ -4,7 +4,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable
 
 from .. import client_certificate
@@ -16,6 +16,9 @@ from ..mqtt.client import Connack, Credentials
 from ..tls.engine import Attempt, OrdinaryEngine, Stream
 from ..tls.wire import TIMEOUT, Deadline, WireError
 
+CONTROL = "control"
+"""Reason token of what is not tried for what our own client has seen."""
+
 
 @dataclass(frozen=True)
 class Control:
@@ -25,7 +28,10 @@ class Control:
     why: str
     """If it does not, why clients cannot be tried there, in a clause."""
     identity: Identity
-    connections: int = 0
+    handshakes: int = 0
+    """That it took."""
+    full: int = 0
+    """Those of them that were full."""
 
 
 @dataclass
@@ -46,40 +52,43 @@ class Asking:
         Raises:
             Interrupted: the run was asked to stop.
         """
-        made, refused = 0, ""
+        full, refused = 0, ""
         unknown = Identity.unknown("it has accepted no CONNECT")
         for version in self._versions():
-            made += 1
             attempt = self._connected(endpoint, None)
             if attempt.stream is None:
-                return Control(False, _why_none(attempt), unknown, made)
+                return Control(False, _why_none(attempt), unknown,
+                               full + attempt.handshake.arrived, full)
+            full += 1
             try:
                 identity = from_connack(self._talk(attempt.stream, version))
             except mqtt.UnsupportedVersionError as error:
                 refused = str(error)
                 continue
             except (mqtt.MqttError, WireError) as error:
-                return Control(False, str(error), unknown, made)
-            return self._again(endpoint, attempt.session, version, identity, made + 1)
-        return Control(False, refused, unknown, made)
+                return Control(False, str(error), unknown, full, full)
+            return self._again(endpoint, attempt.session, version, Control(
+                False, "", identity, full, full))
+        return Control(False, refused, unknown, full, full)
 
     def _versions(self) -> Iterator[str]:
         yield from ("5", "3.1.1") if self.mqtt_version == "auto" else (self.mqtt_version,)
 
     def _again(self, endpoint: Endpoint, session: Session | None, version: str,
-               identity: Identity, made: int) -> Control:
+               before: Control) -> Control:
         if session is None:
-            return Control(False, f"{endpoint.name} issues no session IDs", identity, made - 1)
+            return replace(before, why=f"{endpoint.name} issues no session IDs")
         attempt = self._connected(endpoint, session)
+        made = replace(before, handshakes=before.handshakes + attempt.handshake.arrived)
         if attempt.stream is None:
-            return Control(False, _why_none(attempt), identity, made)
+            return replace(made, why=_why_none(attempt))
         with contextlib.suppress(mqtt.MqttError, WireError):
             self._talk(attempt.stream, version)
         if attempt.handshake.outcome is Outcome.RESUMED:
-            return Control(True, "", identity, made)
-        return Control(False, (f"{endpoint.name} does not resume the session of our own client "
-                               f"either ({attempt.handshake.why}): make verify tells why"),
-                       identity, made)
+            return replace(made, resumes=True)
+        return replace(made, full=made.full + 1, why=(
+            f"{endpoint.name} does not resume the session of our own client either "
+            f"({attempt.handshake.why}): make verify tells why"))
 
     def _connected(self, endpoint: Endpoint, offer: Session | None) -> Attempt:
         self.wait(endpoint)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..model import Endpoint
 from ..words import capital, some
+from .control import CONTROL
 from .process import Run
 from .relay import Passed
 from .words import (
@@ -263,6 +264,8 @@ def _because(token: str, names: Sequence[str], cells: Sequence[Cell]) -> str:
     """Return why something could not be tried, to end a clause."""
     if token != NOT_TRIED:
         return ""
+    if all(cell.reason == CONTROL for cell in cells if cell.issuer in names):
+        return ", as is said of the node"
     whys = dict.fromkeys(
         cell.message.rpartition(f"{IN_WORDS[Result.NOT_TRIED]}: ")[2] for cell in cells
         if cell.issuer in names and cell.result is Result.NOT_TRIED

@@ -19,7 +19,7 @@ from ..report.files import link_latest, new_folder
 from ..tls.engine import OrdinaryEngine, Trust, utc_now
 from ..tls.wire import Interrupted
 from . import process, report
-from .control import Asking, Control
+from .control import CONTROL, Asking, Control
 from .judge import Judge, Row
 from .plan import Plan, make_plan
 from .words import Cell, Expected, Result, Said, Stack
@@ -159,14 +159,13 @@ class _Measuring:
             control = self._record.controls[name] = self._own.ask(endpoint)
             self._record.identities[name] = control.identity.completed(
                 self._wanted.declared.get(name))
-            self._count(name, control.connections,
-                        control.connections - int(control.resumes))
+            self._count(name, control.handshakes, control.full)
 
     def _row(self, row: Row) -> None:
         record, control = self._record, self._record.controls[row.home.name]
         if not control.resumes:
             record.cells += [Cell(row.stack.name, row.way, row.home.name, endpoint.name,
-                                  Result.NOT_TRIED, "skipped", "control", control.why)
+                                  Result.NOT_TRIED, "skipped", CONTROL, control.why)
                              for _, endpoint in row.pairs()]
             return
         run = process.run(row.stack, row.way, row.route, self._asked)

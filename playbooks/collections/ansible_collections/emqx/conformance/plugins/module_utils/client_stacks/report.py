@@ -11,6 +11,7 @@ from ..report import junit
 from ..report.columns import Line, block, columns, left, printable
 from ..report.files import as_json, write_atomically
 from ..words import some
+from .control import CONTROL
 from .judge import CONCLUSIONS, NOT_TRIED, concluded
 from .plan import as_dict
 from .words import SHOWN, WAYS, Cell, Result, Stack
@@ -197,7 +198,7 @@ def _told(matrix: list[dict[str, Any]], width: int) -> list[Line]:
     lines: list[Line] = []
     for status in ("failed", "error", "warned", "skipped"):
         messages = dict.fromkeys(cell["message"] for cell in matrix if cell["status"] == status
-                                 and cell["reason"] != "control")
+                                 and cell["reason"] != CONTROL)
         for message in messages:
             lines += block(f"{status.upper():<8}  ", message, width, _COLOURS[status])
     return [*lines, Line("")] if lines else []
