@@ -2,6 +2,7 @@
 # make test     the tests that this machine can run in a quarter of an hour; make test-all the others too
 # make image    local Docker images of the embedded node
 # make bench    this project's speed against other clients', on the same nodes
+# make clients  which client stacks resume on the nodes
 # make destroy  stop every node of this checkout
 
 SHELL := /bin/bash
@@ -41,6 +42,8 @@ EMBEDDED = $(shell grep -rqsE '^ *emqx_driver: *embedded' $(INVENTORY) && echo y
 # Load balancers run here where the nodes do.
 BALANCER_PACKAGES := haproxy
 TEST_PACKAGES += $(BALANCER_PACKAGES)
+# The client stacks that the gate tries, those beyond Python's and Erlang's own.
+TEST_PACKAGES += gcc libc6-dev libssl-dev
 # What `make bench` measures beside this project, and what it runs on.
 BENCH_PACKAGES := $(NODE_PACKAGES) gnutls-bin libnss3-tools openssl
 ROUNDS ?= 5
@@ -50,9 +53,14 @@ PLAYBOOK = ansible-playbook -i $(INVENTORY)
 # In JSON, since a path may hold blanks.
 COMPARED = $(if $(COMPARE),-e '{"resumption_compare": "$(COMPARE)"}')
 comma := ,
+space := $() $()
+# Client stacks, by name; none is all.
+STACKS ?=
+TRIED = $(if $(strip $(STACKS)),\
+  -e resumption_client_stacks=$(subst $(space),$(comma),$(strip $(STACKS))))
 
 .PHONY: help verify deploy check test test-all test-debian13 bench bench-publish fuzz lint docs \
-  image upgrade upgrade-check upgrade-table destroy clean
+  image upgrade upgrade-check upgrade-table stacks clients clients-check destroy clean
 
 help:
 	@echo "make verify [INVENTORY=inventory/local] [COMPARE=reports/latest] [EXTRA='-e name=value']"
@@ -84,6 +92,9 @@ help:
 	@echo "make upgrade-table"
 	@echo "             measure on these images what resumes on which EMQX and Erlang/OTP, and write it"
 	@echo "             into docs/upgrade.md"
+	@echo "make clients [INVENTORY=inventory/local] [STACKS='openssl erlang_ssl']"
+	@echo "             which client stacks resume on the nodes, see docs/clients.md; 'make clients-check'"
+	@echo "             says what it would do, and 'make stacks' builds the clients only"
 	@echo "make destroy stop every node of this checkout"
 	@echo "make clean   destroy, and remove everything generated but the reports"
 
@@ -101,6 +112,15 @@ upgrade: $(VENV)/.installed node-packages
 
 upgrade-check: $(VENV)/.installed
 	@$(PLAYBOOK) playbooks/upgrade.yml --check --diff $(EXTRA)
+
+stacks: $(VENV)/.installed
+	@PYTHONPATH=playbooks/collections:. $(VENV)/bin/python -m client_stacks $(STACKS)
+
+clients: $(VENV)/.installed node-packages stacks
+	@$(PLAYBOOK) playbooks/deploy.yml playbooks/clients.yml $(TRIED) $(EXTRA)
+
+clients-check: $(VENV)/.installed
+	@$(PLAYBOOK) playbooks/clients.yml --check $(TRIED) $(EXTRA)
 
 # With an INVENTORY on the command line only its cluster; otherwise all of this checkout's, for
 # which no inventory is needed: a broken one must not keep anybody from cleaning up.
@@ -173,7 +193,7 @@ image: $(VENV)/.installed
 
 clean:
 	@if [ -d $(VENV) ]; then $(MAKE) --no-print-directory destroy; fi
-	rm -rf --one-file-system $(VENV) $(VENV)-fuzz $(VENV)-peers .ansible .cache .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis embedded_node/ebin
+	rm -rf --one-file-system client_stacks/.built $(VENV) $(VENV)-fuzz $(VENV)-peers .ansible .cache .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis embedded_node/ebin
 	find certs config -mindepth 1 ! -name README.md -delete
 
 .PHONY: node-packages

@@ -66,7 +66,7 @@ def test_defaults_of_an_embedded_cluster() -> None:
         "cache_scope": "node", "tls_versions": ["tlsv1.2"], "max_impact": "noisy",
         "rate_limit": 0.0, "timeout": 5.0, "max_wait": 30,
         "fleet_devices": 100000, "fleet_minutes": 60,
-        "strict": False, "checks": [], "skip_checks": {}, "waivers": [],
+        "strict": False, "checks": [], "skip_checks": {}, "client_stacks": [], "waivers": [],
         "foreign_variables": [],
         "known_deviations": [], "otp_releases": {}, "zones": {}, "pairs_per_node": None,
         "mqtt_username": None, "mqtt_version": "auto", "mqtt_client_id_prefix": "tlsresumption",
@@ -276,6 +276,9 @@ def test_no_node_to_work_on(members: tuple[str, ...] | None, sentence: str) -> N
      "resumption_waivers: waiver 1: soon is no date like 2027-01-31."),
     ({"resumption_checks": ["CORE", "SEC-99"]},
      'resumption_checks: there is no check or family SEC-99; did you mean "SEC-06"?'),
+    # The checkout of these tests has none at all.
+    ({"resumption_client_stacks": ["openssl"]},
+     "resumption_client_stacks: there is no client stack openssl; there are: "),
     ({"resumption_skip_checks": {"CORE-09": ""}},
      ('resumption_skip_checks does not say why CORE-09 is left out: write {CORE-09: "the '
       'reason"}.')),

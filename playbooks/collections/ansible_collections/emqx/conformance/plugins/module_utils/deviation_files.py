@@ -28,7 +28,7 @@ def read(paths: Sequence[str] | None, root: Path) -> list[dict[str, Any]]:
     found: dict[Path, dict[str, Any]] = {}
     for path in _files([SHIPPED] if paths is None else paths, root):
         try:
-            found[path] = {"file": shown(path, root), "content": _content(path)}
+            found[path] = {"file": shown(path, root), "content": content(path)}
         except FileNotFoundError:
             problems.append(f"resumption_known_deviations names {path}, which does not exist.")
         except OSError as error:
@@ -73,7 +73,9 @@ class _Strict(yaml.SafeLoader):
         return mapping
 
 
-def _content(path: Path) -> Any:
+def content(path: Path) -> Any:
+    """Return what a file of YAML holds. Raises OSError, yaml.YAMLError, UnicodeError, ValueError.
+    """
     return yaml.load(path.read_text(encoding="utf-8"), _Strict)  # noqa: S506 - a safe loader
 
 

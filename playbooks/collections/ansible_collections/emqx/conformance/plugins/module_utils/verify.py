@@ -353,7 +353,7 @@ def verify(wanted: Request, stop: threading.Event) -> tuple[dict[str, Any], Path
     def begun(record: RunRecord) -> files.ReportFolder:
         folder = files.ReportFolder(files.new_folder(wanted.reports_dir), record, page)
         folder.save()
-        folder.link_latest()
+        files.link_latest(folder.folder)
         return folder
 
     results, folder = _run(wanted, stop, begun)

@@ -6,12 +6,14 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from ansible.utils.display import Display
 from ansible_collections.emqx.conformance.plugins.module_utils.report import terminal
 from ansible_collections.emqx.conformance.plugins.module_utils.report.columns import (
+    Line,
     hanging,
     printable,
 )
@@ -28,6 +30,13 @@ def results_in(folder: Path) -> dict[str, Any]:
     return results
 
 
+def speakable_results(folder: Path) -> dict[str, Any]:
+    """Return them as they can be printed here: in ASCII where the locale knows nothing else."""
+    text = (folder / "results.json").read_text(encoding="utf-8")
+    results: dict[str, Any] = json.loads(_speakable(text, "\\"))
+    return results
+
+
 def say(text: str) -> None:
     """Print a sentence within the terminal's width, what comes before two spaces as its head."""
     text = printable(_speakable(text))
@@ -41,10 +50,16 @@ def say(text: str) -> None:
 
 def show(folder: Path) -> None:
     """Print the whole summary, with the evidence that -v asks for."""
+    results = speakable_results(folder)
+    show_lines(lambda width: terminal.render(results, as_typed(folder), width,
+                                             Display().verbosity))
+
+
+def show_lines(render: Callable[[int], Iterable[Line]]) -> None:
+    """Print what is rendered for the terminal's width in columns."""
     display = Display()
     display.display("")
-    results = json.loads(_speakable((folder / "results.json").read_text(encoding="utf-8"), "\\"))
-    for line in terminal.render(results, as_typed(folder), _WIDTH, display.verbosity):
+    for line in render(_WIDTH):
         # Ansible colours what is "normal" too, with codes that do nothing.
         display.display(line.text, color=None if line.colour == "normal" else line.colour)
 

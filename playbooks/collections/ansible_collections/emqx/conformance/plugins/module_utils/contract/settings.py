@@ -10,6 +10,7 @@ from typing import Any
 from .. import deviation_files, generated
 from ..checks import choosing, deviations, waivers
 from ..checks.catalogue import catalogue
+from ..client_stacks import definitions
 from ..listeners import schema
 from ..listeners.nearest import did_you_mean
 from ..report import compare
@@ -75,6 +76,7 @@ class Settings:
     strict: bool
     checks: list[str]
     skip_checks: dict[str, str]
+    client_stacks: list[str]
     waivers: list[dict[str, Any]]
     known_deviations: list[dict[str, Any]]
     """``file`` and ``content`` of each file."""
@@ -174,4 +176,8 @@ def problems_of(settings: Settings, values: Values) -> list[str]:
             f'Docker spells it, such as 512m or 1g, not "{settings.container_memory}".')
     problems += waivers.read(settings.waivers, catalogue())[1]
     problems += choosing.problems(settings.checks, settings.skip_checks, catalogue())
+    try:
+        definitions.chosen(settings.client_stacks, values.inventory.root)
+    except definitions.StackError as error:
+        problems.append(f"resumption_client_stacks: {error}")
     return [*problems, *releases.problems_of(values)]

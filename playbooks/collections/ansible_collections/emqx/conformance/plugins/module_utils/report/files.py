@@ -93,17 +93,18 @@ class ReportFolder:
         self._save_took = self._saved - begun
         return results
 
-    def link_latest(self) -> None:
-        """Point ``latest`` beside the folder to it."""
-        latest = self.folder.parent / "latest"
-        temporary = latest.with_name(f".latest-{secrets.token_hex(4)}")
-        temporary.symlink_to(self.folder.name)
-        try:
-            temporary.replace(latest)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+
+def link_latest(folder: Path) -> None:
+    """Point ``latest`` beside the folder to it."""
+    latest = folder.parent / "latest"
+    temporary = latest.with_name(f".latest-{secrets.token_hex(4)}")
+    temporary.symlink_to(folder.name)
+    try:
+        temporary.replace(latest)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 class Unwritten:

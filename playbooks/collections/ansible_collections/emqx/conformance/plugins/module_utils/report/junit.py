@@ -38,17 +38,23 @@ def render(results: dict[str, Any]) -> bytes:
         _family(root, family, rows)
     _add_vantage(root, results)
     _add_verdict(root, results)
+    return document(root)
+
+
+def document(root: ET.Element) -> bytes:
+    """Return the document of all suites under a root, which is given their counts."""
     for counted in ("tests", "failures", "errors", "skipped"):
         root.set(counted, str(sum(int(suite.get(counted, 0)) for suite in root)))
     # Jenkins' schema has no count of what was skipped for all suites together.
     del root.attrib["skipped"]
     ET.indent(root)
-    document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
-    return document
+    text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text
 
 
-def _suite(root: ET.Element, name: str, statuses: Iterable[str], duration_s: float = 0.0,
-           ) -> ET.Element:
+def add_suite(root: ET.Element, name: str, statuses: Iterable[str],
+              duration_s: float = 0.0) -> ET.Element:
+    """Add a suite, which counts the statuses of its cases, and return it."""
     counts = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
     for status in statuses:
         counts["tests"] += 1
@@ -59,7 +65,9 @@ def _suite(root: ET.Element, name: str, statuses: Iterable[str], duration_s: flo
         **{key: str(count) for key, count in counts.items()}})
 
 
-def _case(suite: ET.Element, classname: str, name: str, duration_s: float = 0.0) -> ET.Element:
+def add_case(suite: ET.Element, classname: str, name: str,
+             duration_s: float = 0.0) -> ET.Element:
+    """Add a case to a suite and return it."""
     # What is in one suite may be in others too: servers tell cases apart by class and name.
     return ET.SubElement(suite, "testcase", classname=_clean(classname), name=_clean(name),
                          time=_seconds(duration_s))
@@ -71,23 +79,30 @@ def _seconds(duration_s: float) -> str:
 
 def _family(root: ET.Element, name: str, rows: list[dict[str, Any]], place: str = "") -> None:
     """Add a suite of findings; ``place`` is where they were made, if not on the controller."""
-    suite = _suite(root, name, (row["status"] for row in rows))
+    suite = add_suite(root, name, (row["status"] for row in rows))
     for row in rows:
-        _finding(_case(suite, f"{place}.{row['id']}" if place else row["id"],
-                       f"{row['id']} {row['subject']}: {row['title']}"), row)
+        _finding(add_case(suite, f"{place}.{row['id']}" if place else row["id"],
+                          f"{row['id']} {row['subject']}: {row['title']}"), row)
 
 
 def _finding(case: ET.Element, row: dict[str, Any]) -> None:
-    status, message = row["status"], row["message"]
-    if status in ("failed", "error"):
-        told = ET.SubElement(case, "failure" if status == "failed" else "error",
-                             type=row["reason"], message=_clean(message))
-        told.text = _clean(f"{row['clause']} ({row['level']}): {message}")
-    elif status == "skipped":
-        ET.SubElement(case, "skipped", message=_clean(message))
-    elif status == "known":
+    message = row["message"]
+    if row["status"] == "known":
         ET.SubElement(case, "skipped", message=_clean(
             f"known: {message}. {known.explanation(row)}"))
+    else:
+        add_outcome(case, row["status"], row["reason"], message,
+                    f"{row['clause']} ({row['level']}): {message}")
+
+
+def add_outcome(case: ET.Element, status: str, reason: str, message: str, text: str = "") -> None:
+    """Say what a case came to; ``text`` is what a failure or an error says at length."""
+    if status in ("failed", "error"):
+        told = ET.SubElement(case, "failure" if status == "failed" else "error",
+                             type=reason, message=_clean(message))
+        told.text = _clean(text or message)
+    elif status == "skipped":
+        ET.SubElement(case, "skipped", message=_clean(message))
     else:
         ET.SubElement(case, "system-out").text = _clean(f"{status}: {message}")
 
@@ -101,11 +116,11 @@ def _add_vantage(root: ET.Element, results: dict[str, Any]) -> None:
         if point["report"] is not None:
             _family(root, name, point["report"]["checks"], point["name"])
             continue
-        case = _case(_suite(root, name, ["error"]), "vantage", name)
+        case = add_case(add_suite(root, name, ["error"]), "vantage", name)
         ET.SubElement(case, "error", type="not_measured", message=_clean(point["message"]))
     told = vantage.told(results["vantage"]["differences"])
-    case = _case(_suite(root, "vantage", ["info"]), "vantage",
-                 "What differs between the places probed from")
+    case = add_case(add_suite(root, "vantage", ["info"]), "vantage",
+                    "What differs between the places probed from")
     ET.SubElement(case, "system-out").text = _clean("\n".join(
         f"{what} {', '.join(subjects)}: {'; '.join(clauses)}" for what, subjects, clauses in told)
         or "nothing")
@@ -114,13 +129,13 @@ def _add_vantage(root: ET.Element, results: dict[str, Any]) -> None:
 def _add_verdict(root: ET.Element, results: dict[str, Any]) -> None:
     """The verdict is a case of its own: a run that measured nothing must not look green."""
     verdict, took = results["verdict"], results["duration_s"]
-    suite = _suite(root, "verdict", [verdict], took)
+    suite = add_suite(root, "verdict", [verdict], took)
     properties = ET.SubElement(suite, "properties")
     ET.SubElement(properties, "property", name="started_at", value=_clean(results["started_at"]))
     notes = known.notes(results)
     for note in notes:
         ET.SubElement(properties, "property", name="note", value=_clean(note))
-    case = _case(suite, "verdict", "verdict", took)
+    case = add_case(suite, "verdict", "verdict", took)
     headline = results["headline"]
     if verdict != "passed":
         ET.SubElement(case, "failure" if verdict == "failed" else "error", type=verdict,

@@ -1,0 +1,1 @@
+"""Which client stacks resume on which nodes: clients of others, judged on the wire."""

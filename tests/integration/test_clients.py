@@ -1,0 +1,125 @@
+"""The client stacks themselves, built and tried on two nodes by the playbook, as a user does it."""
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.definitions import (
+    expected,
+    names,
+    read,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.measure import (
+    Request,
+    measure,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import Credentials
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
+
+from tests.support.mqtt_broker import MqttBroker
+from tests.support.playbooks import ROOT, Cluster, write_inventory
+from tests.support.ports import free_ports
+from tests.support.strangers import Authority
+
+STACKS = ("erlang_ssl", "openssl", "python_ssl")
+"""Those that the gate tries."""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two embedded nodes, asked by a name: Mbed TLS verifies no addresses."""
+    folder = tmp_path_factory.mktemp("clients")
+    ports = free_ports(2)
+    made = Cluster("test-clients", ports, write_inventory(folder, "test-clients", ports, {
+        "emqx_tls_server_name": "localhost", "emqx_certs_dir": str(folder / "certs"),
+        "emqx_config_dir": str(folder / "config")}), folder / "reports")
+    done = made.play("playbooks/deploy.yml")
+    try:
+        assert done.code == 0, done.output
+        yield made
+    finally:
+        gone = made.play("playbooks/destroy.yml")
+        assert gone.code == 0, gone.output
+        assert made.pids() == set()
+
+
+def results(cluster: Cluster) -> dict[str, Any]:
+    text = (cluster.reports / "clients" / "latest" / "results.json").read_text()
+    found: dict[str, Any] = json.loads(text)
+    jsonschema.validate(found, json.loads((ROOT / "schemas/clients.schema.json").read_text()))
+    return found
+
+
+def build(*stacks: str) -> None:
+    done = subprocess.run(["make", "-s", "stacks", f"STACKS={' '.join(stacks)}"], cwd=ROOT,
+                          capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def tried(cluster: Cluster, stacks: Sequence[str]) -> dict[str, Any]:
+    """Build stacks, try them, and return the results, in which nothing is but what is expected."""
+    build(*stacks)
+    done = cluster.play("clients.yml", "-e", f"resumption_client_stacks={','.join(stacks)}")
+    assert done.code == 0, done.output
+    found = results(cluster)
+    matrix = found["clients"]["matrix"]
+    assert {cell["stack"] for cell in matrix} == set(stacks)
+    assert [cell["message"] for cell in matrix if cell["status"] != "info"] == []
+    # What was announced is what was made.
+    for node in found["budget"]["nodes"].values():
+        assert node["handshakes_done"] == node["handshakes_announced"]
+    assert f"Verdict PASSED: of {len(stacks)} client stacks on 2 nodes" in done.flat
+    return found
+
+
+def test_the_stacks_do_as_is_expected_of_them(cluster: Cluster) -> None:
+    found = tried(cluster, STACKS)
+    assert len(found["clients"]["matrix"]) == len(STACKS) * 2 * 2 * 2
+    assert {row["stack"]: set(row["nodes"].values()) for row in found["clients"]["stacks"]} == {
+        "erlang_ssl": {"by_default"}, "openssl": {"when_told"}, "python_ssl": {"when_told"}}
+
+
+@pytest.mark.beyond_gate("it installs compilers and runtimes of a gigabyte")
+def test_so_do_all_others(cluster: Cluster) -> None:
+    tried(cluster, [name for name in names(ROOT) if name not in STACKS])
+
+
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=() if name in STACKS else pytest.mark.beyond_gate("as above"))
+    # JSSE reads no PEM files, so that one says nothing of itself by certificate.
+    for name in names(ROOT) if name != "java"])
+def test_a_client_says_who_it_is_by_certificate_and_password(name: str, tmp_path: Path) -> None:
+    build(name)
+    authority = Authority(tmp_path, "ca")
+    server, client = authority.issue("server"), authority.issue("client")
+    node = MqttBroker(server.cert, server.key, password="p" * 200)
+    node.context.load_verify_locations(authority.file)
+    node.context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        found, _ = measure(Request(
+            {"n1": Endpoint("n1", "127.0.0.1", node.port, "localhost")},
+            (read(name, ROOT).stack(),), tmp_path / "reports", expected(ROOT),
+            Trust(str(authority.file), str(client.cert), str(client.key)),
+            Credentials("probe", "p" * 200)), threading.Event())
+    finally:
+        node.stop()
+    told = [(cell["status"], cell["message"]) for cell in found["clients"]["matrix"]]
+    assert [status for status, _ in told] == ["info"] * len(told), told
+
+
+def test_check_says_what_it_would_do_and_connects_to_nobody(cluster: Cluster) -> None:
+    done = cluster.play("clients.yml", "--check", "-e",
+                        "resumption_client_stacks=openssl,python_ssl",
+                        "-e", "resumption_rate_limit=50", "-e", "resumption_max_impact=safe")
+    assert done.code == 0, done.output
+    assert "openssl: as it comes, told to resume" in done.flat
+    assert "python_ssl: left out, since a node's session budget is 10" in done.flat
+    assert "Budget: 16 handshakes: 8 with each of emqx1, emqx2, of which up to 8 full" in done.flat
