@@ -182,6 +182,8 @@ class _Measuring:
             self._count(passed.node, int(bool(passed.messages)),
                         int(passed.established and not passed.abbreviated))
             self._remember(row.stack, said)
+        if self._stop.is_set():
+            return  # What it was in the middle of says nothing: it was not measured.
         record.cells += self._judge.cells(
             row, run, record.identities[row.home.name].otp_release, keys)
 

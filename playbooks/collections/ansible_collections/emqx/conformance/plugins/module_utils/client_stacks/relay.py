@@ -193,7 +193,6 @@ class Relay:
                 passage.failure = error.failure
                 return
             except Interrupted:
-                passage.failure = Failure("connect", "interrupted", "the run was asked to stop")
                 return
             # Where a side resets the connection, what was said until then stays.
             try:
