@@ -150,19 +150,21 @@ def test_only_what_changed_is_started_anew(cluster: Cluster) -> None:
         assert "stopped_nodes => []" in running_nodes(node)
 
 
-@pytest.mark.parametrize("harm", [
-    ("kill",), ("stop",), ("pause",), ("network", "disconnect"), ("rm", "--force", "--volumes")])
-def test_a_deploy_mends_what_happened_to_a_node(cluster: Cluster, harm: tuple[str, ...]) -> None:
-    before, victim = started(), containers()["emqx3"]
-    if harm[0] == "network":
+@pytest.mark.parametrize("harms", [
+    {"emqx3": ("kill",), "emqx2": ("pause",)},
+    {"emqx3": ("stop",), "emqx2": ("network", "disconnect")},
+    {"emqx3": ("rm", "--force", "--volumes")}], ids=lambda harms: " and ".join(
+        harm[0] for harm in harms.values()))
+def test_a_deploy_mends_what_happened_to_nodes(
+        cluster: Cluster, harms: dict[str, tuple[str, ...]]) -> None:
+    before = started()
+    for victim, harm in harms.items():
         (network,) = (name for name in of_cluster(NAME)["networks"] if "-cluster-" in name)
-        docker(*harm, network, victim)
-    else:
-        docker(*harm, victim)
+        docker(*harm, *([network] if harm[0] == "network" else []), containers()[victim])
     done = cluster.play("playbooks/deploy.yml")
     assert done.code == 0, done.output
     after = started()
-    assert [node for node in NODES if after[node] != before[node]] == ["emqx3"]
+    assert {node for node in NODES if after[node] != before[node]} == set(harms)
     for node in NODES:
         assert "stopped_nodes => []" in running_nodes(node)
 
