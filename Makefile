@@ -25,6 +25,8 @@ ifneq ($(filter C POSIX,$(LC_ALL)),)
 unexport LC_ALL
 export LANG := C
 endif
+# Into a pipe or a file Ansible prints in blocks, and what a run costs would be told when it is over.
+export PYTHONUNBUFFERED := 1
 # Tools that the playbooks and molecule start by name.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 

@@ -191,6 +191,8 @@ all:
                             str(folder / "vault-key")),
             cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False, timeout=180,
             env={**cluster.environment(), "HOME": str(home), "PYTHONPATH": str(site),
+                 # As the Makefile has it.
+                 "PYTHONUNBUFFERED": "1",
                  "PYTHONDONTWRITEBYTECODE": "1", "AUDIT_LOG": str(folder / "audit"),
                  "ANSIBLE_LOG_PATH": str(folder / "ansible.log")})
     assert time.monotonic() - begun < 180
