@@ -92,11 +92,35 @@ def test_so_do_all_others(cluster: Cluster) -> None:
     tried(cluster, [name for name in names(ROOT) if name not in STACKS])
 
 
-@pytest.mark.parametrize("name", [
-    pytest.param(name, marks=() if name == "openssl" else pytest.mark.beyond_gate(
-        "the gate has no time for each of them; OpenSSL stands for all"))
-    # JSSE reads no PEM files, so that one says nothing of itself by certificate.
-    for name in names(ROOT) if name != "java"])
+def each(*, but: Sequence[str] = ()) -> pytest.MarkDecorator:
+    """Every stack, of which the gate tries one."""
+    return pytest.mark.parametrize("name", [
+        pytest.param(name, marks=() if name == "openssl" else pytest.mark.beyond_gate(
+            "the gate has no time for each of them; OpenSSL stands for all"))
+        for name in names(ROOT) if name not in but])
+
+
+@each()
+def test_a_client_lets_nobody_in_whom_it_does_not_trust(name: str, tmp_path: Path) -> None:
+    build(name)
+    authority, other = Authority(tmp_path, "ca"), Authority(tmp_path, "other")
+    server = authority.issue("server")
+    node = MqttBroker(server.cert, server.key)
+    try:
+        codes = []
+        for one in (authority, other):
+            done = subprocess.run(
+                [*read(name, ROOT).stack().run, "127.0.0.1", str(node.port), str(one.file),
+                 "localhost", "as_it_comes", "stranger", "1"],
+                capture_output=True, text=True, check=True, timeout=60)
+            codes.append(json.loads(done.stdout)["connack"])
+    finally:
+        node.stop()
+    assert codes == [0, -1]
+
+
+# JSSE and NSS read no PEM files, so that these say nothing of themselves by certificate.
+@each(but=("java", "nss"))
 def test_a_client_says_who_it_is_by_certificate_and_password(name: str, tmp_path: Path) -> None:
     build(name)
     authority = Authority(tmp_path, "ca")
