@@ -1,6 +1,7 @@
 """Brokers that hang up before TLS, each for a reason of its own."""
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -94,7 +95,8 @@ class ImpatientBroker(WatchedBroker):
         def hang_up() -> None:
             if len(self.client_ids) == spoken:
                 self.hung_up += 1
-                connection.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):  # its client has gone meanwhile
+                    connection.shutdown(socket.SHUT_RDWR)
 
         timer = threading.Timer(self.IDLE_S, hang_up)
         timer.start()
