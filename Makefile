@@ -79,7 +79,7 @@ help:
 	@echo "             see docs/debian13.md"
 	@echo "make bench [ROUNDS=5]"
 	@echo "             this project's speed against openssl's, NSS's, GnuTLS's and sslyze's,"
-	@echo "             see docs/benchmark.md; 'make bench-publish' puts the last run's into README.md"
+	@echo "             see docs/benchmark.md; 'make bench-publish' puts the last run's into that page"
 	@echo "make fuzz [SECONDS=3600]"
 	@echo "             hostile bytes by a coverage-guided fuzzer, see docs/fuzzing.md"
 	@echo "make lint    ansible-lint, yamllint, ruff, mypy, shellcheck"
@@ -170,7 +170,7 @@ bench: $(VENV)/.installed-dev $(VENV)-peers/.installed
 	@PYTHONPATH=playbooks/collections:. $(VENV)/bin/python -m bench --rounds $(ROUNDS) $(EXTRA)
 
 bench-publish: $(VENV)/.installed
-	@$(VENV)/bin/python -m bench.readme
+	@$(VENV)/bin/python -m bench.page
 
 lint: $(VENV)/.installed-dev
 	@pytest -q tests/quality $(EXTRA)

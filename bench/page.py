@@ -1,6 +1,6 @@
-"""Writes the figures that README cites, between its two markers, from bench/published.json.
+"""Writes the figures of docs/benchmark.md, between its two markers, from bench/published.json.
 
-    python -m bench.readme
+    python -m bench.page
 
 takes the last run of `make bench` for the published one first.
 """
@@ -58,7 +58,7 @@ def written(text: str, results: Mapping[str, Any]) -> str:
     before, begun, rest = text.partition(BEGIN)
     _, ended, after = rest.partition(END)
     if not begun or not ended:
-        raise ValueError(f"README.md has no place between {BEGIN} and {END}")
+        raise ValueError(f"docs/benchmark.md has no place between {BEGIN} and {END}")
     return f"{before}{BEGIN}\n{section(results)}\n{END}{after}"
 
 
@@ -69,16 +69,16 @@ def published() -> dict[str, Any]:
 
 
 def main() -> int:
-    """Publish the last run and write README."""
+    """Publish the last run and write the page."""
     if not LATEST.exists():
         print("There is nothing to publish: run `make bench` first.", file=sys.stderr)
         return 1
     results = json.loads(LATEST.read_text(encoding="utf-8"))
     del results["samples"]
     PUBLISHED.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    readme = ROOT / "README.md"
-    readme.write_text(written(readme.read_text(encoding="utf-8"), results), encoding="utf-8")
-    print("Written: bench/published.json, README.md")
+    page = ROOT / "docs" / "benchmark.md"
+    page.write_text(written(page.read_text(encoding="utf-8"), results), encoding="utf-8")
+    print("Written: bench/published.json, docs/benchmark.md")
     return 0
 
 

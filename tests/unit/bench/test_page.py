@@ -1,4 +1,4 @@
-"""README cites what was measured, and the table says what was not."""
+"""The page cites what was measured, and the table says what was not."""
 from __future__ import annotations
 
 import re
@@ -6,16 +6,16 @@ import re
 import pytest
 
 from bench import claims as c
-from bench.readme import BEGIN, END, ROOT, published, section, written
+from bench.page import BEGIN, END, ROOT, published, section, written
 from bench.table import table
 
 
-def test_readme_says_what_was_published() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert written(readme, published()) == readme
+def test_the_page_says_what_was_published() -> None:
+    page = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    assert written(page, published()) == page
 
 
-def test_every_claim_and_its_verdict_are_in_readme() -> None:
+def test_every_claim_and_its_verdict_are_in_it() -> None:
     results = published()
     text = section(results)
     for claim in results["claims"]:
@@ -38,8 +38,8 @@ def test_only_what_is_between_the_markers_changes() -> None:
     assert written(new, published()) == new
 
 
-def test_a_readme_without_markers_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"README\.md has no place"):
+def test_a_page_without_markers_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"benchmark\.md has no place"):
         written("nothing", published())
 
 
