@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.emqx.conformance.plugins.module_utils.cluster import open_driver
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers import faults
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import Driver, NodeSpec
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers.factory import open_driver
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.ready import (
     Caller,
 )

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.cluster import Answer, ask
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import DriverError
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers.request import Answer, ask
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import Credentials
 from ansible_collections.emqx.conformance.plugins.modules import emqx_cluster
 

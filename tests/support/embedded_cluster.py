@@ -14,8 +14,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base impo
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded import control
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded.deployment import (
     Deployment,
+    EmbeddedWanted,
     Plan,
-    Wanted,
     destroy,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.layout import (
@@ -109,7 +109,7 @@ class TestCluster:
 
     def deployment(self, *, only: tuple[str, ...] | None = None) -> Deployment:
         """Return a deployment of all nodes, or of some of them."""
-        wanted = Wanted(
+        wanted = EmbeddedWanted(
             nodes=tuple(self.spec(node) for node in only or self.ports),
             all_nodes=tuple(self.ports), release=parse_release(self.release),
             source_dir=ROOT / "embedded_node", session_lifetime=self.session_lifetime,

@@ -14,8 +14,9 @@ import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils import verify as v
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Bench, Contact
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
+from ansible_collections.emqx.conformance.plugins.module_utils.cluster import BACKENDS
+from ansible_collections.emqx.conformance.plugins.module_utils.drivers.backend import Backend
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import DriverError
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers.factory import DRIVERS
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Alert
 
 from tests.support.broker_driver import BrokerDriver, InspectingDriver
@@ -31,6 +32,19 @@ CACHE = 60
 PROBES = 14
 """Sessions that LIFE-04 offers again."""
 NAMES = ("n1", "n2", "n3")
+
+
+class BrokerBackend(Backend):
+    """Opens one driver of brokers; nothing is deployed."""
+
+    def __init__(self, driver: BrokerDriver) -> None:
+        self.driver, self._opened = type(driver), driver
+
+    def deploy(self, order: Any, caller: Any, stop: Any) -> Any:
+        raise NotImplementedError("brokers are started by the test")
+
+    def open(self, *_: Any, **__: Any) -> BrokerDriver:
+        return self._opened
 
 
 class Lab:
@@ -64,8 +78,7 @@ def laboratory(run: Callable[..., Any], brokers: Callable[..., MqttBroker],
             checks = [check for check in catalogue() if check.family in ("CORE", "LIFE")]
             monkeypatch.setattr(v, "catalogue", lambda: checks)
         driver = kind(brokers, NAMES[:count])
-        monkeypatch.setitem(DRIVERS, "brokers", kind)
-        monkeypatch.setattr(v, "open_driver", lambda *_, **__: driver)
+        monkeypatch.setitem(BACKENDS, "brokers", BrokerBackend(driver))
         return Lab(run, driver)
 
     return make

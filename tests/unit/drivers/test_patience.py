@@ -103,10 +103,11 @@ def test_whoever_deploys_waits_as_long_as_the_variable_says(tmp_path: Path) -> N
         ROOT / "roles/emqx_cluster/meta/argument_specs.yml").read_text()
     caller, stop, release = Caller(Trust()), threading.Event(), parse_release("5.8.9")
     ours = embedded_deployment.Deployment(
-        ClusterFolder(tmp_path), embedded_deployment.Wanted((), (), release, tmp_path), caller,
-        stop)
+        ClusterFolder(tmp_path), embedded_deployment.EmbeddedWanted(
+            nodes=(), all_nodes=(), release=release, source_dir=tmp_path), caller, stop)
     cluster = SimpleNamespace(name="c", containers=dict)
     theirs = docker_deployment.DockerDeployment(
         cast(Any, cluster), ClusterFolder(tmp_path),
-        docker_deployment.WantedContainers((), (), {}, release), caller, stop)
+        docker_deployment.DockerWanted(nodes=(), all_nodes=(), release=release, containers={}),
+        caller, stop)
     assert (ours.driver.patience, theirs.driver.patience) == (PATIENCE, PATIENCE)

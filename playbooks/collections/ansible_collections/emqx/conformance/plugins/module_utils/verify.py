@@ -18,8 +18,8 @@ from .checks.registry import Impact
 from .checks.runner import Runner
 from .checks.savings import Fleet
 from .checks.tolerance import Allowances, Tolerance, today_utc
+from .cluster import BACKENDS, open_driver
 from .drivers.base import Driver, DriverError, NodeSpec
-from .drivers.factory import DRIVERS, open_driver
 from .drivers.ready import Caller
 from .identity import DeclaredOtp, Identity, from_connack
 from .listeners.release import Release, parse_release
@@ -83,7 +83,7 @@ def request(params: dict[str, Any]) -> Request:
     """
     if not params["nodes"]:
         raise RequestError("there is no node to verify: the group emqx is empty")
-    kind = DRIVERS.get(params["driver"])
+    backend = BACKENDS.get(params["driver"])
     return Request(
         target=Target(
             {node["name"]: Endpoint(node["name"], node["host"], int(node["port"]),
@@ -103,8 +103,8 @@ def request(params: dict[str, Any]) -> Request:
                 credentials=_credentials(params),
                 release=_release(params.get("release")),
                 pairs_per_node=params.get("pairs_per_node")),
-            params["driver"], kind.abilities if kind else frozenset(),
-            kind.limits if kind else "", _trust_domains(params),
+            params["driver"], backend.driver.abilities if backend else frozenset(),
+            backend.driver.limits if backend else "", _trust_domains(params),
             places=params.get("places") or 1 + len(params.get("vantage") or ()),
             balancers=_balancers(params), zones=params.get("zones") or {}),
         trust=Trust(params["ca"], params["client_cert"], params["client_key"]),

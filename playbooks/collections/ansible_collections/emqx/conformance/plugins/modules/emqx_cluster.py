@@ -218,11 +218,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.emqx.conformance.plugins.module_utils.cluster import Answer, ask
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import (
     DriverError,
     DriverInterrupted,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers.request import Answer, ask
 from ansible_collections.emqx.conformance.plugins.module_utils.interrupt import stop_when_asked
 
 ARGUMENT_SPEC: dict[str, Any] = {

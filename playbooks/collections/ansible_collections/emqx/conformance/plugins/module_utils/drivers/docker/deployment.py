@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...contract.containers import PUBLISHED_ON
 from ...identity import Identity
-from ...listeners.release import Release
 from .. import hocon, ports
+from ..backend import Wanted
 from ..base import PATIENCE, DriverError, DriverInterrupted, NodeSpec
 from ..change import Change
 from ..conversion import ConversionError, convert
@@ -65,23 +65,15 @@ class ContainerSpec:
     """Path in the container -> path on this machine."""
 
 
-@dataclass(frozen=True)
-class WantedContainers:
-    """What the inventory asks for."""
+@dataclass(frozen=True, kw_only=True)
+class DockerWanted(Wanted):
+    """What the inventory asks for of containers."""
 
-    nodes: tuple[NodeSpec, ...]
-    """The nodes of this run."""
-    all_nodes: tuple[str, ...]
-    """Inventory names of the whole cluster; more than ``nodes`` under --limit."""
     containers: Mapping[str, ContainerSpec]
-    release: Release
-    session_lifetime: int | None = None
-    session_cache_max: int | None = None
     dashboard_password: str | None = None
     license_key: str | None = None
     memory: str = "1g"
     cpus: float = 1.0
-    timeout_s: float = 30.0
     progress_file: str | None = None
 
 
@@ -97,7 +89,7 @@ class ContainerPlan(Change):
 class DockerDeployment:
     """Plans and makes one change of one cluster."""
 
-    def __init__(self, cluster: DockerCluster, folder: ClusterFolder, wanted: WantedContainers,
+    def __init__(self, cluster: DockerCluster, folder: ClusterFolder, wanted: DockerWanted,
                  caller: Caller, stop: threading.Event) -> None:
         self._cluster, self._folder, self._wanted, self._stop = cluster, folder, wanted, stop
         self._specs = {node.name: node for node in wanted.nodes}

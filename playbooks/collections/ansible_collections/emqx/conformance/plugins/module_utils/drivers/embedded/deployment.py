@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...identity import Identity
-from ...listeners.release import Release
 from ...mqtt.client import Credentials
 from ...tls.trust import Trust
 from .. import haproxy, hocon, ports
+from ..backend import Wanted
 from ..base import PATIENCE, DriverError, DriverInterrupted, NodeSpec
 from ..change import Change
 from ..conversion import ConversionError, SslListener, convert
@@ -51,24 +51,13 @@ _NOT_TRIED = ("the listener for clients does not speak TLS 1.2: whether it answe
               "tried")
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What the inventory asks for."""
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedWanted(Wanted):
+    """What the inventory asks for of embedded nodes."""
 
-    nodes: tuple[NodeSpec, ...]
-    """The nodes of this run."""
-    all_nodes: tuple[str, ...]
-    """Inventory names of the whole cluster; more than ``nodes`` under --limit."""
-    release: Release
-    """The EMQX release whose keys count as known."""
     source_dir: Path
-    session_lifetime: int | None = None
-    """Seconds; None leaves OTP's default of 24 h."""
-    session_cache_max: int | None = None
-    """Sessions; None leaves OTP's default of 1,000."""
     credentials: Credentials | None = None
     """What clients must give; None lets everybody in."""
-    timeout_s: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -92,7 +81,7 @@ class Plan(Change):
 class Deployment:
     """Plans and makes one change of one cluster."""
 
-    def __init__(self, folder: ClusterFolder, wanted: Wanted, caller: Caller,
+    def __init__(self, folder: ClusterFolder, wanted: EmbeddedWanted, caller: Caller,
                  stop: threading.Event) -> None:
         self._folder, self._wanted, self._stop = folder, wanted, stop
         self.driver = EmbeddedDriver(folder, caller, members=self._members(), stop=stop)

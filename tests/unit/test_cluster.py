@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.emqx.conformance.plugins.module_utils.cluster import Answer, ask
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import DriverError
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers.request import Answer, ask
 from ansible_collections.emqx.conformance.plugins.modules import emqx_cluster
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def params(tmp_path: Path, **changes: Any) -> dict[str, Any]:

@@ -5,6 +5,10 @@ import threading
 from pathlib import Path
 
 import pytest
+from ansible_collections.emqx.conformance.plugins.module_utils.cluster import (
+    BACKENDS,
+    open_driver,
+)
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import (
     Driver,
     DriverError,
@@ -16,10 +20,6 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded.
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.external import (
     ExternalDriver,
-)
-from ansible_collections.emqx.conformance.plugins.module_utils.drivers.factory import (
-    DRIVERS,
-    open_driver,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.layout import NodeRecord
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.ready import Caller
@@ -79,8 +79,8 @@ def test_what_cannot_be_driven_is_one_sentence(
 
 
 def test_abilities_are_known_without_a_driver() -> None:
-    assert {name: set(driver.abilities) for name, driver in DRIVERS.items()} == {
+    assert {name: set(backend.driver.abilities) for name, backend in BACKENDS.items()} == {
         "embedded": {"restart", "kill", "reopen"},
         "docker": {"restart", "kill", "disconnect"}, "external": set()}
     # What cannot do everything says why.
-    assert all(driver.limits for driver in DRIVERS.values())
+    assert all(backend.driver.limits for backend in BACKENDS.values())
