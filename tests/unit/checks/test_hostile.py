@@ -1,7 +1,6 @@
 """Whole verifications of servers that want to hurt them: a report comes out, and a true one."""
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,16 +24,16 @@ from tests.fuzz.hostile_server import (
 from tests.support.mqtt_broker import MqttBroker
 from tests.support.openssl_cli import Identity, make_identity
 
-LONGEST_S = 60
-"""Of a run that would otherwise have no end: some dozen deadlines at most, on a busy machine."""
-
 
 def is_true(results: dict[str, Any]) -> None:
-    """Nothing broke, and what was not measured is not passed."""
+    """Nothing broke, what was not measured is not passed, and no more was made than announced."""
     broken = [row for row in results["checks"] if row["reason"] in ("harness_error", "interrupted")]
     assert not broken, broken
     assert all(row["reason"] and row["message"] for row in results["checks"]
                if row["status"] in ("failed", "error", "skipped"))
+    for made in results["budget"]["nodes"].values():
+        most = sum(count for name, count in made.items() if name.endswith("_up_to"))
+        assert made["handshakes_done"] <= made["handshakes_announced"] + most
 
 
 SERVERS: dict[str, Talk] = {
@@ -49,12 +48,10 @@ SERVERS: dict[str, Talk] = {
 @pytest.mark.parametrize("what", SERVERS)
 def test_nothing_of_a_hostile_server_is_passed(run: Callable[..., Any], what: str) -> None:
     server = HostileServer(SERVERS[what])
-    begun = time.monotonic()
     try:
         results = run([server.port], timeout=0.3)
     finally:
         server.stop()
-    assert time.monotonic() - begun < LONGEST_S
     is_true(results)
     assert results["verdict"] in ("failed", "error")
     assert results["counts"]["passed"] == 0
@@ -72,12 +69,10 @@ def rsa(tmp_path_factory: pytest.TempPathFactory) -> Identity:
 def test_a_server_that_turns_hostile_after_each_handshake(
         run: Callable[..., Any], rsa: Identity, afterwards: Afterwards) -> None:
     server = TurnsHostile(rsa.certificate, rsa.key, afterwards)
-    begun = time.monotonic()
     try:
         results = run([server.port], timeout=0.4, ca=str(rsa.certificate))
     finally:
         server.stop()
-    assert time.monotonic() - begun < LONGEST_S
     is_true(results)
     assert results["verdict"] in ("failed", "error")
 
@@ -127,10 +122,8 @@ def test_a_name_that_a_target_gives_itself_does_nothing_to_who_reads_the_report(
 def test_a_good_server_some_of_whose_connections_are_damaged(
         run: Callable[..., Any], good: MqttBroker, damages: dict[int, Damage]) -> None:
     proxy = Proxy(good.port, damages.get)
-    begun = time.monotonic()
     try:
         results = run([proxy.port], timeout=0.5)
     finally:
         proxy.stop()
-    assert time.monotonic() - begun < LONGEST_S
     is_true(results)
