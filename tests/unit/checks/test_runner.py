@@ -105,16 +105,13 @@ def test_what_goes_on_after_an_interrupt_is_not_waited_for(bench: Bench) -> None
 
     def puts_in_order(_: Story) -> str:
         bench.stop.set()
-        release.wait(20)
+        release.wait(60)
         ended.set()
         return "too late"
 
-    begun = time.monotonic()
     complete, findings = run(bench, a_check(story=puts_in_order, alone=True))
-    took = time.monotonic() - begun
     assert not ended.is_set()
     release.set()
-    assert took < 10
     assert not complete
     assert {(finding.subject, finding.verdict.reason) for finding in findings} == {
         ((name,), "interrupted") for name in NODES}

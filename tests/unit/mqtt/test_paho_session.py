@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any, cast
 
 import pytest
@@ -172,7 +171,5 @@ def test_no_thread_is_started_and_an_interrupt_is_heard_in_any_step() -> None:
     made.await_connack()
     assert threading.active_count() == threads
     stop.set()
-    begun = time.monotonic()
     with pytest.raises(Interrupted):
         made.subscribe("x")
-    assert time.monotonic() - begun < 0.1
