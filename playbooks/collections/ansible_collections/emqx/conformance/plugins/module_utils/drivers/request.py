@@ -9,7 +9,7 @@ from typing import Any
 
 from ..identity import Identity
 from ..listeners.release import DEFAULT_RELEASE, parse_release
-from ..mqtt.client import Credentials
+from ..mqtt.credentials import Credentials
 from ..progress import ProgressFile
 from ..tls.trust import Trust
 from .base import DriverError, NodeSpec

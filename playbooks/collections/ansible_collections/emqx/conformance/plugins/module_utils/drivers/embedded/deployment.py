@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ...identity import Identity
 from ...listeners.release import Release
-from ...mqtt.client import Credentials
+from ...mqtt.credentials import Credentials
 from ...tls.trust import Trust
 from .. import haproxy, hocon, ports
 from ..base import PATIENCE, DriverError, DriverInterrupted, NodeSpec
