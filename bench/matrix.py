@@ -13,11 +13,6 @@ import sys
 import threading
 import time
 
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
-    Bench,
-    Settings,
-    Target,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.finding import Finding
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
@@ -28,6 +23,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.report.results im
     RunRecord,
     build,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.evidence import utc_now
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
@@ -48,14 +46,15 @@ def run(ca: str, ports: list[int]) -> tuple[float, int, int]:
         {f"n{number}": Endpoint(f"n{number}", "127.0.0.1", port, "localhost")
          for number, port in enumerate(ports, 1)}, Settings(session_cache_max=CACHE))
     engine = OrdinaryEngine(Trust(ca))
-    bench = Bench(engine, target, threading.Event())
+    bench = Bench(Prober(engine, target, threading.Event()))
     plan = make_plan(target, [check for check in catalogue() if check.id in CHECKS], Impact.SAFE)
     findings: list[Finding] = []
-    record = RunRecord(bench, plan, "embedded", utc_now(), findings=findings)
+    record = RunRecord(bench.ledger, plan, "embedded", utc_now(), bench.prober.paces,
+                       findings=findings)
     record.complete = Runner(bench, plan, on_finding=findings.append).run()
     results = build(record)
     took = time.monotonic() - begun
-    bench.close()
+    bench.prober.close()
     engine.close()
     bad = [f"{row['id']} {row['subject']}: {row['message']}" for row in results["checks"]
            if row["status"] != Status.PASSED.value]

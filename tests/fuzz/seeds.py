@@ -8,6 +8,7 @@ from unittest import mock
 
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import client as mqtt
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
 from ansible_collections.emqx.conformance.plugins.module_utils.tls import crafted, engine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Deadline
@@ -35,7 +36,7 @@ Flights = list[tuple[bytes, bytes]]
 
 def _talk(attempt: Any) -> None:
     if attempt.stream is not None:
-        mqtt.connect(attempt.stream, mqtt.Credentials(), version="5", deadline=Deadline(5))
+        mqtt.connect(attempt.stream, Credentials(), version="5", deadline=Deadline(5))
         attempt.stream.close()
 
 

@@ -18,6 +18,9 @@ from unittest import mock
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Handshake, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import client as mqtt
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import paho_session
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import (
+    Credentials,
+)
 from ansible_collections.emqx.conformance.plugins.module_utils.tls import (
     crafted,
     engine,
@@ -189,7 +192,7 @@ class _Canned:
 
 def _mqtt_outcome(answer: bytes, version: str, step: int) -> str:
     try:
-        connack = mqtt.connect(_Canned(answer, step), mqtt.Credentials(), version=version,
+        connack = mqtt.connect(_Canned(answer, step), Credentials(), version=version,
                                deadline=Deadline(5))
     except mqtt.MqttError as error:
         assert str(error)
@@ -228,7 +231,7 @@ def paho(data: bytes) -> None:
     stream = _Canned((connack if data[0] & 2 else b"") + data[1:], 1 + data[0] // 4)
     attempt = engine.Attempt(Handshake(ENDPOINT, "now", Outcome.RESUMED, ""), cast(Any, stream))
     made = paho_session.PahoConnection(
-        paho_session.Link(lambda: attempt, version, mqtt.Credentials(), 5),
+        paho_session.Link(lambda: attempt, version, Credentials(), 5),
         paho_session.Identity("abc"))
     try:
         assert made.open()
@@ -316,7 +319,7 @@ class Probes:
             return
         stream = attempt.stream
         try:
-            mqtt.connect(stream, mqtt.Credentials(), version="5", deadline=Deadline(5))
+            mqtt.connect(stream, Credentials(), version="5", deadline=Deadline(5))
             mqtt.disconnect(stream, Deadline(5))
             while stream.receive(Deadline(5)):
                 pass

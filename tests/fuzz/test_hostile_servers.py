@@ -15,17 +15,18 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
-    Bench,
-    Contact,
-    Settings,
-    Target,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.conversation import (
     Conversation,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import Story
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import (
+    Contact,
+    Offer,
+    Prober,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls import crafted
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted import (
     CraftedSession,
@@ -86,15 +87,15 @@ class Probe:
     """Both engines on one endpoint, as the checks use them."""
 
     def __init__(self, engine: OrdinaryEngine, port: int, deadline_s: float = DEADLINE_S) -> None:
-        self.bench = Bench(
+        self.bench = Bench(Prober(
             engine, Target({"n1": Endpoint("n1", "127.0.0.1", port, "localhost")},
-                           Settings(deadline_s=deadline_s, mqtt_version="5")), threading.Event())
+                           Settings(deadline_s=deadline_s, mqtt_version="5")), threading.Event()))
         self._conversation = Conversation(Story(self.bench, ("n1",)))
 
     def __call__(self, kind: str, session_id: bytes = b"",
                  knowing: CraftedSession | None = None) -> Contact:
         if kind == "ordinary":
-            return self.bench.contact("n1")
+            return self.bench.prober.contact(Offer("n1"))
         return self._conversation.hears(
             Hello(session_id=knowing.id if knowing else session_id), knowing=knowing)[0]
 
@@ -376,7 +377,7 @@ def test_an_abbreviated_handshake_that_ends_at_any_byte(
         probe = Probe(engine, proxy.port, PATIENT_S)
         for at in range(again.handshake.bytes_in):
             place[0] = at
-            contact = in_time(lambda: probe.bench.contact("n1", made.session))
+            contact = in_time(lambda: probe.bench.prober.contact(Offer("n1", made.session)))
             assert our_own(contact, "ordinary") in {"connection_closed", "connection_reset"}, at
             assert contact.handshake.outcome is Outcome.FAILED
     finally:

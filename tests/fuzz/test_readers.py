@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import client as mqtt
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import (
+    Credentials,
+)
 from ansible_collections.emqx.conformance.plugins.module_utils.tls import session_file
 from ansible_collections.emqx.conformance.plugins.module_utils.tls import transcript as t
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Deadline
@@ -235,7 +238,7 @@ def test_an_endless_answer_to_connect_is_small(first: bytes, unit: bytes) -> Non
     tracemalloc.start()
     try:
         with pytest.raises(mqtt.MqttError) as caught:
-            mqtt.connect(_Endless(first, unit), mqtt.Credentials(), version="5",
+            mqtt.connect(_Endless(first, unit), Credentials(), version="5",
                          deadline=Deadline(60))
         _, peak = tracemalloc.get_traced_memory()
     finally:

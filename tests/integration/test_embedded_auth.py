@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.cluster import Answer, ask
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import DriverError
-from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import Credentials
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
 from ansible_collections.emqx.conformance.plugins.modules import emqx_cluster
 
 from tests.support.embedded_cluster import ROOT, TestCluster

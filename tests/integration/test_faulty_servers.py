@@ -7,9 +7,9 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import beyond
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Session
+from ansible_collections.emqx.conformance.plugins.module_utils.run import beyond
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
     Attempt,
     OrdinaryEngine,

@@ -11,14 +11,12 @@ import jsonschema
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils import verify as v
 from ansible_collections.emqx.conformance.plugins.module_utils.checks import quality
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
-    Bench,
-    Settings,
-    Target,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Status
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
@@ -92,8 +90,8 @@ def test_short_lived_sessions_and_a_small_cache_are_measured_and_disturb_no_othe
 def test_another_setting_than_the_nodes_is_found_out(
         cluster: TestCluster, check: str, settings: dict[str, Any], reason: str) -> None:
     engine = OrdinaryEngine(Trust(ca_file=str(cluster.certificate[0])))
-    bench = Bench(engine, Target({"emqx1": cluster.endpoint("emqx1")}, Settings(**settings)),
-                  threading.Event())
+    bench = Bench(Prober(engine, Target({"emqx1": cluster.endpoint("emqx1")}, Settings(**settings)),
+                  threading.Event()))
     verdict = measured(CHECKS[check], bench, ("emqx1",))
     engine.close()
     assert (verdict.status, verdict.reason) == (Status.FAILED, reason), verdict.message

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import beyond
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
+from ansible_collections.emqx.conformance.plugins.module_utils.run import beyond
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 
 
 def never_completed(results: dict[str, Any]) -> int:

@@ -27,7 +27,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.listeners.release
     parse_release,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
-from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import Credentials
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 ROOT = Path(__file__).parents[2]

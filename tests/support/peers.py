@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
-    Bench,
-    Settings,
-    Target,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Offer, Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
@@ -55,9 +52,9 @@ def ask_us(server: Asked, other: Asked | None = None) -> Answers:
     engine = OrdinaryEngine(Trust(str(server.ca)))
     nodes = {name: Endpoint(name, "127.0.0.1", asked.port, "localhost")
              for name, asked in (("issuer", server), ("redeemer", other or server))}
-    bench = Bench(engine, Target(nodes, Settings()), threading.Event())
+    prober = Prober(engine, Target(nodes, Settings()), threading.Event())
     try:
-        first = bench.contact("issuer")
+        first = prober.contact(Offer("issuer"))
         assert first.handshake.outcome is Outcome.FULL, first.handshake.why
         answers = {
             RESUMES: "no", ISSUES_ID: _said(first.handshake.server_id),
@@ -65,9 +62,10 @@ def ask_us(server: Asked, other: Asked | None = None) -> Answers:
             SUITE: str(first.handshake.cipher),
             EMS: _said(first.handshake.extended_master_secret),
             RENEGOTIATION: _said(first.handshake.secure_renegotiation),
-            TICKETS: _said(bench.contact("issuer", tickets=True).handshake.ticket_issued)}
+            TICKETS: _said(prober.contact(
+                Offer("issuer", tickets=True)).handshake.ticket_issued)}
         if first.session is not None:
-            again = bench.contact("redeemer", first.session).handshake
+            again = prober.contact(Offer("redeemer", first.session)).handshake
             assert again.outcome in (Outcome.FULL, Outcome.RESUMED), again.why
             if again.outcome is Outcome.RESUMED:
                 answers[RESUMES] = "yes"

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from ansible_collections.emqx.conformance.plugins import module_utils
 from ansible_collections.emqx.conformance.plugins.module_utils import client_certificate
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Contact
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Status
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.verdicts import trouble
 from ansible_collections.emqx.conformance.plugins.module_utils.hints import (
@@ -30,6 +29,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     Outcome,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import client as mqtt
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Contact
 from ansible_collections.emqx.conformance.plugins.module_utils.tls import verify_results, wire
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.transcript import (
@@ -361,7 +362,7 @@ def test_every_refusal_is_told_with_one_hint_at_most(code: int, username: str | 
     with pytest.raises(mqtt.MqttError) as caught:
         mqtt.connect(_Answering(answer + bytes((code, 0)) if version == "5" else
                                 answer + bytes((code,))),
-                     mqtt.Credentials(username, client_id_prefix="{dev}-"), version=version,
+                     Credentials(username, client_id_prefix="{dev}-"), version=version,
                      deadline=wire.Deadline(1.0))
     sentence = str(caught.value)
     assert f"(0x{code:02x})" in sentence

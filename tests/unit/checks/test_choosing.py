@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils import verify as v
 from ansible_collections.emqx.conformance.plugins.module_utils.checks import choosing
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.choosing import Choice
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
@@ -17,6 +16,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import Endp
 from ansible_collections.emqx.conformance.plugins.module_utils.report import summary, terminal
 from ansible_collections.emqx.conformance.plugins.module_utils.report.page import Page
 from ansible_collections.emqx.conformance.plugins.module_utils.report.results import judge
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 
 from tests.support.mqtt_broker import MqttBroker
 

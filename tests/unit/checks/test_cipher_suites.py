@@ -9,11 +9,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils import verify as v
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
-    Bench,
-    Settings,
-    Target,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
     Status,
@@ -23,7 +18,10 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.story impo
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import NodeSpec
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.ready import Caller
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
-from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import Credentials
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
     CCM_8_LEFT_OUT,
     OrdinaryEngine,
@@ -78,10 +76,10 @@ def bench(rsa: Identity) -> Iterator[Callable[..., Bench]]:
 
     def make(*ports: int) -> Bench:
         engines.append(OrdinaryEngine(Trust(str(rsa.certificate)), forward_secret=True))
-        return Bench(engines[-1], Target(
+        return Bench(Prober(engines[-1], Target(
             {f"n{number}": Endpoint(f"n{number}", "127.0.0.1", port, "localhost")
              for number, port in enumerate(ports, 1)},
-            Settings(deadline_s=2.0, credentials=SECRET)), threading.Event())
+            Settings(deadline_s=2.0, credentials=SECRET)), threading.Event()))
 
     yield make
     for engine in engines:
@@ -89,7 +87,7 @@ def bench(rsa: Identity) -> Iterator[Callable[..., Bench]]:
 
 
 def verdict_of(bench: Bench, check: str, node: str = "n1") -> Verdict:
-    bench.check = check
+    bench.ledger.check = check
     return measured(CHECKS[check], bench, (node,))
 
 
@@ -101,8 +99,8 @@ def test_who_takes_nothing_better_gets_the_password_and_the_report_says_so(
     assert found.status is Status.PASSED, found.message
     assert "speaks AES256-GCM-SHA384 and no suite with forward secrecy, and got the pass" in \
         found.message
-    assert [one.outcome for one in run.handshakes] == [Outcome.REFUSED, Outcome.FULL]
-    assert (run.made["CORE-01"]["n1"], run.beyond["second_tries"]["n1"]) == (1, 1)
+    assert [one.outcome for one in run.ledger.handshakes] == [Outcome.REFUSED, Outcome.FULL]
+    assert (run.ledger.made["CORE-01"]["n1"], run.ledger.beyond["second_tries"]["n1"]) == (1, 1)
     assert verdict_of(run, "CORE-02").status is Status.PASSED
     assert verdict_of(run, "NEG-01").status is Status.PASSED
     assert broker.told == 4
@@ -124,7 +122,7 @@ def test_who_prefers_less_gets_the_password_over_the_better_suite_alone(
     assert worse.handshakes[0].mqtt is not None
     assert "CONNECT was not sent" in worse.handshakes[0].mqtt.detail
     assert broker.told == 4
-    over = {one.cipher for one in run.handshakes if one.mqtt and one.mqtt.connack_ms}
+    over = {one.cipher for one in run.ledger.handshakes if one.mqtt and one.mqtt.connack_ms}
     assert over == {"ECDHE-RSA-AES128-GCM-SHA256"}
 
 
@@ -143,11 +141,11 @@ def test_nodes_that_differ_are_each_asked_what_they_take(
 def test_a_session_of_before_is_made_again_once_more_is_offered(
         node: Callable[[str], Node], bench: Callable[..., Bench]) -> None:
     run = bench(node("ECDHE-RSA-AES128-GCM-SHA256").port, node(ALONE).port)
-    before = run.fresh_session("n1").session
+    before = run.sessions.fresh("n1").session
     assert before is not None
-    assert run.engine.can_offer(run.nodes["n1"], before)
-    assert run.fresh_session("n2").session is not None
-    assert not run.engine.can_offer(run.nodes["n1"], before)
+    assert run.prober.engine.can_offer(run.nodes["n1"], before)
+    assert run.sessions.fresh("n2").session is not None
+    assert not run.prober.engine.can_offer(run.nodes["n1"], before)
 
 
 def test_without_a_password_all_is_offered_at_once(

@@ -10,11 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
-    Bench,
-    Settings,
-    Target,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.document import render
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
@@ -23,6 +18,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
@@ -55,14 +53,14 @@ def measure(rsa_certificate: tuple[Path, Path]) -> Iterator[Measure]:
         server = MessageServer(*rsa_certificate, *faults, lifetime_s=lifetime_s)
         target = Target({"n1": Endpoint("n1", "127.0.0.1", server.port, "localhost")},
                         Settings(deadline_s=2.0, **settings))
-        bench = Bench(engine, target, threading.Event())
+        bench = Bench(Prober(engine, target, threading.Event()))
         try:
-            bench.fresh_session("n1")
+            bench.sessions.fresh("n1")
             if forgets:
                 server.cache.clear()
-            before = len(bench.handshakes)
+            before = len(bench.ledger.handshakes)
             verdict = measured(CHECKS[check], bench, ("n1",))
-            assert bench.handshakes[before:] == list(verdict.handshakes)
+            assert bench.ledger.handshakes[before:] == list(verdict.handshakes)
             assert len(verdict.handshakes) == CHECKS[check].cost_for(target).total
             return verdict
         finally:

@@ -13,11 +13,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks import core_mqtt
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
-    Bench,
-    Settings,
-    Target,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
@@ -27,7 +22,10 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
-from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import Credentials
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Interrupted
@@ -48,12 +46,12 @@ class Tried:
         self.engine = OrdinaryEngine(
             Trust(str(certificate[0]), *(map(str, certificate) if client_certificate else ())),
             stop=self.stop)
-        self.bench = Bench(self.engine, Target(
+        self.bench = Bench(Prober(self.engine, Target(
             {"n1": Endpoint("n1", "127.0.0.1", self.broker.port, "localhost")},
             Settings(deadline_s=deadline_s, mqtt_version=version, mqtt_topic="probe/",
-                     credentials=Credentials("probe" if password else None, password))), self.stop)
-        assert self.bench.fresh_session("n1").session is not None
-        self.before = len(self.bench.handshakes)
+                     credentials=Credentials("probe" if password else None, password))), self.stop))
+        assert self.bench.sessions.fresh("n1").session is not None
+        self.before = len(self.bench.ledger.handshakes)
         self.broker.conversations.clear()
         self.broker.client_ids.clear()
 
@@ -106,8 +104,8 @@ def test_a_healthy_broker_passes_on_five_resumed_connections(
     assert all(h.mqtt is not None and h.mqtt.version == version and not h.mqtt.cause
                and h.mqtt.connack_ms is not None for h in verdict.handshakes)
     # Counted where all handshakes are, and no more than the broker saw.
-    assert one.bench.handshakes[one.before:] == list(verdict.handshakes)
-    assert one.broker.handshakes == len(one.bench.handshakes)
+    assert one.bench.ledger.handshakes[one.before:] == list(verdict.handshakes)
+    assert one.broker.handshakes == len(one.bench.ledger.handshakes)
 
 
 def test_what_the_broker_saw_is_the_whole_of_mqtt(tried: Callable[..., Tried]) -> None:
@@ -196,7 +194,7 @@ def test_every_fault_fails_by_its_name_and_leaves_no_session(
     assert says in verdict.message
     assert verdict.message.startswith("n1: on a resumed connection ")
     assert time.monotonic() - begun < LONG_S
-    assert list(verdict.handshakes) == one.bench.handshakes[one.before:]
+    assert list(verdict.handshakes) == one.bench.ledger.handshakes[one.before:]
     assert one.no_session_is_left()
 
 

@@ -8,11 +8,6 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks import quality
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
-    Bench,
-    Settings,
-    Target,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.finding import Finding
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
@@ -22,6 +17,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.runner import Runner
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
@@ -47,9 +45,9 @@ def found(certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.Mo
         broker.context.set_ciphers(ciphers)
         engines.append(OrdinaryEngine(
             Trust(str(certificate[0]), str(client.certificate), str(client.key))))
-        bench = Bench(engines[-1], Target(
+        bench = Bench(Prober(engines[-1], Target(
             {"n1": Endpoint("n1", "127.0.0.1", broker.port, "localhost")},
-            Settings(deadline_s=3.0)), threading.Event())
+            Settings(deadline_s=3.0)), threading.Event()))
         findings: list[Finding] = []
         plan = make_plan(bench.target, CHECKS, Impact.NOISY)
         Runner(bench, plan, on_finding=findings.append).run()
@@ -87,6 +85,6 @@ def test_what_it_cannot_is_told_before_anything_is_offered(
         verdict = findings[check].verdict
         assert (verdict.status, verdict.reason) == (Status.SKIPPED, reason), verdict.message
         assert says in verdict.message
-        assert not bench.made[check]
+        assert not bench.ledger.made[check]
     assert findings["CORE-02"].verdict.status is Status.PASSED
-    assert len(bench.handshakes) == 2
+    assert len(bench.ledger.handshakes) == 2

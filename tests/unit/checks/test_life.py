@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils import verify as v
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Bench, Contact
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import Story
 from ansible_collections.emqx.conformance.plugins.module_utils.cluster import BACKENDS
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.backend import Backend
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import DriverError
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Alert
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Contact
 
 from tests.support.broker_driver import BrokerDriver, InspectingDriver
 from tests.support.costs import never_completed
@@ -290,16 +292,16 @@ def test_losing_sessions_to_a_split_fails(lab: Lab, verb: str, reason: str) -> N
 
 
 def test_an_alert_on_the_way_down_fails(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    contact = Bench.contact
+    contact = Story.contact
 
-    def alarmed(bench: Bench, node: str, offer: Any = None, **how: Any) -> Contact:
-        made = contact(bench, node, offer, **how)
-        if not bench.sessions.get("n1") and node == "n1" and made.session is not None:
+    def alarmed(story: Story, node: str, offer: Any = None, **how: Any) -> Contact:
+        made = contact(story, node, offer, **how)
+        if "n1" not in story.bench.sessions and node == "n1" and made.session is not None:
             alert = Alert("target", "warning", "no_renegotiation")
             return replace(made, handshake=replace(made.handshake, alerts=(alert,)))
         return made
 
-    lab.driver.hooks["wait_ready"] = lambda _: monkeypatch.setattr(Bench, "contact", alarmed)
+    lab.driver.hooks["wait_ready"] = lambda _: monkeypatch.setattr(Story, "contact", alarmed)
     first = rows(lab.verify(), "LIFE-01")[0]
     assert (first["status"], first["reason"]) == ("failed", "alert")
     assert "n1 raised the warning alert no_renegotiation on a session of n1" in first["message"]

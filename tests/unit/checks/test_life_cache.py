@@ -9,13 +9,6 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks import life_cache
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
-    Bench,
-    Contact,
-    Guest,
-    Settings,
-    Target,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.finding import Finding
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
@@ -34,6 +27,13 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     SecretFingerprint,
     Session,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import (
+    Contact,
+    Offer,
+    Prober,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Interrupted
@@ -63,13 +63,13 @@ class Tried:
         self.target = Target(
             {"n1": Endpoint("n1", "127.0.0.1", self.server.port, "localhost")},
             Settings(deadline_s=2.0, **settings))  # type: ignore[arg-type]
-        self.bench = Bench(self.engine, self.target, self.stop)
+        self.bench = Bench(Prober(self.engine, self.target, self.stop))
         self.told: list[int] = []
-        self.bench.on_handshake = self.told.append
+        self.bench.ledger.on_handshake = self.told.append
 
     def measure(self, check: str) -> Verdict:
         verdict = measured(CHECKS[check], self.bench, ("n1",))
-        assert set(verdict.handshakes) <= set(self.bench.handshakes)
+        assert set(verdict.handshakes) <= set(self.bench.ledger.handshakes)
         json.dumps(dict(verdict.data))
         return verdict
 
@@ -110,20 +110,21 @@ def test_sessions_that_expire_in_time_pass(tried: Callable[..., Tried]) -> None:
     assert 1.4 <= ages[0][0] < LIFETIME < 2.5 <= ages[1][0]
     assert waited == ["LIFE-03 waits 2 s for sessions to expire", ""]
     # What is remembered now is new, and resumes.
-    assert lab.bench.contact("n1", lab.bench.sessions["n1"]).handshake.outcome is Outcome.RESUMED
+    last = lab.bench.prober.contact(Offer("n1", lab.bench.sessions["n1"])).handshake
+    assert last.outcome is Outcome.RESUMED
 
 
 def test_who_asks_too_late_accuses_nobody(
         tried: Callable[..., Tried], monkeypatch: pytest.MonkeyPatch) -> None:
     lab = tried(session_lifetime=LIFETIME)
-    real = lab.bench.contact
+    real = lab.bench.prober.contact
 
-    def slow(node: str, offer: Session | None = None) -> Contact:
-        if offer is not None:
+    def slow(offer: Offer) -> Contact:
+        if offer.session is not None:
             time.sleep(LIFETIME / 2)
-        return real(node, offer)
+        return real(offer)
 
-    monkeypatch.setattr(lab.bench, "contact", slow)
+    monkeypatch.setattr(lab.bench.prober, "contact", slow)
     verdict = lab.measure("LIFE-03")
     assert (verdict.status, verdict.reason) == (Status.ERROR, "too_slow")
 
@@ -149,7 +150,7 @@ def test_all_nodes_wait_at_the_same_time(tried: Callable[..., Tried]) -> None:
     target = Target({f"n{number}": Endpoint(f"n{number}", "127.0.0.1", lab.server.port,
                                             "localhost") for number, lab in enumerate(labs, 1)},
                     Settings(session_lifetime=LIFETIME))
-    bench = Bench(labs[0].engine, target, threading.Event())
+    bench = Bench(Prober(labs[0].engine, target, threading.Event()))
     plan = make_plan(target, [CHECKS["CORE-01"], CHECKS["CORE-02"], CHECKS["LIFE-03"]],
                      Impact.NOISY)
     found: list[Finding] = []
@@ -187,7 +188,8 @@ def test_sessions_past_half_their_lifetime_are_renewed_and_that_is_counted(
     target = Target({f"n{number}": Endpoint(f"n{number}", "127.0.0.1", one.server.port,
                                             "localhost") for number, one in enumerate(two, 1)},
                     Settings(session_lifetime=LIFETIME))
-    bench = Bench(OrdinaryEngine(Trust(two[0].engine.trust.ca_file)), target, threading.Event())
+    bench = Bench(Prober(OrdinaryEngine(Trust(two[0].engine.trust.ca_file)), target,
+                         threading.Event()))
     plan = make_plan(target, [CHECKS[f"CORE-0{number}"] for number in range(1, 6)], Impact.SAFE)
     found: list[Finding] = []
 
@@ -197,37 +199,37 @@ def test_sessions_past_half_their_lifetime_are_renewed_and_that_is_counted(
 
     assert Runner(bench, plan, on_finding=linger).run()
     assert {finding.verdict.status for finding in found} == {Status.PASSED}
-    assert len(bench.handshakes) == sum(plan.handshakes.values()) + bench.unannounced
+    assert len(bench.ledger.handshakes) == sum(plan.handshakes.values()) + bench.ledger.unannounced
     # Once more for each node from CORE-02 on, and what CORE-04 asks after had to be away first.
-    assert bench.beyond == {"renewals": {"n1": 5, "n2": 5}}
+    assert bench.ledger.beyond == {"renewals": {"n1": 5, "n2": 5}}
     assert plan.beyond["renewals"]["n1"] >= 5
     assert plan.lines()[-1] == ("sessions live 2 s: each one older than half of that costs one "
                                 "more full handshake than announced")
-    bench.engine.close()
+    bench.prober.engine.close()
 
 
 def test_without_renewal_they_would_have_been_forgotten(tried: Callable[..., Tried]) -> None:
     lab = tried()
     bench = lab.bench
-    first = bench.fresh_session("n1").session
+    first = bench.sessions.fresh("n1").session
     assert first is not None
     time.sleep(LIFETIME + 0.1)
-    assert bench.renew_old(["n1"]) is None
+    assert bench.sessions.renew(["n1"]) is None
     assert bench.sessions["n1"] == first  # undeclared: nothing is known of its age
-    assert bench.contact("n1", first).handshake.outcome is Outcome.FULL
+    assert bench.prober.contact(Offer("n1", first)).handshake.outcome is Outcome.FULL
 
 
 def test_a_resumption_makes_a_session_no_younger(tried: Callable[..., Tried]) -> None:
     lab = tried(session_lifetime=LIFETIME)
     bench = lab.bench
-    bench.fresh_session("n1")
+    bench.sessions.fresh("n1")
     time.sleep(LIFETIME / 2 + 0.05)
-    again = bench.contact("n1", bench.sessions["n1"])
+    again = bench.prober.contact(Offer("n1", bench.sessions["n1"]))
     assert again.session is not None
-    bench.remember("n1", again.session)
-    bench.renew_old(["n1"])
+    bench.sessions.remember("n1", again.session)
+    bench.sessions.renew(["n1"])
     assert bench.sessions["n1"].id != again.session.id
-    assert bench.beyond == {"renewals": {"n1": 1}}
+    assert bench.ledger.beyond == {"renewals": {"n1": 1}}
 
 
 # -- LIFE-04 -----------------------------------------------------------------------------------
@@ -241,17 +243,19 @@ def test_as_many_as_declared_pass(tried: Callable[..., Tried]) -> None:
     assert lab.told == list(range(1, 1 + lab.cost("LIFE-04")))
     # The probes and the session that is remembered afterwards; the rest is only counted.
     assert len(verdict.handshakes) == 15
-    assert lab.bench.handshakes == list(verdict.handshakes)
-    assert lab.bench.unlisted.handshakes["n1"] == 26 == lab.bench.unlisted.sessions["n1"]
+    assert lab.bench.ledger.handshakes == list(verdict.handshakes)
+    unlisted = lab.bench.ledger.unlisted
+    assert unlisted.handshakes["n1"] == 26 == unlisted.sessions["n1"]
     data = verdict.data
     assert (data["remembered"], data["forgotten"]) == (PLACES, PLACES + 1)
     assert len(data["curve"]) == 14
     assert [point["resumed"] for point in data["curve"]] == sorted(
         (point["resumed"] for point in data["curve"]), reverse=True)
-    assert lab.bench.contact("n1", lab.bench.sessions["n1"]).handshake.outcome is Outcome.RESUMED
+    last = lab.bench.prober.contact(Offer("n1", lab.bench.sessions["n1"])).handshake
+    assert last.outcome is Outcome.RESUMED
 
 
-class Simulated(Bench):
+class Simulated(Prober):
     """A node that is nothing but a cache, so that large ones can be filled."""
 
     def __init__(self, declared: int, places: int, *, renews: bool = False,
@@ -263,12 +267,10 @@ class Simulated(Bench):
         self.issued = 0
         self.cache: list[int] = []
 
-    def contact(self, node: str, offer: Session | None = None, *, tickets: bool = False,
-                versions: tuple[str, str] | None = None,
-                together: threading.Barrier | None = None, usual: Outcome | None = None,
-                guest: Guest | None = None, keep_session: bool = True) -> Contact:
-        assert guest is None
-        number = int.from_bytes(offer.id, "big") if offer else 0
+    def contact(self, offer: Offer) -> Contact:
+        assert offer.guest is None
+        node, offered = offer.node, offer.session
+        number = int.from_bytes(offered.id, "big") if offered else 0
         resumed = number in self.cache
         if resumed and self.renews:
             self.cache.remove(number)
@@ -281,10 +283,11 @@ class Simulated(Bench):
                 del self.cache[self.victim(self.places)]
         session = Session(number.to_bytes(32, "big"), "c", node, "", None,
                           SecretFingerprint(b""), b"", b"")
-        handshake = Handshake(self.nodes[node], "", Outcome.RESUMED if resumed else Outcome.FULL,
-                              "", server_id=session.id, mqtt=MqttResult("5", "", ""))
-        return self.heard(node, Contact(handshake, session if keep_session else None),
-                          listed=handshake.outcome is not usual)
+        handshake = Handshake(self.target.nodes[node], "",
+                              Outcome.RESUMED if resumed else Outcome.FULL, "",
+                              server_id=session.id, mqtt=MqttResult("5", "", ""))
+        return self.heard(node, Contact(handshake, session if offer.keep_session else None),
+                          listed=handshake.outcome is not offer.usual)
 
 
 @pytest.mark.parametrize("renews", [False, True])
@@ -292,7 +295,7 @@ class Simulated(Bench):
 @pytest.mark.parametrize("share", [0.03, 0.3, 0.5, 0.77, 0.94, 0.96, 1.0, 1.04, 1.06, 1.2])
 def test_the_capacity_is_found_whatever_it_is(declared: int, share: float, renews: bool) -> None:
     places = round(share * declared)
-    bench = Simulated(declared, places, renews=renews)
+    bench = Bench(Simulated(declared, places, renews=renews))
     verdict = measured(CHECKS["LIFE-04"], bench, ("n1",))
     remembered, forgotten = verdict.data["remembered"], verdict.data["forgotten"]
     assert remembered <= places < forgotten
@@ -300,26 +303,26 @@ def test_the_capacity_is_found_whatever_it_is(declared: int, share: float, renew
     assert forgotten - 1 - places <= 0.05 * declared
     assert verdict.reason == ("forgets_early" if share < 0.95 else
                               "remembers_more" if share > 1.05 else "")
-    made = len(bench.handshakes) + bench.unlisted.handshakes["n1"]
+    made = len(bench.ledger.handshakes) + bench.ledger.unlisted.handshakes["n1"]
     assert made == CHECKS["LIFE-04"].cost_for(bench.target).total
     assert len(verdict.data["curve"]) <= len(verdict.handshakes) == 15
 
 
 @pytest.mark.parametrize("declared", [1, 2, 7, 50])
 def test_small_caches_are_measured_too(declared: int) -> None:
-    verdict = measured(CHECKS["LIFE-04"], Simulated(declared, declared), ("n1",))
+    verdict = measured(CHECKS["LIFE-04"], Bench(Simulated(declared, declared)), ("n1",))
     assert (verdict.status, verdict.reason) == (Status.PASSED, ""), verdict.message
 
 
 def test_more_than_can_be_told_is_at_least_so_many() -> None:
-    verdict = measured(CHECKS["LIFE-04"], Simulated(1000, 20_480), ("n1",))
+    verdict = measured(CHECKS["LIFE-04"], Bench(Simulated(1000, 20_480)), ("n1",))
     assert (verdict.status, verdict.reason) == (Status.FAILED, "remembers_more")
     assert "at least its 1251 newest sessions" in verdict.message
     assert verdict.data["forgotten"] is None
 
 
 def test_a_cache_that_keeps_the_oldest_is_told_of() -> None:
-    bench = Simulated(1000, 1000, victim=lambda places: places // 2)
+    bench = Bench(Simulated(1000, 1000, victim=lambda places: places // 2))
     verdict = measured(CHECKS["LIFE-04"], bench, ("n1",))
     assert (verdict.status, verdict.reason) == (Status.FAILED, "not_the_newest"), verdict.message
 

@@ -10,11 +10,6 @@ from typing import Any
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils import verify as v
 from ansible_collections.emqx.conformance.plugins.module_utils.checks import load_balancer
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
-    Balancer,
-    Settings,
-    Target,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.core import DIAGNOSIS
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.load_balancer import (
@@ -29,6 +24,11 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
 from ansible_collections.emqx.conformance.plugins.module_utils.report import terminal
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import (
+    Balancer,
+    Settings,
+    Target,
+)
 
 from tests.support.held_ports import refusing_port
 from tests.support.mqtt_broker import MqttBroker

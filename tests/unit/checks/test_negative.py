@@ -11,11 +11,6 @@ from pathlib import Path
 import jsonschema
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks import preconditions
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
-    Bench,
-    Settings,
-    Target,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
@@ -27,6 +22,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
@@ -52,17 +50,17 @@ class Tried:
 
     def __init__(self, port: int, trust: Trust) -> None:
         self.engine = OrdinaryEngine(trust)
-        self.bench = Bench(self.engine, Target(
+        self.bench = Bench(Prober(self.engine, Target(
             {"n1": Endpoint("n1", "127.0.0.1", port, "localhost")}, Settings(deadline_s=2.0)),
-            threading.Event())
-        first = self.bench.fresh_session("n1")
+            threading.Event()))
+        first = self.bench.sessions.fresh("n1")
         assert first.session is not None, first.handshake.why
-        self.before = len(self.bench.handshakes)
+        self.before = len(self.bench.ledger.handshakes)
 
     def measure(self, check: str) -> Verdict:
         verdict = measured(CHECKS[check], self.bench, ("n1",))
         # Every connection is counted, and each is evidence of the check that made it.
-        assert self.bench.handshakes[self.before:] == list(verdict.handshakes)
+        assert self.bench.ledger.handshakes[self.before:] == list(verdict.handshakes)
         return verdict
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import pace
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.pace import Pace
 from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     Endpoint,
     Failure,
@@ -19,6 +17,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     Outcome,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.report import terminal
+from ansible_collections.emqx.conformance.plugins.module_utils.run import pace
+from ansible_collections.emqx.conformance.plugins.module_utils.run.pace import Pace
 
 from tests.support.gatekeepers import (
     ImpatientBroker,

@@ -11,13 +11,6 @@ from typing import Any, cast
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks import performance, quantiles
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
-    Bench,
-    Contact,
-    Guest,
-    Settings,
-    Target,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
@@ -26,7 +19,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
     Status,
     Verdict,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.savings import Fleet, Savings
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.savings import Savings
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import (
     Driver,
@@ -39,6 +32,17 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     Outcome,
     SecretFingerprint,
     Session,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import (
+    Contact,
+    Offer,
+    Prober,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import (
+    Fleet,
+    Settings,
+    Target,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
@@ -61,7 +65,7 @@ def target(nodes: int = 1, port: int = 1, **settings: Any) -> Target:
 
 
 def verdict_of(bench: Bench) -> Verdict:
-    bench.check = "PERF-01"
+    bench.ledger.check = "PERF-01"
     verdict = measured(CHECK, bench, ("n1",))
     json.dumps(dict(verdict.data))
     return verdict
@@ -83,7 +87,7 @@ Real = Callable[[int], Bench]
 def on(identity: tuple[Path, Path]) -> Iterator[Real]:
     """Return a bench on a port."""
     engine = OrdinaryEngine(Trust(str(identity[0])))
-    yield lambda port: Bench(engine, target(port=port, deadline_s=20.0), threading.Event())
+    yield lambda port: Bench(Prober(engine, target(port=port, deadline_s=20.0), threading.Event()))
     engine.close()
 
 
@@ -113,9 +117,9 @@ def test_openssl_resumes_faster_and_all_is_told(on: Real, identity: tuple[Path, 
     assert verdict.message.endswith(data["sentence"])
     # Announced, made, and counted by the server; in memory are the two that are shown.
     assert cost == Cost(full=1 + 78, resumed=1 + 372 + 888)
-    assert broker.handshakes == bench.made["PERF-01"]["n1"] == cost.total
-    assert bench.unlisted.sessions["n1"] == 78
-    assert bench.handshakes == list(verdict.handshakes)
+    assert broker.handshakes == bench.ledger.made["PERF-01"]["n1"] == cost.total
+    assert bench.ledger.unlisted.sessions["n1"] == 78
+    assert bench.ledger.handshakes == list(verdict.handshakes)
     assert [one.outcome for one in verdict.handshakes] == [Outcome.FULL, Outcome.RESUMED]
 
 
@@ -142,12 +146,12 @@ def test_a_server_that_resumes_for_few_at_once_is_warned_of_and_measured(
     assert [rate["clients"] for rate in verdict.data["rates"]] == [1, 2]
     # What should not have happened is listed, and is evidence.
     assert verdict.handshakes[-1].outcome is Outcome.FULL
-    assert set(verdict.handshakes) <= set(bench.handshakes)
+    assert set(verdict.handshakes) <= set(bench.ledger.handshakes)
 
 
 # -- known figures ----------------------------------------------------------------------------
 
-class Known(Bench):
+class Known(Prober):
     """A node whose handshakes take what they are said to take, and no time."""
 
     def __init__(self, aim: Target | None = None, *, full_ms: float = 4.0, resumed_ms: float = 1.0,
@@ -159,29 +163,27 @@ class Known(Bench):
         self.offered: list[bytes] = []
         self.counting = threading.Lock()
 
-    def contact(self, node: str, offer: Session | None = None, *, tickets: bool = False,
-                versions: tuple[str, str] | None = None,
-                together: threading.Barrier | None = None, usual: Outcome | None = None,
-                guest: Guest | None = None, keep_session: bool = True) -> Contact:
-        assert (tickets, versions, together, guest) == (False, None, None, None)
+    def contact(self, offer: Offer) -> Contact:
+        node, session, usual = offer.node, offer.session, offer.usual
+        assert offer == Offer(node, session, usual=usual, keep_session=offer.keep_session)
         time.sleep(self.lasts_s)
         with self.counting:
-            kind = Outcome.RESUMED if offer and self.count[Outcome.RESUMED] < self.forgets \
+            kind = Outcome.RESUMED if session and self.count[Outcome.RESUMED] < self.forgets \
                 else Outcome.FULL
             self.count[kind] += 1
-            if offer:
-                self.offered.append(offer.id)
+            if session:
+                self.offered.append(session.id)
             # From 90 % to 110 % of what is said, in no order.
             share = 0.9 + 0.2 * (self.count[kind] * 37 % 101) / 100
-            session = Session(self.count[kind].to_bytes(32, "big"), "c", node, "", None,
+            new = Session(self.count[kind].to_bytes(32, "big"), "c", node, "", None,
                               SecretFingerprint(b""), b"", b"")
         handshake = Handshake(
-            self.nodes[node], "", kind, "", server_id=session.id, server_key="ECDSA P-256",
+            self.target.nodes[node], "", kind, "", server_id=new.id, server_key="ECDSA P-256",
             cipher="c", mqtt=MqttResult("5", "", ""), connect_ms=0.2,
             handshake_ms=round(share * self.ms[kind], 3),
             bytes_in=2000 if kind is Outcome.FULL else 150,
             bytes_out=300 if kind is Outcome.FULL else 250)
-        return self.heard(node, Contact(handshake, session if keep_session else None),
+        return self.heard(node, Contact(handshake, new if offer.keep_session else None),
                           listed=kind is not usual)
 
 
@@ -190,22 +192,23 @@ class Clockwork:
 
     cpu_of = "the node's clockwork"
 
-    def __init__(self, bench: Known, full_s: float, resumed_s: float, *, idle: float = 0.0,
+    def __init__(self, prober: Known, full_s: float, resumed_s: float, *, idle: float = 0.0,
                  stops_after: int = 10**6) -> None:
-        self.bench, self.full_s, self.resumed_s = bench, full_s, resumed_s
+        self.prober, self.full_s, self.resumed_s = prober, full_s, resumed_s
         self.idle, self.left = idle, stops_after
 
     def cpu_s(self, node: Any) -> float:
         self.left -= 1
         if self.left < 0:
             raise DriverError(f"{node.name} does not run")
-        count = self.bench.count
+        count = self.prober.count
         return (1000.0 + self.idle * time.monotonic() + self.full_s * count[Outcome.FULL]
                 + self.resumed_s * count[Outcome.RESUMED])
 
 
-def driven(bench: Known, *times: float, **how: Any) -> Known:
-    bench.driver = cast(Driver, Clockwork(bench, *times, **how))
+def driven(prober: Known, *times: float, **how: Any) -> Bench:
+    bench = Bench(prober)
+    bench.driver = cast(Driver, Clockwork(prober, *times, **how))
     return bench
 
 
@@ -236,7 +239,7 @@ def test_without_processor_time_the_rest_is_told_and_why(reads: int) -> None:
 
 
 def test_figures_of_a_known_distribution() -> None:
-    verdict = verdict_of(Known())
+    verdict = verdict_of(Bench(Known()))
     full, resumed = verdict.data["full"], verdict.data["resumed"]
     assert full["p50_ms"] == pytest.approx(4.0, rel=0.05)
     assert resumed["p99_ms"] == pytest.approx(1.1, rel=0.01)
@@ -256,18 +259,19 @@ def test_figures_of_a_known_distribution() -> None:
 
 
 def test_the_session_that_is_offered_is_never_old() -> None:
-    bench = Known()
+    prober = Known()
+    bench = Bench(prober)
     verdict_of(bench)
     # Few are kept, since OpenSSL's sessions are never given back: one of each block of full ones.
-    assert bench.offered == sorted(bench.offered)
-    assert len(set(bench.offered)) <= 1 + performance.ROUNDS
-    newest = bench.count[Outcome.FULL]
-    assert newest - int.from_bytes(bench.offered[-1], "big") < performance.FULL
+    assert prober.offered == sorted(prober.offered)
+    assert len(set(prober.offered)) <= 1 + performance.ROUNDS
+    newest = prober.count[Outcome.FULL]
+    assert newest - int.from_bytes(prober.offered[-1], "big") < performance.FULL
 
 
 @pytest.mark.parametrize("resumed_ms", [4.0, 4.1, 9.0])
 def test_no_gain_is_told_as_such(resumed_ms: float) -> None:
-    verdict = verdict_of(Known(resumed_ms=resumed_ms))
+    verdict = verdict_of(Bench(Known(resumed_ms=resumed_ms)))
     assert (verdict.status, verdict.reason) == (Status.INFO, "no_gain")
     assert "so resuming is no faster here" in verdict.message
     assert "each reconnect a round trip" in verdict.message
@@ -275,11 +279,12 @@ def test_no_gain_is_told_as_such(resumed_ms: float) -> None:
 
 @pytest.mark.parametrize("forgets", [0, 1, 200])
 def test_what_does_not_resume_is_an_error_and_no_figure(forgets: int) -> None:
-    bench = Known(forgets=forgets)
+    prober = Known(forgets=forgets)
+    bench = Bench(prober)
     verdict = verdict_of(bench)
     assert (verdict.status, verdict.reason) == (Status.ERROR, "not_resumed")
     assert not verdict.data
-    assert verdict.handshakes[-1] is bench.handshakes[-1]
+    assert verdict.handshakes[-1] is bench.ledger.handshakes[-1]
     assert verdict.handshakes[-1].outcome is Outcome.FULL
 
 
@@ -287,7 +292,8 @@ def test_a_node_that_is_slow_is_asked_less_and_that_is_told(
         monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(performance, "_SAMPLE_S", 0.3)
     monkeypatch.setattr(performance, "_LOADS_S", 0.2)
-    bench = Known(lasts_s=0.01)
+    prober = Known(lasts_s=0.01)
+    bench = Bench(prober)
     verdict = verdict_of(bench)
     assert verdict.status is Status.INFO
     assert 6 <= verdict.data["full"]["count"] < ALL_FULL
@@ -298,8 +304,8 @@ def test_a_node_that_is_slow_is_asked_less_and_that_is_told(
     assert all((rate["per_s_95"] is not None) == (rate["handshakes"] >= 8 * rate["clients"])
                and rate["handshakes"] >= 6 and rate["per_s"] > 0
                for rate in verdict.data["rates"])
-    assert bench.made["PERF-01"]["n1"] < CHECK.cost_for(bench.target).total
-    assert bench.more["PERF-01", "n1"] == "it answers too slowly for all of them"
+    assert bench.ledger.made["PERF-01"]["n1"] < CHECK.cost_for(bench.target).total
+    assert bench.ledger.more["PERF-01", "n1"] == "it answers too slowly for all of them"
 
 
 def load(clients: int, *ended: float) -> performance._Load:
@@ -339,7 +345,8 @@ def test_a_client_that_came_by_too_seldom_tells_no_interval() -> None:
 
 
 def test_a_run_that_is_asked_to_stop_stops() -> None:
-    bench = Known()
+    prober = Known()
+    bench = Bench(prober)
     bench.stop.set()
     with pytest.raises(Interrupted):
         verdict_of(bench)
@@ -355,12 +362,13 @@ def test_a_run_that_is_asked_to_stop_stops() -> None:
 def test_fewer_are_made_and_no_rates_told_where_little_is_allowed(
         aim: Target, full: int, resumed: int, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(performance, "_SAMPLE_S", 300.0)
-    bench = Known(aim)
+    prober = Known(aim)
+    bench = Bench(prober)
     verdict = verdict_of(bench)
     assert (verdict.data["full"]["count"], verdict.data["resumed"]["count"]) == (full, resumed)
     assert (verdict.data["rates"], verdict.data["rates_why"]) == ([], why)
     assert CHECK.cost_for(aim) == Cost(full=1 + full, resumed=1 + resumed)
-    assert bench.made["PERF-01"]["n1"] == full + resumed + 2
+    assert bench.ledger.made["PERF-01"]["n1"] == full + resumed + 2
     assert "a second" not in verdict.message.partition(". ")[0]
 
 

@@ -5,7 +5,6 @@ import math
 from collections import Counter
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.document import USUAL
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import (
@@ -19,6 +18,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
     Registry,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -15,11 +15,6 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks import (
     quality,
     session_ids,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
-    Bench,
-    Settings,
-    Target,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
     Status,
@@ -27,6 +22,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.transcript import parse_hello
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
@@ -56,10 +54,10 @@ def measure(rsa_certificate: tuple[Path, Path]) -> Iterator[Measure]:
     def run(port: int, check: str) -> tuple[Verdict, Bench]:
         target = Target({"n1": Endpoint("n1", "127.0.0.1", port, "localhost")},
                         Settings(deadline_s=2.0))
-        bench = Bench(engine, target, threading.Event())
-        assert bench.fresh_session("n1").session is not None
+        bench = Bench(Prober(engine, target, threading.Event()))
+        assert bench.sessions.fresh("n1").session is not None
         told: list[int] = []
-        bench.on_handshake = told.append
+        bench.ledger.on_handshake = told.append
         verdict = measured(CHECKS[check], bench, ("n1",))
         if verdict.status is not Status.ERROR:
             assert told == list(range(2, 2 + CHECKS[check].cost_for(target).total))
@@ -88,7 +86,7 @@ def test_a_right_server_passes(measure: Measure, check: str,
                                message_server: Callable[..., MessageServer]) -> None:
     verdict, bench = measure(message_server().port, check)
     assert (verdict.status, verdict.reason) == (Status.PASSED, ""), verdict.message
-    assert set(verdict.handshakes) <= set(bench.handshakes)
+    assert set(verdict.handshakes) <= set(bench.ledger.handshakes)
 
 
 @pytest.mark.parametrize("check", sorted(CHECKS))
@@ -118,16 +116,16 @@ def test_a_server_that_likes_static_rsa_is_told_of(
     assert (verdict.status, verdict.reason) == (Status.FAILED, "static_rsa"), verdict.message
     assert "AES128-GCM-SHA256, without forward secrecy" in verdict.message
     # The ordinary client offers what the crafted one does, though not in that order.
-    assert bench.handshakes[0].cipher == "AES128-GCM-SHA256"
+    assert bench.ledger.handshakes[0].cipher == "AES128-GCM-SHA256"
 
 
 def test_the_sample_is_counted_and_not_listed(
         measure: Measure, message_server: Callable[..., MessageServer]) -> None:
     server = message_server()
     verdict, bench = measure(server.port, "SEC-03")
-    assert len(bench.handshakes) == 2
-    assert bench.unlisted.handshakes["n1"] == quality.SAMPLE - 1
-    assert not bench.unlisted.sessions["n1"]
+    assert len(bench.ledger.handshakes) == 2
+    assert bench.ledger.unlisted.handshakes["n1"] == quality.SAMPLE - 1
+    assert not bench.ledger.unlisted.sessions["n1"]
     assert len(server.cache) == 1  # that of the full handshake before
     assert verdict.data["session_ids"] == quality.SAMPLE
     assert verdict.data["compared_with"] == 1

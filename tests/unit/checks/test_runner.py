@@ -6,11 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
-    Bench,
-    Settings,
-    Target,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.finding import Finding
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
@@ -22,6 +17,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.runner import Runner
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import Story
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
@@ -34,7 +32,7 @@ NODES = {f"n{number}": Endpoint(f"n{number}", "127.0.0.1", 1, "x") for number in
 def bench() -> Iterator[Bench]:
     stop = threading.Event()
     engine = OrdinaryEngine(Trust(), stop=stop)
-    yield Bench(engine, Target(NODES, Settings()), stop)
+    yield Bench(Prober(engine, Target(NODES, Settings()), stop))
     engine.close()
 
 

@@ -6,7 +6,6 @@ from collections import Counter
 from itertools import combinations
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import Plan, make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.proportion import (
@@ -20,6 +19,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.sampling i
     zone_pairs,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from hypothesis import assume, given
 from hypothesis import strategies as st
 

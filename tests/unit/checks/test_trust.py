@@ -12,14 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import beyond, trust_ended
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
-    Bench,
-    Contact,
-    Guest,
-    Settings,
-    Target,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.checks import trust_ended
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
@@ -35,6 +28,14 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     Session,
     TrustDomain,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.run import beyond
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import (
+    Contact,
+    Offer,
+    Prober,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import EngineError, Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Interrupted
@@ -59,18 +60,18 @@ class Tried:
             "anchors", AnchorDriver.abilities,
             trust_domains={"n1": node.domains if domains is None else domains})
         self.engine = OrdinaryEngine(Trust(str(node.folder / "ca.pem")))
-        self.bench = Bench(self.engine, self.target, threading.Event())
+        self.bench = Bench(Prober(self.engine, self.target, threading.Event()))
         self.bench.driver = self.driver = AnchorDriver(node)
 
     def measure(self, check: str) -> Verdict:
         verdict = measured(CHECKS[check], self.bench, ("n1",))
         # Every connection is counted, and each is evidence of the check that made it.
-        assert self.bench.handshakes == list(verdict.handshakes)
+        assert self.bench.ledger.handshakes == list(verdict.handshakes)
         assert {handshake.endpoint.name for handshake in verdict.handshakes} <= {"n1"}
         return verdict
 
     def close(self) -> None:
-        self.bench.close()
+        self.bench.prober.close()
         self.engine.close()
         self.node.stop()
 
@@ -283,18 +284,18 @@ def test_without_a_session_there_is_none_without_a_certificate(tried: Try) -> No
 
 def test_an_ordinary_listener_that_resumed_before_has_no_excuse(tried: Try) -> None:
     each = tried()
-    each.bench.record_cell("n1", "n1", each.bench.contact(
-        "n1", each.bench.fresh_session("n1").session).handshake)
-    assert each.bench.cells["n1", "n1"].outcome is Outcome.RESUMED
-    each.bench.handshakes.clear()
+    each.bench.ledger.record_cell("n1", "n1", each.bench.prober.contact(Offer(
+        "n1", each.bench.sessions.fresh("n1").session)).handshake)
+    assert each.bench.ledger.cells["n1", "n1"].outcome is Outcome.RESUMED
+    each.bench.ledger.handshakes.clear()
     each.node.ordinary.trusts(None)
-    contact = each.bench.contact
+    contact = each.bench.prober.contact
 
-    def forgotten(node: str, offer: Session | None = None, *, guest: Guest) -> Contact:
+    def forgotten(offer: Offer) -> Contact:
         each.node.ordinary.trusts(None)
-        return contact(node, offer, guest=guest)
+        return contact(offer)
 
-    each.bench.contact = forgotten  # type: ignore[assignment, method-assign]
+    each.bench.prober.contact = forgotten  # type: ignore[method-assign]
     verdict = each.measure("SEC-02")
     assert (verdict.status, verdict.reason) == (Status.ERROR, "not_resumed")
     assert "though it had resumed one in CORE-02" in verdict.message
@@ -303,12 +304,12 @@ def test_an_ordinary_listener_that_resumed_before_has_no_excuse(tried: Try) -> N
 @pytest.mark.parametrize("check", CHECKS)
 def test_listeners_without_session_ids_have_nothing_to_cross(tried: Try, check: str) -> None:
     each = tried(count=2)
-    contact = each.bench.contact
+    contact = each.bench.prober.contact
 
-    def nameless(node: str, offer: Session | None = None, *, guest: Guest) -> Contact:
-        return replace(contact(node, offer, guest=guest), session=None)
+    def nameless(offer: Offer) -> Contact:
+        return replace(contact(offer), session=None)
 
-    each.bench.contact = nameless  # type: ignore[assignment, method-assign]
+    each.bench.prober.contact = nameless  # type: ignore[method-assign]
     verdict = each.measure(check)
     assert (verdict.status, verdict.reason) == (Status.SKIPPED, "nothing_resumes")
     assert each.driver.told == []
@@ -368,13 +369,14 @@ def test_where_our_library_has_dropped_the_session_a_twin_is_offered(
     # What is made for that is counted by itself, and announced as what may come on top.
     remakes = CHECKS[check].remakes
     assert isinstance(remakes, CostByNode)
-    made, cost = each.bench.beyond[beyond.SPOILT]["n1"], CHECKS[check].cost_for(each.target, "n1")
+    made = each.bench.ledger.beyond[beyond.SPOILT]["n1"]
+    cost = CHECKS[check].cost_for(each.target, "n1")
     assert made <= remakes.of(each.target, "n1").total
     if reason == "not_refused_again":  # there it ends
         assert made == {"SEC-01": 3, "SEC-02": 5}[check]
     else:
         assert made == {"SEC-01": 6, "SEC-02": 5}[check]
-        assert each.bench.made[""]["n1"] == cost.total
+        assert each.bench.ledger.made[""]["n1"] == cost.total
 
 
 @pytest.mark.usefixtures("hurry")

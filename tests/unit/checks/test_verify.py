@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils import verify as v
 from ansible_collections.emqx.conformance.plugins.module_utils.checks import tolerance
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Bench
 from ansible_collections.emqx.conformance.plugins.module_utils.report import terminal
+from ansible_collections.emqx.conformance.plugins.module_utils.run.ledger import Ledger
 
 from tests.support.costs import never_completed
 from tests.support.mqtt_broker import MqttBroker
@@ -298,7 +298,7 @@ def test_an_interrupted_run_is_complete_on_paper_and_never_passed(
 
 def test_a_broken_check_is_an_error_that_names_itself(
         run: Callable[..., Any], brokers: Brokers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Bench, "record_cell", lambda *_: 1 / 0)
+    monkeypatch.setattr(Ledger, "record_cell", lambda *_: 1 / 0)
     results = run([brokers().port])
     assert results["verdict"] == "error"
     assert "harness_error" in results["headline"]

@@ -8,11 +8,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks import tolerance
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
-    Bench,
-    Settings,
-    Target,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.deviations import Deviation
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.finding import Finding
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
@@ -38,6 +33,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.verdicts i
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.waivers import Waiver
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
@@ -81,7 +79,7 @@ class Run:
         stop = threading.Event()
         engine = OrdinaryEngine(Trust(), stop=stop)
         nodes = {name: Endpoint(name, "127.0.0.1", 1, "x") for name in told}
-        bench = Bench(engine, Target(nodes, Settings()), stop)
+        bench = Bench(Prober(engine, Target(nodes, Settings()), stop))
         self.tolerance = Tolerance(Allowances(entries, ("own.yml",), strict, waivers),
                                    nodes=nodes, otp_release=told.get)
         self.findings: list[Finding] = []

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import client as mqtt
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Deadline
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ class Canned:
 
 
 def connect(answer: bytes, version: str = "5", step: int = 1) -> mqtt.Connack:
-    return mqtt.connect(Canned(answer, step), mqtt.Credentials(), version=version,
+    return mqtt.connect(Canned(answer, step), Credentials(), version=version,
                         deadline=Deadline(1))
 
 
@@ -41,25 +42,25 @@ def connack5(code: int = 0, properties: bytes = b"", flags: int = 0) -> bytes:
 
 
 def test_connect_packet_3_1_1_is_what_the_standard_says() -> None:
-    packet = mqtt.connect_packet("3.1.1", "abc", mqtt.Credentials("u", "pw"))
+    packet = mqtt.connect_packet("3.1.1", "abc", Credentials("u", "pw"))
     assert packet == (b"\x10\x16" + b"\x00\x04MQTT\x04\xc2\x00\x3c" + b"\x00\x03abc"
                       + b"\x00\x01u" + b"\x00\x02pw")
 
 
 def test_connect_packet_5_has_empty_properties_and_clean_start() -> None:
-    assert mqtt.connect_packet("5", "abc", mqtt.Credentials()) == (
+    assert mqtt.connect_packet("5", "abc", Credentials()) == (
         b"\x10\x10" + b"\x00\x04MQTT\x05\x02\x00\x3c\x00" + b"\x00\x03abc")
 
 
 def test_client_ids_differ_and_keep_their_prefix() -> None:
-    credentials = mqtt.Credentials(client_id_prefix="probe-")
+    credentials = Credentials(client_id_prefix="probe-")
     ids = {credentials.new_client_id() for _ in range(50)}
     assert len(ids) == 50
     assert all(client_id.startswith("probe-") for client_id in ids)
 
 
 def test_a_password_is_not_in_the_repr() -> None:
-    assert "hunter2" not in repr(mqtt.Credentials("u", "hunter2"))
+    assert "hunter2" not in repr(Credentials("u", "hunter2"))
 
 
 def test_connack_of_version_5_tells_who_the_target_is() -> None:
@@ -120,8 +121,8 @@ def test_arbitrary_connacks_raise_nothing_but_its_own_error(body: bytes) -> None
 
 def test_every_server_takes_the_ids_that_are_made_by_default() -> None:
     # MQTT 3.1.1 and 5.0, MQTT-3.1.3-5.
-    ids = {mqtt.Credentials().new_client_id() for _ in range(50)}
+    ids = {Credentials().new_client_id() for _ in range(50)}
     assert len(ids) == 50
     assert all(re.fullmatch("[0-9A-Za-z]{1,23}", made) for made in ids)
     assert CONTRACT["resumption_mqtt_client_id_prefix"]["default"] == \
-        mqtt.Credentials().client_id_prefix
+        Credentials().client_id_prefix

@@ -11,10 +11,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     Handshake,
     Outcome,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import (
-    Credentials,
-    MqttError,
-)
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import MqttError
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.paho_session import (
     Identity,
     Link,

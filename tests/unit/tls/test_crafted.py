@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Contact
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Status
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.verdicts import trouble
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import client as mqtt
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Contact
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted import (
     SUITES,
     Conduct,
@@ -81,7 +82,7 @@ def test_every_suite_is_made_and_resumed_and_carries_mqtt(
     assert again.handshake.wire_abbreviated is again.handshake.same_master_secret is True
     assert again.handshake.handshake_ms is None  # a client in Python says nothing about a target
     assert again.stream is not None
-    accepted = mqtt.connect(again.stream, mqtt.Credentials(), version="5", deadline=Deadline(2))
+    accepted = mqtt.connect(again.stream, Credentials(), version="5", deadline=Deadline(2))
     assert accepted.version == "5"
     mqtt.disconnect(again.stream, Deadline(2))
     assert again.stream.receive(Deadline(2)) == b""

@@ -16,7 +16,7 @@ from .drivers.external import ExternalBackend
 from .drivers.ready import Caller
 from .identity import Identity
 from .listeners.release import DEFAULT_RELEASE, Release, parse_release
-from .mqtt.client import Credentials
+from .mqtt.credentials import Credentials
 from .tls.trust import Trust
 
 BACKENDS: dict[str, Backend] = {

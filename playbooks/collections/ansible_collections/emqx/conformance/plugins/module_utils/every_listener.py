@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-from .checks.bench import Settings, Target
 from .checks.choosing import Choice
 from .checks.registry import Impact
 from .drivers.external import ExternalDriver
 from .identity import DeclaredOtp
 from .model import Endpoint, TrustDomain
+from .run.target import Settings, Target
 from .tls.trust import Trust
 from .verify import Request, announced, verify
 

@@ -209,6 +209,8 @@ class Handshake:
     failure: Failure | None = None
     mqtt: MqttResult | None = None
     """None when the handshake did not complete."""
+    key: str = ""
+    """What results.json calls it; empty as long as no run has listed it."""
 
     @property
     def arrived(self) -> bool:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from .checks import announcement, waivers
-from .checks.bench import Balancer, Bench, Settings, Target
 from .checks.catalogue import catalogue
 from .checks.choosing import Choice, problems
 from .checks.deviations import DeviationError, load
@@ -16,7 +15,6 @@ from .checks.finding import Finding
 from .checks.plan import Plan, make_plan
 from .checks.registry import Impact
 from .checks.runner import Runner
-from .checks.savings import Fleet
 from .checks.tolerance import Allowances, Tolerance, today_utc
 from .cluster import BACKENDS, open_driver
 from .drivers.base import Driver, DriverError, NodeSpec
@@ -24,11 +22,14 @@ from .drivers.ready import Caller
 from .identity import DeclaredOtp, Identity, from_connack
 from .listeners.release import Release, parse_release
 from .model import Endpoint, TrustDomain
-from .mqtt.client import Credentials
+from .mqtt.credentials import Credentials
 from .progress import ProgressFile
 from .report import compare, files
 from .report.results import RunRecord
 from .report.vantage import VantagePoint
+from .run.bench import Bench
+from .run.prober import Prober
+from .run.target import Balancer, Fleet, Settings, Target
 from .tls.engine import OrdinaryEngine
 from .tls.evidence import utc_now
 from .tls.trust import EngineError, Trust
@@ -264,7 +265,7 @@ def _probed_with(wanted: Request) -> dict[str, Any] | None:
 
 def learn(record: RunRecord) -> None:
     """Take from the nodes' CONNACKs what no better witness has said of them."""
-    for name, connack in list(record.bench.connacks.items()):
+    for name, connack in list(record.ledger.connacks.items()):
         if name not in record.identities:
             record.identities[name] = from_connack(connack)
 
@@ -275,20 +276,20 @@ class _Progress:
     report: files.Report
 
     def found(self, finding: Finding) -> None:
-        self.record.findings.append(self.record.ledger.settle(finding))
+        self.record.findings.append(self.record.archive.settle(finding))
         learn(self.record)
         self.report.save_sometimes()
 
 
-def _load_clients(bench: Bench) -> None:
+def _load_clients(prober: Prober) -> None:
     """Read every client's certificate now, so that a wrong file is told before anything starts."""
     try:
-        for domains in bench.target.trust_domains.values():
+        for domains in prober.target.trust_domains.values():
             for domain in domains:
-                bench.engine_of(domain.client_cert, domain.client_key)
+                prober.engine_of(domain.client_cert, domain.client_key)
     except EngineError:
-        bench.close()
-        bench.engine.close()
+        prober.close()
+        prober.engine.close()
         raise
 
 
@@ -378,21 +379,20 @@ def _run(wanted: Request, stop: threading.Event,
     password = wanted.target.settings.credentials.password
     engine = OrdinaryEngine(wanted.trust, stop=stop, forward_secret=password is not None)
     plan = plan_of(wanted)
-    bench = Bench(engine, plan.target, stop)
-    _load_clients(bench)
+    prober = Prober(engine, plan.target, stop)
+    _load_clients(prober)
+    bench, ledger = Bench(prober), prober.ledger
     caller = Caller(wanted.trust, wanted.target.settings.credentials, stop,
                     wanted.target.settings.deadline_s)
     driver = bench.driver = _driver(wanted, caller, stop)
     announced = sum(plan.handshakes.values())
     told = ProgressFile(wanted.progress_file, announced, "handshakes")
-    bench.on_handshake = lambda count: told.update(
-        count, total=announced + bench.unannounced)
+    ledger.on_handshake = lambda count: told.update(count, total=announced + ledger.unannounced)
+    ledger.polls = caller.asked
     bench.on_wait = told.wait_for
-    bench.polls = caller.asked
-    record = RunRecord(bench, plan, wanted.target.driver, utc_now(), declared=wanted.declared,
-                       vantage=wanted.vantage,
-                       probed_with=_probed_with(wanted),
-                       previous=previous)
+    record = RunRecord(ledger, plan, wanted.target.driver, utc_now(), prober.paces, stop,
+                       own_ca=wanted.trust.ca_file is not None, declared=wanted.declared,
+                       vantage=wanted.vantage, probed_with=_probed_with(wanted), previous=previous)
 
     def otp_release(node: str) -> str | None:
         learn(record)
@@ -411,8 +411,8 @@ def _run(wanted: Request, stop: threading.Event,
         record.complete = runner.run()
     finally:
         results = report.save()
-        record.ledger.close()
-        bench.close()
+        record.archive.close()
+        prober.close()
         engine.close()
         caller.close()
     return results, report

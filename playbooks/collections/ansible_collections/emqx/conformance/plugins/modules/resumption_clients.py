@@ -160,7 +160,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.wor
 from ansible_collections.emqx.conformance.plugins.module_utils.identity import DeclaredOtp
 from ansible_collections.emqx.conformance.plugins.module_utils.interrupt import stop_when_asked
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
-from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import Credentials
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import EngineError, Trust
 
 ARGUMENT_SPEC = {

@@ -97,7 +97,6 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import Settings
 from ansible_collections.emqx.conformance.plugins.module_utils.every_listener import (
     Asked,
     Listener,
@@ -109,8 +108,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.listeners.release
     parse_release,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.model import TrustDomain
-from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import Credentials
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
 from ansible_collections.emqx.conformance.plugins.module_utils.report.files import PageError
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import EngineError
 
 ARGUMENT_SPEC = {

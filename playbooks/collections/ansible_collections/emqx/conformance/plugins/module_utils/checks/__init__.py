@@ -1,1 +1,1 @@
-"""The catalogue: one family of checks a file, the registry, and the bench they run on."""
+"""The catalogue of checks, what they tell their stories with, and what runs and judges them."""

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..run import beyond
+from ..run.target import Target
 from ..tls.trust import Trust
-from . import beyond
-from .bench import Target
 from .plan import Plan
 from .registry import Impact
 

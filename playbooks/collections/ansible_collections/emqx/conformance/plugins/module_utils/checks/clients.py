@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from .. import client_certificate
 from ..contract.domains import VARIABLE
 from ..model import Handshake, Outcome, Session, TrustDomain
-from . import beyond
-from .bench import Contact, Guest
+from ..run import beyond
+from ..run.prober import Contact, Guest
 from .story import Control, Story
 
 NO_TLS_1_2 = "the fatal alert protocol_version"
@@ -73,8 +73,8 @@ class Clients:
     def guest(self, client: TrustDomain | None, at: TrustDomain | None) -> Guest:
         """Return a domain's client, or an anonymous one, at a domain's or the node's listener."""
         bench = self.story.bench
-        engine = bench.engine_of(client.client_cert, client.client_key) if client else \
-            bench.engine_of()
+        engine = bench.prober.engine_of(client.client_cert, client.client_key) if client else \
+            bench.prober.engine_of()
         endpoint = bench.nodes[self.node]
         return Guest(engine, replace(endpoint, port=at.port) if at else endpoint)
 
@@ -133,7 +133,7 @@ class Clients:
     def _offered(self, home: Home, at: Guest) -> Contact:
         session = self._session(home.session, home)
         if not at.engine.can_offer(at.endpoint, session):
-            with self.story.bench.counted_as(beyond.SPOILT):
+            with self.story.ledger.counted_as(beyond.SPOILT):
                 again = self.established(home.guest, home.who)
             if again is not None and again.session is not None:
                 session = again.session
@@ -162,7 +162,7 @@ class Clients:
         session = home.session
         if session is not None and at is not None and not home.guest.engine.can_offer(
                 home.guest.endpoint, session):
-            with self.story.bench.counted_as(beyond.SPOILT):
+            with self.story.ledger.counted_as(beyond.SPOILT):
                 session, other = (self.contact(home.guest).session for _ in range(2))
                 again = self.contact(at, other) if other is not None else None
             if again is not None and turned_away(again.handshake) is None:

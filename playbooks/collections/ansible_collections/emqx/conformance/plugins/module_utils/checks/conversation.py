@@ -5,11 +5,12 @@ import time
 from dataclasses import dataclass, replace
 
 from ..model import Alert, Handshake
+from ..run.bench import Bench
+from ..run.prober import Contact
 from ..tls.engine import is_forward_secret
 from ..tls.transcript import ALERT_DESCRIPTIONS
 from ..tls.trust import EngineError
 from ..tls.wire import Deadline
-from .bench import Bench, Contact
 from .story import Control, Story
 
 try:
@@ -72,7 +73,7 @@ def client_for(story: Story) -> CraftedClient:
                    "an ordinary client offers, and tlslite-ng, of which the crafted client is "
                    "made, cannot speak it")
     try:
-        return CraftedClient(bench.engine.trust, stop=bench.stop)
+        return CraftedClient(bench.prober.engine.trust, stop=bench.stop)
     except EngineError as problem:
         story.skip("client_key_not_spoken", f"the ordinary client is let in by {node}, but "
                    f"{problem}: an RSA, ECDSA or Ed25519 key can be")
@@ -81,7 +82,7 @@ def client_for(story: Story) -> CraftedClient:
 def _suites_for(bench: Bench, name: str) -> tuple[str, ...]:
     """Return what is offered unless a check has a reason: what the ordinary client offers too."""
     careful = (bench.settings.credentials.password is not None
-               and not bench.takes_no_forward_secrecy(bench.nodes[name]))
+               and not bench.prober.takes_no_forward_secrecy(bench.nodes[name]))
     return tuple(filter(is_forward_secret, Hello.suites)) if careful else Hello.suites
 
 
@@ -109,14 +110,14 @@ class Conversation:
             conduct: how it goes on; honestly, unless told otherwise.
             patient: :meth:`Bench.in_turn`'s; for a hello that nobody has a reason to hang up on.
         """
-        bench = self._bench
+        bench, prober = self._bench, self.story.prober
         if hello.suites == Hello.suites:
             hello = replace(hello, suites=self._usual.suites)
-        attempt = bench.in_turn(self._name, lambda: self._client.connect(
+        attempt = prober.in_turn(self._name, lambda: self._client.connect(
             bench.nodes[self._name], hello, offer=knowing, conduct=conduct or HONEST,
             deadline_s=bench.settings.deadline_s), patient=patient)
-        contact = bench.heard(self._name, Contact(attempt.handshake)) if attempt.stream is None \
-            else bench.speak(self._name, attempt.handshake, attempt.stream)
+        contact = prober.heard(self._name, Contact(attempt.handshake)) if attempt.stream is None \
+            else prober.speak(self._name, attempt.handshake, attempt.stream)
         return self.story.seen(contact), attempt.session
 
     def ends_in_alert(self, description: int) -> tuple[Contact, CraftedSession | None, bool]:
@@ -125,17 +126,17 @@ class Conversation:
         Return with it whether the target closed the connection in answer. Only then has it surely
         heard the alert.
         """
-        bench = self._bench
-        attempt = bench.in_turn(self._name, lambda: self._client.connect(
+        bench, prober = self._bench, self.story.prober
+        attempt = prober.in_turn(self._name, lambda: self._client.connect(
             bench.nodes[self._name], self._usual,
             deadline_s=bench.settings.deadline_s), patient=False)
         heard = False
         if attempt.stream is None:
-            contact = bench.heard(self._name, Contact(attempt.handshake))
+            contact = prober.heard(self._name, Contact(attempt.handshake))
         else:
             connection = _EndsInAlert(attempt.stream, description, bench.settings.deadline_s)
             ours = Alert("client", "fatal", ALERT_DESCRIPTIONS[description])
-            contact = bench.speak(
+            contact = prober.speak(
                 self._name, replace(attempt.handshake, alerts=(*attempt.handshake.alerts, ours)),
                 connection, disconnect=False)
             heard = connection.heard

@@ -10,8 +10,10 @@ from ..hints import with_hint
 from ..listeners.reuse import TRUE_OMITTED_SINCE, off_unless_told
 from ..model import Handshake, Outcome, Session
 from ..mqtt.client import Connack
-from . import beyond
-from .bench import Bench, Contact, Target
+from ..run import beyond
+from ..run.bench import Bench
+from ..run.prober import Contact
+from ..run.target import Target
 from .deviations import major_of
 from .preconditions import resuming
 from .registry import Check, Cost, Impact, Level, Need, Per, Status
@@ -77,7 +79,7 @@ def issues_session_id(story: Story) -> str:
 
 def _besides(story: Story, handshake: Handshake) -> str:
     """Say so where the password was sent without forward secrecy."""
-    if not story.bench.takes_no_forward_secrecy(story.bench.nodes[story.node]):
+    if not story.prober.takes_no_forward_secrecy(story.bench.nodes[story.node]):
         return ""
     return (f"; it speaks {handshake.cipher} and no suite with forward secrecy, and got the "
             "password all the same")
@@ -122,7 +124,7 @@ def same_node_resumes(story: Story) -> str:
     """The session comes back on the node that issued it."""
     node, session = story.node, story.session
     contact = story.contact(node, session)
-    story.bench.record_cell(node, node, contact.handshake)
+    story.ledger.record_cell(node, node, contact.handshake)
     _demand_its_own_cipher(story, contact.handshake, session)
     resumed = story.reaches_mqtt(contact).outcome is Outcome.RESUMED
     if story.settings.expected(node, node) is Outcome.FULL:
@@ -149,7 +151,7 @@ def _demand_fresh_random_and_same_node(story: Story, contact: Contact, session: 
     if contact.handshake.server_random == session.server_random:
         story.fail("random_reused", f"{node} answered the resumption with the random of the first "
                                     "handshake")
-    before, now = _told_name(bench.connacks.get(node)), _told_name(contact.connack)
+    before, now = _told_name(bench.ledger.connacks.get(node)), _told_name(contact.connack)
     # Nodes that share sessions, as declared, may be behind one address.
     if before != now and bench.settings.cache_scope == "node":
         story.fail("other_identity", f"{node} named itself {before or 'not at all'} when the "
@@ -165,7 +167,7 @@ def _told_name(connack: Connack | None) -> str:
 
 def _asks_for_certificates(bench: Bench, node: str) -> bool:
     """Tell whether a node has sent CertificateRequest (RFC 5246 7.4.4) in this run."""
-    return any(message.name == "CertificateRequest" for handshake in bench.handshakes
+    return any(message.name == "CertificateRequest" for handshake in bench.ledger.handshakes
                if handshake.endpoint == bench.nodes[node] for message in handshake.messages)
 
 
@@ -176,7 +178,7 @@ def _cause_of_no_reuse(bench: Bench, node: str) -> str:
     otp, release = bench.otp_release(node), bench.settings.release
     if otp is None:
         return "not_resumed, certificates asked for"
-    connack = bench.connacks.get(node)
+    connack = bench.ledger.connacks.get(node)
     ssl = dict(connack.user_properties).get("ssl_version") if connack is not None else None
     if off_unless_told(otp=otp, ssl=ssl) is False or (
             release is not None and release < TRUE_OMITTED_SINCE):
@@ -193,7 +195,7 @@ def _diagnose(story: Story, session: Session) -> NoReturn:
     """
     node, again = story.node, []
     for _ in range(DIAGNOSIS):
-        with story.bench.counted_as(beyond.DIAGNOSES):
+        with story.ledger.counted_as(beyond.DIAGNOSES):
             contact = story.contact(node, session)
         again.append(contact.handshake.outcome)
         if trouble(contact):
@@ -253,8 +255,8 @@ def _demand_always(story: Story, seen: str, resumed: int, offers: int) -> None:
 def other_node_as_expected(story: Story) -> str:
     """A foreign session leads quietly to a full handshake."""
     issuer, redeemer = story.subject
-    contact = story.seen(story.bench.offer(issuer, redeemer))
-    story.bench.record_cell(issuer, redeemer, contact.handshake)
+    contact = story.seen(story.bench.sessions.offer(issuer, redeemer))
+    story.ledger.record_cell(issuer, redeemer, contact.handshake)
     resumed = story.reaches_mqtt(contact).outcome is Outcome.RESUMED
     full = story.settings.expected(issuer, redeemer) is Outcome.FULL
     if resumed and full:
@@ -288,9 +290,9 @@ def other_node_as_expected(story: Story) -> str:
 def still_resumes_at_home(story: Story) -> str:
     """Being declined elsewhere has not cost the session its home."""
     issuer, redeemer = story.subject
-    if story.bench.can_offer(issuer):
+    if story.bench.sessions.can_offer(issuer):
         _demand_been_away(story, redeemer)
-    contact = story.seen(story.bench.offer(issuer, issuer, after=redeemer))
+    contact = story.seen(story.bench.sessions.offer(issuer, issuer, after=redeemer))
     if story.reaches_mqtt(contact).outcome is not Outcome.RESUMED:
         story.fail("not_resumed", f"{issuer} no longer resumes its session after it was offered to "
                                   f"{redeemer}")
@@ -299,9 +301,9 @@ def still_resumes_at_home(story: Story) -> str:
 
 def _demand_been_away(story: Story, redeemer: str) -> None:
     """Offer a session elsewhere that was made again since CORE-03, and has not been away yet."""
-    bench, there = story.bench, story.bench.cells.get((story.node, redeemer))
+    bench, there = story.bench, story.ledger.cells.get((story.node, redeemer))
     if there is not None and there.offered_id != story.session.id:
-        with bench.counted_as(bench.renewed.get(story.node, beyond.SPOILT)):
+        with bench.ledger.counted_as(bench.ledger.renewed.get(story.node, beyond.SPOILT)):
             away = story.contact(redeemer, story.session)
         # Where another connection has spoilt it just now, it is made again, and goes away then.
         if not away.spoilt:
@@ -383,7 +385,7 @@ def _demand_mqtt_on_all(story: Story, contacts: list[Contact]) -> None:
     """
     broken = [(contact.spoilt, verdict) for contact in contacts if (verdict := trouble(contact))]
     if broken:
-        with story.bench.made_again(story.node, beyond.SPOILT):
+        with story.ledger.made_again(story.node, beyond.SPOILT):
             story.fresh_session()
         # An alert to one of them may have spoilt it for others; that one tells why.
         raise StoryEnd(min(broken, key=lambda one: one[0])[1])

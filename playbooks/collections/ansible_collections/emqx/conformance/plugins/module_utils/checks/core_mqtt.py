@@ -9,7 +9,8 @@ from dataclasses import replace
 from ..hints import with_hint
 from ..model import MqttResult, Outcome
 from ..mqtt.client import AclRefusedError, MqttError, UnsupportedVersionError
-from .bench import Contact, Target
+from ..run.prober import Contact
+from ..run.target import Target
 from .registry import Check, Cost, Impact, Level, Need, Per, Verdict
 from .story import Story, StoryEnd
 from .verdicts import skipped
@@ -69,11 +70,11 @@ class _Paho:
         """
         bench, settings = self._bench, self._bench.settings
         seconds = min(settings.deadline_s, _LAST_DEADLINE_S) if last else settings.deadline_s
-        version = bench.mqtt_version(self._name)
+        version = bench.prober.mqtt_version(self._name)
+        offers = not last or bench.sessions.can_offer(self._name)
         connection = PahoConnection(Link(
-            lambda: bench.open(
-                self._name, bench.sessions[self._name] if not last or bench.can_offer(self._name)
-                else None, heed_stop=not last, deadline_s=seconds),
+            lambda: bench.prober.open(self._name, bench.sessions[self._name] if offers else None,
+                                      heed_stop=not last, deadline_s=seconds),
             version, settings.credentials, seconds, None if last else bench.stop), identity)
         result = MqttResult(version, "mqtt_broken_off", "not resumed, so MQTT went no further")
         try:
@@ -102,7 +103,7 @@ class _Paho:
         handshake = attempt.handshake
         if attempt.stream is not None:
             handshake = replace(handshake, mqtt=result)
-        self.story.seen(self._bench.heard(self._name, Contact(handshake)))
+        self.story.seen(self._bench.prober.heard(self._name, Contact(handshake)))
 
     def _demand_resumed(self, connection: PahoConnection, *, last: bool) -> None:
         attempt = connection.attempt
@@ -254,6 +255,6 @@ def mqtt_over_resumed_connections(story: Story) -> str:
     kept = "a persistent session was kept" if offered else \
         "persistent sessions are not offered (Session Expiry Interval 0)"
     asked = "; no driver can ask the node whether it still knows the client's certificate" \
-        if story.bench.engine.has_client_certificate else ""
-    return (f"{story.node} carries MQTT {story.bench.mqtt_version(story.node)} over {CONNECTIONS} "
+        if story.prober.engine.has_client_certificate else ""
+    return (f"{story.node} carries MQTT {story.prober.mqtt_version(story.node)} over {CONNECTIONS} "
             f"resumed connections; {kept}{asked}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import deviation_files
 from ..model import Endpoint, TrustDomain
-from .bench import Balancer, Settings, Target
+from ..run.target import Balancer, Settings, Target
 from .catalogue import catalogue
 from .deviations import Deviation, load
 from .registry import Check, Cost, Need, Per

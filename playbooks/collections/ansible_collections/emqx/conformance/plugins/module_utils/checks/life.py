@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from ..drivers import faults
 from ..model import Session
-from .bench import Target
+from ..run.target import Target
 from .preconditions import resuming
 from .registry import Check, Cost, Impact, Level, Need, Per
 from .story import READY_S, Story
@@ -103,7 +103,7 @@ def forgets_when_restarted(story: Story) -> str:
     new = _offered_after_restart(story, session)
     _resumes(story, new, "not_resumed",
              f"{node} did not resume the session that it issued after its restart")
-    story.bench.remember(node, new)
+    story.bench.sessions.remember(node, new)
     for other, theirs in elsewhere.items():
         _resumes(story, theirs, "other_node_forgot", f"{other} no longer resumes its session after "
                  f"{node} was restarted", at=other)
@@ -262,8 +262,8 @@ def _sessions_of_others(story: Story) -> dict[str, Session]:
 
 
 def _in_force(story: Story, node: str, session: Session) -> Session:
-    contact = story.contact(node, session if story.bench.can_offer(node) else None)
+    contact = story.contact(node, session if story.bench.sessions.can_offer(node) else None)
     story.reaches_mqtt(contact)
     now = story.issued(contact)
-    story.bench.remember(node, now)
+    story.bench.sessions.remember(node, now)
     return now

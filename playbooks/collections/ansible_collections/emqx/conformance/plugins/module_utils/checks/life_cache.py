@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..model import Outcome, Session
+from ..run.target import Target
 from ..tls.wire import Interrupted
-from .bench import Target
 from .preconditions import resuming
 from .registry import Check, Cost, Impact, Level, Need, Per, Verdict
 from .story import Story
@@ -142,7 +142,7 @@ def _ask(story: Story, aging: _Aging, age_s: float = 0.0) -> _Ask:
     resumed = story.reaches_mqtt(contact).outcome is Outcome.RESUMED
     asked = _Ask(resumed, begun - aging.ended, time.monotonic() - aging.begun)
     if not resumed and contact.session is not None:
-        story.bench.remember(story.node, contact.session)
+        story.bench.sessions.remember(story.node, contact.session)
     story.data["asked"].append({"age_s": round(asked.least_s, 1), "resumed": resumed})
     return asked
 

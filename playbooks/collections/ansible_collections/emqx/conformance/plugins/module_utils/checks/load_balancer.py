@@ -26,7 +26,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..model import Outcome, Session
-from .bench import Contact, Guest, Target
+from ..run.prober import Contact, Guest
+from ..run.target import Target
 from .preconditions import resuming
 from .proportion import Rate
 from .registry import Check, Cost, CostByNode, Impact, Level, Per
@@ -194,7 +195,7 @@ def resumes_through_the_address(story: Story) -> str:
 
 
 def _demand_whole_handshake(story: Story) -> None:
-    home = story.bench.cells.get((story.node, story.node))
+    home = story.ledger.cells.get((story.node, story.node))
     if home is None or trouble(Contact(home)) is not None:
         story.skip("needs_CORE-02", "needs an offered session to be answered by a whole handshake "
                                     f"in CORE-02 on {story.node}")
@@ -236,8 +237,8 @@ def _ask_the_nodes(story: Story, sample: _Sample, sessions: Iterable[Session]) -
     """Find out on which node each session was made, by offering it to all of them."""
     # Under the name that the session was made with: another one may not resume it (RFC 6066 3).
     bench = story.bench
-    name = bench.endpoints[sample.address].server_name
-    doors = {node: Guest(bench.engine, replace(endpoint, server_name=name))
+    name = bench.prober.endpoints[sample.address].server_name
+    doors = {node: Guest(bench.prober.engine, replace(endpoint, server_name=name))
              for node, endpoint in bench.nodes.items()}
     landed = []
     for session in sessions:

@@ -8,8 +8,9 @@ from typing import NoReturn
 from ..client_certificate import CLOSED
 from ..model import Handshake, Outcome
 from ..mqtt.client import connect_packet
+from ..run.prober import Contact
+from ..run.target import Target
 from ..tls.transcript import ALERT_DESCRIPTIONS
-from .bench import Contact, Target
 from .conversation import CRAFTED, Conversation
 from .preconditions import crafted, crafted_and_resuming, resuming
 from .registry import Check, Cost, Impact, Level, Need, Per
@@ -253,7 +254,7 @@ def _offer_and_forge(node: Conversation) -> tuple[Handshake, CraftedSession]:
 
 def _connect(story: Story) -> bytes:
     credentials = story.settings.credentials
-    return connect_packet(story.bench.mqtt_version(story.node), credentials.new_client_id(),
+    return connect_packet(story.prober.mqtt_version(story.node), credentials.new_client_id(),
                           credentials)
 
 

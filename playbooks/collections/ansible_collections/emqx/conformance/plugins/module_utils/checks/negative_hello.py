@@ -8,7 +8,8 @@ from typing import NoReturn
 
 from ..client_certificate import CLOSED
 from ..model import Outcome, Session
-from .bench import Contact, Target
+from ..run.prober import Contact
+from ..run.target import Target
 from .conversation import CRAFTED, Conversation, Twin
 from .preconditions import crafted_and_resuming
 from .registry import Check, Cost, Impact, Level, Need, Per, Status, Verdict

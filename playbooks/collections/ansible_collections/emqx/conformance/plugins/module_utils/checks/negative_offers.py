@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from ..client_certificate import CLOSED
 from ..model import Handshake, Outcome
+from ..run.prober import Contact
 from ..tls.transcript import EXT_SERVER_NAME
-from .bench import Contact
 from .conversation import CRAFTED, Conversation
 from .preconditions import crafted_and_resuming
 from .registry import Check, Cost, Impact, Level, Need, Per

@@ -30,9 +30,11 @@ from typing import Any, NoReturn
 
 from ..drivers.base import DriverError
 from ..model import Handshake, Outcome, Session
+from ..run.bench import Bench
+from ..run.prober import Contact
+from ..run.target import Target
 from ..tls.wire import Interrupted
 from . import quantiles
-from .bench import Bench, Contact, Target
 from .preconditions import resuming
 from .registry import Check, Cost, Impact, Level, Need, Per, Verdict
 from .savings import Savings
@@ -387,8 +389,8 @@ def what_resumption_is_worth(story: Story) -> NoReturn:
     trial.rounds()
     stumbled = _loads(trial)
     bench, announced = story.bench, trial.sample.size.cost.total
-    if stumbled is None and bench.made[bench.check][story.node] < announced:
-        bench.more[bench.check, story.node] = "it answers too slowly for all of them"
+    if stumbled is None and bench.ledger.made[bench.ledger.check][story.node] < announced:
+        bench.ledger.more[bench.ledger.check, story.node] = "it answers too slowly for all of them"
     reason, sentence = _measured(trial)
     if stumbled is not None:
         story.warn(stumbled.reason, f"{stumbled.message}. {sentence}")

@@ -5,10 +5,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from . import beyond
-from .bench import Target
+from ..run import beyond
+from ..run.pace import most_asked
+from ..run.target import Target
 from .choosing import Choice
-from .pace import most_asked
 from .registry import Check, Cost, CostByNode, Impact, Per, Subject, Verdict
 from .sampling import Sampling, choose, usual
 from .verdicts import skipped

@@ -1,7 +1,7 @@
 """What several checks ask of a target before they apply to it."""
 from __future__ import annotations
 
-from .bench import Target
+from ..run.target import Target
 from .conversation import CRAFTED
 from .registry import Verdict
 from .verdicts import skipped

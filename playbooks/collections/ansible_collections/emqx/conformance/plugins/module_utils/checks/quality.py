@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 from ..model import Handshake, Outcome
+from ..run.prober import Contact
 from ..tls.engine import is_forward_secret
 from . import session_ids
-from .bench import Contact
 from .conversation import CRAFTED, Conversation, client_for
 from .preconditions import crafted
 from .registry import Check, Cost, Impact, Level, Need, Per, Status
@@ -49,7 +49,7 @@ _DEFLATE = 1
         "no_session_id": "a handshake brings no session ID"})
 def ids_are_unique_and_unpredictable(story: Story) -> str:
     """Who can guess an ID can probe for sessions; who gets another's loses his own."""
-    before = [handshake.server_id for handshake in story.bench.handshakes
+    before = [handshake.server_id for handshake in story.ledger.handshakes
               if _issued(handshake, story.node)]
     sample = _sample(story)
     without = sum(not session_id for session_id in sample)
@@ -79,12 +79,12 @@ def _sample(story: Story) -> list[bytes]:
     bench, node, client = story.bench, story.node, client_for(story)
     sample: list[bytes] = []
     for number in range(1, SAMPLE + 1):
-        handshake = bench.in_turn(node, lambda: client.connect(
+        handshake = bench.prober.in_turn(node, lambda: client.connect(
             bench.nodes[node], Hello(), conduct=Conduct(stop_after=StopAfter.SERVER_HELLO_DONE),
             deadline_s=bench.settings.deadline_s)).handshake
         as_asked = handshake.failure is not None and handshake.failure.cause == "broken_off"
         shown = number == 1 or not as_asked
-        contact = bench.heard(node, Contact(handshake), listed=shown)
+        contact = bench.prober.heard(node, Contact(handshake), listed=shown)
         if shown:
             story.seen(contact)
         if not as_asked:
@@ -151,7 +151,7 @@ def forward_secret_and_uncompressed(story: Story) -> str:
     cipher = story.reaches_mqtt(contact).cipher
     if not is_forward_secret(cipher):
         told = "; it speaks no other, and got the password over it" if \
-            story.bench.takes_no_forward_secrecy(story.bench.nodes[story.node]) else ""
+            story.prober.takes_no_forward_secrecy(story.bench.nodes[story.node]) else ""
         story.fail("static_rsa", f"{node} chose {cipher}, without forward secrecy, of a client "
                                  f"that prefers it and offers forward-secret suites too{told}")
     return (f"{node} chose the forward-secret {cipher} of a client that prefers static RSA, and no "

@@ -8,14 +8,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Callable
 
 from ..model import Handshake
+from ..run.target import Target
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
-    from .bench import Target
     from .story import Story
 
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
+from ..run.bench import Bench
 from ..tls.wire import Interrupted
-from .bench import Bench
 from .finding import Finding
 from .plan import Plan, PlannedCheck
 from .registry import Check, Level, Need, Status, Subject, Verdict
@@ -60,7 +60,7 @@ class Runner:
 
     def _run_check(self, pool: concurrent.futures.Executor, planned: PlannedCheck) -> None:
         check = planned.check
-        self._bench.check = check.id
+        self._bench.ledger.check = check.id
         if planned.skipped is not None:
             self._found(check, (), planned.skipped)
             return
@@ -123,7 +123,7 @@ class Runner:
         if self._bench.stop.is_set():
             raise Interrupted
         try:
-            lost = self._bench.renew_old(subject)
+            lost = self._bench.sessions.renew(subject)
             if lost is not None:
                 return trouble(lost) or error(
                     "no_session_id", f"{lost.handshake.endpoint} issued no session ID when its "

@@ -4,25 +4,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..run.target import Fleet
+
 _DAY_S = 86_400
 _TIMED_MS = 0.01
 _NOTICED = 0.005
 """CPU cores."""
 _BYTES = ("bytes", "kB", "MB", "GB", "TB", "PB")
-
-
-@dataclass(frozen=True)
-class Fleet:
-    """Devices that reconnect again and again."""
-
-    devices: int = 100_000
-    minutes: int = 60
-    """How long after the last time each of them does."""
-
-    @property
-    def per_s(self) -> float:
-        """Reconnects a second, of all devices together."""
-        return self.devices / (60 * self.minutes)
 
 
 @dataclass(frozen=True)

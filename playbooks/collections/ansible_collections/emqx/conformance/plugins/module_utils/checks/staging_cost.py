@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 
 from ..model import Endpoint
-from .bench import Settings, Target
+from ..run.target import Settings, Target
 from .catalogue import catalogue
 from .plan import Plan, make_plan
 from .registry import Impact, Per

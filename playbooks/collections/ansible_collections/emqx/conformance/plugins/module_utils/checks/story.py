@@ -16,9 +16,11 @@ from typing import Any, NoReturn
 from ..drivers import faults
 from ..drivers.base import DriverError, DriverInterrupted
 from ..model import Handshake, Outcome, Session
+from ..run.bench import Bench
+from ..run.prober import Contact, Offer
+from ..run.target import Settings, Target
 from ..tls.wire import Interrupted
 from . import reasons
-from .bench import Bench, Contact, Settings, Target
 from .registry import Check, Impact, Status, Subject, Verdict
 from .verdicts import error, failed, passed, skipped, trouble
 
@@ -54,6 +56,7 @@ class Story:
 
     def __init__(self, bench: Bench, subject: Subject) -> None:
         self.bench, self.subject = bench, subject
+        self.prober, self.ledger = bench.prober, bench.ledger
         self.node = subject[0]
         """The node; of a pair, the issuer; or the address that may lead to several nodes."""
         self.evidence: list[Handshake] = []
@@ -119,17 +122,16 @@ class Story:
     # -- connections --------------------------------------------------------------------------
 
     def contact(self, node: str, offer: Session | None = None, **how: Any) -> Contact:
-        """Make a connection as :meth:`Bench.contact` does; it is evidence if it is listed."""
-        contact = self.bench.contact(node, offer, **how)
-        handshake = contact.handshake
-        if handshake.outcome is not how.get("usual") or (
-                handshake.mqtt is not None and handshake.mqtt.cause):
-            self.seen(contact)
-        return contact
+        """Make a connection, of which ``how`` says the rest of an :class:`Offer`.
+
+        It is evidence if it is listed.
+        """
+        contact = self.prober.contact(Offer(node, offer, **how))
+        return self.seen(contact) if contact.handshake.key else contact
 
     def fresh_session(self, node: str = "") -> Contact:
         """Make a full handshake, and let its session be the node's from now on."""
-        return self.seen(self.bench.fresh_session(node or self.node))
+        return self.seen(self.bench.sessions.fresh(node or self.node))
 
     def seen(self, contact: Contact) -> Contact:
         """Take a connection that was made elsewhere as evidence."""
@@ -221,7 +223,7 @@ class Story:
         """
         driver = self.bench.driver
         if forgets:
-            self.bench.forget(self.node)
+            self.bench.sessions.forget(self.node)
         self._disturbed = True
         with fault(driver, self.bench.specs[self.node]):
             yield

@@ -12,7 +12,8 @@ from typing import NoReturn
 
 from ..contract.domains import VARIABLE
 from ..model import Outcome, TrustDomain
-from .bench import Guest, Target
+from ..run.prober import Guest
+from ..run.target import Target
 from .clients import (
     BACK_AGAIN,
     CARRIED_AGAIN,
@@ -302,7 +303,7 @@ def _home_without(clients: Clients) -> Home:
     if home is None:
         story.skip("no_tls_1_2", f"{anonymous.endpoint} does not speak TLS 1.2, so nobody gets a "
                                  "session without a certificate")
-    before = story.bench.cells.get((story.node, story.node))
+    before = story.ledger.cells.get((story.node, story.node))
     if not home.resumes and before is not None and before.outcome is Outcome.RESUMED:
         story.error("not_resumed", f"{anonymous.endpoint} did not resume the session of a client "
                                    "without certificate, though it had resumed one in CORE-02")

@@ -16,10 +16,11 @@ from pathlib import Path
 from ..drivers import faults
 from ..drivers.base import DriverError
 from ..model import Outcome, TrustDomain
+from ..run.prober import Guest
+from ..run.target import Target
 from ..tls.engine import OrdinaryEngine
 from ..tls.trust import Trust
 from ..tls.wire import Interrupted
-from .bench import Guest, Target
 from .clients import CARRIED_AGAIN, WHERE, Clients, Crossing, Home, turned_away
 from .registry import Check, Cost, CostByNode, Impact, Level, Per, Verdict
 from .story import Control, Story, came_to
@@ -264,7 +265,7 @@ def _short_lived(story: Story, domain: TrustDomain, until: datetime.datetime) ->
     except CertificateError as problem:
         story.error("ca_unusable", f"{problem}: no client certificate could be issued for {domain} "
                                    f"of {story.node}")
-    ours = story.bench.engine
+    ours = story.prober.engine
     descriptor = os.memfd_create("client", os.MFD_CLOEXEC)
     with os.fdopen(descriptor, "wb") as file:
         file.write(pem)

@@ -3,10 +3,10 @@ from __future__ import annotations
 
 from ..hints import cause_of, with_hint
 from ..model import Handshake, Outcome
+from ..run.pace import TURNED_AWAY, UNDECIDED
+from ..run.prober import Contact
 from ..tls.engine import CCM_8_LEFT_OUT, nothing_in_common
 from ..tls.verify_results import CERTIFICATE_CAUSES
-from .bench import Contact
-from .pace import TURNED_AWAY, UNDECIDED
 from .registry import Status, Verdict
 
 _OURS = frozenset((*CERTIFICATE_CAUSES, "client_broke", "library_rejected", "not_offered",

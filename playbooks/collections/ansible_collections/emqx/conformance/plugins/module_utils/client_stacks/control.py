@@ -12,7 +12,8 @@ from ..hints import with_hint
 from ..identity import Identity, from_connack
 from ..model import Endpoint, Outcome, Session
 from ..mqtt import client as mqtt
-from ..mqtt.client import Connack, Credentials
+from ..mqtt.client import Connack
+from ..mqtt.credentials import Credentials
 from ..tls.engine import Attempt, OrdinaryEngine, Stream
 from ..tls.wire import TIMEOUT, Deadline, WireError
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Callable
 
 from ..model import Endpoint
-from ..mqtt.client import Credentials
+from ..mqtt.credentials import Credentials
 from ..tls.trust import Trust
 from .relay import Passed, Relay
 from .words import Said, Stack

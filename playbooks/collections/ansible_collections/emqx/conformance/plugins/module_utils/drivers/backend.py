@@ -10,7 +10,7 @@ from typing import Any
 
 from ..identity import Identity
 from ..listeners.release import Release
-from ..mqtt.client import Credentials
+from ..mqtt.credentials import Credentials
 from .base import Driver, DriverError, NodeSpec
 from .change import Change
 from .ready import Caller

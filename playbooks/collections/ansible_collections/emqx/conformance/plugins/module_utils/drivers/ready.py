@@ -9,7 +9,8 @@ from .. import client_certificate
 from ..hints import with_hint
 from ..model import Outcome
 from ..mqtt import client as mqtt
-from ..mqtt.client import Connack, Credentials
+from ..mqtt.client import Connack
+from ..mqtt.credentials import Credentials
 from ..tls.engine import Attempt, OrdinaryEngine, Stream, nothing_in_common
 from ..tls.trust import EngineError, Trust
 from ..tls.verify_results import CERTIFICATE_CAUSES

@@ -5,12 +5,12 @@ OASIS standards MQTT 3.1.1 and MQTT 5.0.
 """
 from __future__ import annotations
 
-import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from ..hints import HINTS, hint
 from ..tls.wire import Deadline, WireError
+from .credentials import Credentials
 
 MAX_PACKET = 64 * 1024
 """Longest packet accepted, in bytes. A CONNACK is far shorter."""
@@ -60,23 +60,6 @@ class UnsupportedVersionError(MqttError):
 
 class AclRefusedError(MqttError):
     """The target does not let this client publish or subscribe there."""
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """How the probe introduces itself."""
-
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    client_id_prefix: str = "tlsresumption"
-
-    def new_client_id(self) -> str:
-        """Return an id nobody else has.
-
-        Every server takes one of 0-9, a-z and A-Z with 23 characters at most (MQTT-3.1.3-5), as it
-        is with the prefix that is the default.
-        """
-        return f"{self.client_id_prefix}{secrets.token_hex(4)}"
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,13 @@ from ..tls.wire import TIMEOUT, Deadline, Interrupted, WireError
 from .client import (
     MAX_PACKET,
     AclRefusedError,
-    Credentials,
     MqttError,
     PacketReader,
     UnsupportedVersionError,
     parse_connack,
     printable,
 )
+from .credentials import Credentials
 
 # paho asks the DNS for SRV records only, and the engine knows the address.
 with without("dns"):

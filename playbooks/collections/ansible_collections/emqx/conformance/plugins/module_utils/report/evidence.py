@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .archive import FILE
 from .columns import Line, block
-from .ledger import FILE
 
 _ID_SHOWN = 16
 """Hexadecimal digits of a session ID that are enough to tell it from others."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Protocol
 
 from . import junit, summary
-from .ledger import FILE
+from .archive import FILE
 from .results import RunRecord, build
 
 
@@ -59,7 +59,7 @@ class ReportFolder:
 
     def __init__(self, folder: Path, record: RunRecord, page: PageMaker | None = None) -> None:
         self.folder, self._record, self._page = folder, record, page
-        record.ledger.folder = folder
+        record.archive.folder = folder
         self._begun = time.monotonic()
         self._saved = 0.0
         self._save_took = 0.0
@@ -70,7 +70,7 @@ class ReportFolder:
         A large result is saved more rarely: saving may take a tenth of the run, not more.
         """
         # Whoever asks the run to stop waits for the last report, not for this one as well.
-        asked_to_stop = self._record.bench.stop.is_set
+        asked_to_stop = self._record.stop.is_set
         if time.monotonic() - self._saved >= max(self.SAVE_EVERY_S, 10 * self._save_took) \
                 and not asked_to_stop():
             self._save(given_up=asked_to_stop)
@@ -85,9 +85,9 @@ class ReportFolder:
         results = build(self._record)
         if given_up():
             return results
-        ledger = self._record.ledger
-        ledger.flush()
-        write(self.folder, results, self._page, handshakes=ledger.texts(results["handshakes"]),
+        archive = self._record.archive
+        archive.flush()
+        write(self.folder, results, self._page, handshakes=archive.texts(results["handshakes"]),
               given_up=given_up)
         self._saved = time.monotonic()
         self._save_took = self._saved - begun

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..checks import beyond
+from ..run import beyond
 from . import compare, known, ladders, page_findings, plots, vantage
 from .files import PageError
 from .grouped import WORST_FIRST, landed

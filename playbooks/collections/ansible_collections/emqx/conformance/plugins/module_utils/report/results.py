@@ -3,13 +3,12 @@ from __future__ import annotations
 
 import re
 import statistics
+import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..checks import beyond
-from ..checks.bench import Bench, Target
 from ..checks.choosing import ids_of, unmeasured
 from ..checks.deviations import major_of
 from ..checks.finding import Finding
@@ -19,8 +18,12 @@ from ..checks.registry import Check, Status
 from ..checks.tolerance import Tolerance
 from ..identity import DeclaredOtp, Identity
 from ..model import Handshake, Outcome
+from ..run import beyond
+from ..run.ledger import Ledger
+from ..run.pace import Pace
+from ..run.target import Target
+from .archive import Archive, Timing
 from .compare import SCHEMA_VERSION, Previous, compared
-from .ledger import Ledger, Timing
 from .vantage import VantagePoint, merged, not_measured
 
 _NOT_MEASURED = "not_measured"
@@ -31,10 +34,16 @@ _NO_CONNECT = "it has accepted no CONNECT"
 class RunRecord:
     """What the report knows of a run, at any moment of it."""
 
-    bench: Bench
+    ledger: Ledger
     plan: Plan
     driver: str
     started_at: str
+    paces: Mapping[str, Pace]
+    """By node or load balancer: how fast it was connected to."""
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set once the run was asked to stop."""
+    own_ca: bool = True
+    """Whether the run was told whom to trust; otherwise it trusts the system's store."""
     identities: dict[str, Identity] = field(default_factory=dict)
     """By node: what it told of itself."""
     declared: dict[str, DeclaredOtp] = field(default_factory=dict)
@@ -49,11 +58,16 @@ class RunRecord:
     """What the run is compared with."""
     duration_s: float = 0.0
     complete: bool = False
-    ledger: Ledger = field(init=False)
-    """Its handshakes."""
+    archive: Archive = field(init=False)
+    """Its evidence."""
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(self.bench.handshakes, self.bench.cells)
+        self.archive = Archive(self.ledger)
+
+    @property
+    def target(self) -> Target:
+        """What the run is about."""
+        return self.plan.target
 
     def identity(self, node: str) -> Identity | None:
         """Return what is known of a node; None when neither it nor the inventory told anything."""
@@ -72,17 +86,16 @@ def build(record: RunRecord) -> dict[str, Any]:
 def _measured(record: RunRecord) -> dict[str, Any]:
     findings = _in_order(record)
     # The run may go on meanwhile. A cell is recorded after its handshake: so this order.
-    cells = dict(record.bench.cells)
-    handshakes = tuple(record.bench.handshakes)
-    numbers = record.ledger.keys(handshakes)
-    heads = {planned.check.id: _head(planned.check, record.plan.target)
+    cells = dict(record.ledger.cells)
+    handshakes = tuple(record.ledger.handshakes)
+    heads = {planned.check.id: _head(planned.check, record.target)
              for planned in record.plan.checks}
-    checks = [_finding(heads[finding[0].id], finding, numbers) for finding in findings]
-    matrix = _matrix(record, findings, cells, numbers)
+    checks = [_finding(heads[finding[0].id], finding) for finding in findings]
+    matrix = _matrix(record, findings, cells)
     counts = Counter(row["status"] for row in checks)
     chosen = record.plan.choice.as_dict()
     verdict, headline = judge(checks, matrix, complete=record.complete, **chosen,
-                              everywhere=not record.bench.target.vantage)
+                              everywhere=not record.target.vantage)
     sampling = _sampling(record, matrix)
     results = {
         "schema_version": SCHEMA_VERSION,
@@ -92,18 +105,18 @@ def _measured(record: RunRecord) -> dict[str, Any]:
         "verdict": verdict,
         "headline": headline,
         "target": described(record.driver, [
-            identity for name in record.bench.nodes
+            identity for name in record.target.nodes
             if (identity := record.identity(name)) is not None]),
-        "nodes": [_node(record, name) for name in record.bench.nodes],
+        "nodes": [_node(record, name) for name in record.target.nodes],
         "load_balancers": [
             {"name": name, "host": balancer.endpoint.host, "port": balancer.endpoint.port,
              "server_name": balancer.endpoint.server_name, "affinity": balancer.affinity}
-            for name, balancer in record.bench.target.balancers.items()],
+            for name, balancer in record.target.balancers.items()],
         "matrix": matrix,
         "checks": checks,
         # How long a load balancer takes is not the nodes'.
-        "latency": {outcome.value: _latency(record.ledger.timing(
-            handshakes, outcome, record.bench.nodes)) for outcome in (
+        "latency": {outcome.value: _latency(record.archive.timing(
+            handshakes, outcome, record.target.nodes)) for outcome in (
                 Outcome.FULL, Outcome.RESUMED)},
         **({"probed_with": record.probed_with} if record.probed_with else {}),
         **record.tolerance.as_dict(record.findings),
@@ -111,7 +124,7 @@ def _measured(record: RunRecord) -> dict[str, Any]:
         "notes": [*([sampling["sentence"]] if sampling else []), *_notes(record)],
         "counts": {status.value: counts.get(status.value, 0) for status in Status},
         "budget": {**_budget(record, handshakes), "differences": _differences(record)},
-        "handshakes": record.ledger.rows(handshakes),
+        "handshakes": record.archive.rows(handshakes),
     }
     if sampling:
         results["sampling"] = sampling
@@ -135,8 +148,8 @@ def _head(check: Check, target: Target) -> dict[str, Any]:
             "level": check.level.value, "impact": check.impact.label}
 
 
-def _finding(of_check: dict[str, Any], row: tuple[Check, str, Finding | None],
-             numbers: dict[int, str]) -> dict[str, Any]:
+def _finding(of_check: dict[str, Any],
+             row: tuple[Check, str, Finding | None]) -> dict[str, Any]:
     _, subject, finding = row
     head = {**of_check, "subject": subject}
     if finding is None:
@@ -144,8 +157,8 @@ def _finding(of_check: dict[str, Any], row: tuple[Check, str, Finding | None],
                 "message": "not measured yet", "evidence": {"handshakes": []}}
     verdict = finding.verdict
     evidence: dict[str, Any] = {
-        "handshakes": [*(numbers[id(handshake)] for handshake in verdict.handshakes
-                         if id(handshake) in numbers), *finding.filed]}
+        "handshakes": [*(handshake.key for handshake in verdict.handshakes if handshake.key),
+                       *finding.filed]}
     if finding.waiver:
         evidence["waiver"] = finding.waiver
     if finding.deviations:
@@ -156,22 +169,21 @@ def _finding(of_check: dict[str, Any], row: tuple[Check, str, Finding | None],
 
 
 def _matrix(record: RunRecord, rows: Iterable[tuple[Check, str, Finding | None]],
-            cells: Mapping[tuple[str, str], Handshake],
-            numbers: dict[int, str]) -> list[dict[str, Any]]:
-    bench = record.bench
+            cells: Mapping[tuple[str, str], Handshake]) -> list[dict[str, Any]]:
+    target = record.target
     judged: dict[tuple[str, str], Finding] = {}
     for check, _, finding in rows:
         if finding is not None and check.id in ("CORE-02", "CORE-03") and finding.subject:
             judged[finding.subject[0], finding.subject[-1]] = finding
     unplanned = {planned.check.id: planned.skipped for planned in record.plan.checks}
     matrix = []
-    for issuer in bench.nodes:
-        for redeemer in bench.nodes:
+    for issuer in target.nodes:
+        for redeemer in target.nodes:
             handshake = cells.get((issuer, redeemer))
             finding = judged.get((issuer, redeemer))
             cell: dict[str, Any] = {
                 "issuer": issuer, "redeemer": redeemer, "outcome": _NOT_MEASURED,
-                "expected": bench.settings.expected(issuer, redeemer).value,
+                "expected": target.settings.expected(issuer, redeemer).value,
                 "passed": finding is not None and finding.verdict.status is Status.PASSED,
                 "reason": "", "offered_id": "", "server_id": "", "evidence": {}}
             if finding is not None and not cell["passed"]:
@@ -183,9 +195,7 @@ def _matrix(record: RunRecord, rows: Iterable[tuple[Check, str, Finding | None]]
             if handshake is not None:
                 cell.update(
                     outcome=handshake.outcome.value, offered_id=handshake.offered_id.hex(),
-                    server_id=handshake.server_id.hex(), evidence=_evidence(
-                        handshake, record.ledger.cell_key((issuer, redeemer))
-                        or numbers.get(id(handshake), "")))
+                    server_id=handshake.server_id.hex(), evidence=_evidence(handshake))
             matrix.append(cell)
     return matrix
 
@@ -203,8 +213,8 @@ def _is_measured(cell: dict[str, Any]) -> bool:
     return cell["outcome"] not in (_NOT_MEASURED, "failed")
 
 
-def _evidence(handshake: Handshake, key: str) -> dict[str, Any]:
-    return {"handshake": key, "why": handshake.why,
+def _evidence(handshake: Handshake) -> dict[str, Any]:
+    return {"handshake": handshake.key, "why": handshake.why,
             "witnesses": handshake.witnesses, "handshake_ms": handshake.handshake_ms,
             "bytes_in": handshake.bytes_in, "bytes_out": handshake.bytes_out}
 
@@ -315,11 +325,11 @@ def _each_once(values: Iterable[str | None]) -> str | None:
 
 
 def _node(record: RunRecord, name: str) -> dict[str, Any]:
-    endpoint = record.bench.nodes[name]
+    endpoint = record.target.nodes[name]
     identity = record.identity(name) or Identity.unknown(_NO_CONNECT)
     return {"name": name, "host": endpoint.host, "port": endpoint.port,
             "server_name": endpoint.server_name, **identity.as_dict(),
-            **({"zone": zone} if (zone := record.bench.target.zones.get(name)) else {})}
+            **({"zone": zone} if (zone := record.target.zones.get(name)) else {})}
 
 
 def _notes(record: RunRecord) -> list[str]:
@@ -329,7 +339,7 @@ def _notes(record: RunRecord) -> list[str]:
         f"{declared.how}" for name, declared in record.declared.items()
         if (told := record.identities.get(name)) is not None and told.otp_release is not None
         and major_of(told.otp_release) != major_of(declared.release)]
-    system = [] if record.bench.engine.trust.ca_file else [
+    system = [] if record.own_ca else [
         ("certificates signed by the CAs of the system's store are trusted, since resumption_ca is "
         "not set")]
     turned_away = [
@@ -337,8 +347,8 @@ def _notes(record: RunRecord) -> list[str]:
         "before a single byte, those of clients without a session too, as a target does that "
         f"limits the rate of connections: the run paused and went on at {pace.slowed_to:.2g} a "
         f"second (a lower resumption_rate_limit avoids it)"
-        for name, pace in record.bench.paces.items() if pace.slowed_to is not None]
-    return [*contradicted, *system, *turned_away, *record.ledger.notes(),
+        for name, pace in record.paces.items() if pace.slowed_to is not None]
+    return [*contradicted, *system, *turned_away, *record.archive.notes(),
             *record.tolerance.notes(tuple(record.findings), complete=record.complete)]
 
 
@@ -366,14 +376,14 @@ def _differences(record: RunRecord) -> list[dict[str, Any]]:
         check, ended = planned.check.id, found.get(planned.check.id, [])
         if len(ended) < max(1, len(planned.subjects)):
             continue
-        price = handshakes_of(planned, record.bench.target)
-        made = record.bench.made[check]
-        differing = [node for node in record.bench.nodes if made[node] != price[node]]
+        price = handshakes_of(planned, record.target)
+        made = record.ledger.made[check]
+        differing = [node for node in record.target.nodes if made[node] != price[node]]
         came_to = _came_to(ended) if differing else {}
         for node in differing:
             told = came_to.get(node) or set().union(*came_to.values())
             rows.append({"check": check, "node": node, "announced": price[node],
-                         "made": made[node], "why": record.bench.more.get((check, node))
+                         "made": made[node], "why": record.ledger.more.get((check, node))
                          or f"it came to {', '.join(sorted(told))}"})
     return rows
 
@@ -391,20 +401,20 @@ def _came_to(findings: Iterable[Finding]) -> dict[str, set[str]]:
 def _budget(record: RunRecord, handshakes: tuple[Handshake, ...]) -> dict[str, Any]:
     full = Counter(handshake.endpoint.name for handshake in handshakes
                    if handshake.outcome is Outcome.FULL)
-    full.update(record.bench.unlisted.sessions)
-    bench, plan = record.bench, record.plan
+    full.update(record.ledger.unlisted.sessions)
+    ledger, plan = record.ledger, record.plan
 
     def of(name: str) -> dict[str, int]:
         return {"handshakes_announced": plan.handshakes[name],
-                "handshakes_done": bench.done(name),
-                **{kind: bench.beyond[kind][name]
+                "handshakes_done": ledger.done(name),
+                **{kind: ledger.beyond[kind][name]
                    for kinds in beyond.BOUNDS.values() for kind in kinds},
                 **{f"{bound}_up_to": most for bound, most in plan.most_beyond(name).items()},
-                "polls_announced": plan.polls[name], "polls": bench.polls.get(name, 0),
-                "turned_away": bench.paces[name].turned_away,
+                "polls_announced": plan.polls[name], "polls": ledger.polls.get(name, 0),
+                "turned_away": record.paces[name].turned_away,
                 "sessions_announced": plan.sessions[name],
                 "sessions_made": full[name]}
 
     return {"session_limit": record.plan.session_limit,
-            "nodes": {name: of(name) for name in record.bench.nodes},
-            "load_balancers": {name: of(name) for name in record.bench.target.balancers}}
+            "nodes": {name: of(name) for name in record.target.nodes},
+            "load_balancers": {name: of(name) for name in record.target.balancers}}

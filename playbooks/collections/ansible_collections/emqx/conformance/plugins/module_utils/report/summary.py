@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..checks import beyond
+from ..run import beyond
 from ..words import capital, figure, some, stop
 from . import compare, known, vantage
+from .archive import FILE
 from .columns import printable
 from .grouped import Group, grouped, why_left_out
-from .ledger import FILE
 from .matrix_text import unexpected
 
 _MOST_IN_TABLE = 12

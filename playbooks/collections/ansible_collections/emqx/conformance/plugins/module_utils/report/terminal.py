@@ -4,7 +4,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from ..checks import beyond
+from ..run import beyond
 from ..words import capital, figure, some
 from . import compare, known, vantage
 from .columns import Line, block, columns, left, printable, right

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...identity import Identity
-from ...mqtt.client import Credentials
+from ...mqtt.credentials import Credentials
 from ...tls.trust import Trust
 from .. import haproxy, hocon, ports
 from ..backend import Wanted

@@ -17,16 +17,12 @@ from typing import Any, TextIO
 from ..checks.finding import Finding
 from ..checks.registry import Status, Subject
 from ..model import Handshake, Outcome
+from ..run.ledger import Ledger, place_of
 
 MOST = 12_000
 """Handshakes in results.json: those of 50 nodes with all their checks, or the matrix of 100."""
 FILE = "handshakes.jsonl"
 _WELL = frozenset((Status.PASSED, Status.INFO))
-
-
-def key_of(place: int) -> str:
-    """Return what a report calls the handshake at this place of the run, counted from 0."""
-    return f"h{place + 1:05d}"
 
 
 def is_timed(handshake: Handshake) -> bool:
@@ -57,28 +53,21 @@ class Timing:
 
 
 @dataclass
-class Ledger:
+class Archive:
     """The handshakes of a run, whole or filed.
 
-    Other threads may append to ``handshakes`` at any time; all else is done by one thread.
+    The run may enter more into its ledger at any time; all that is done here is done by one thread.
     """
 
-    handshakes: list[Handshake]
-    """The run's, in the order in which they ended. In the place of one that was filed stands
-    another, without evidence, of the same endpoint and outcome."""
-    cells: dict[tuple[str, str], Handshake]
-    """Those of the matrix."""
+    ledger: Ledger
     folder: Path | None = None
     """Where the file goes; without one, what is filed is told nowhere."""
     most: int = MOST
-    _filed: set[int] = field(default_factory=set)
-    _cell_keys: dict[tuple[str, str], str] = field(default_factory=dict)
+    _filed: int = 0
     _timings: defaultdict[tuple[str, Outcome], Timing] = field(
         default_factory=lambda: defaultdict(Timing))
     _blanks: dict[tuple[str, Outcome], Handshake] = field(default_factory=dict)
-    _places: dict[int, int] = field(default_factory=dict)
-    _placed: int = 0
-    _rows: dict[int, dict[str, Any]] = field(default_factory=dict)
+    _rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     _texts: dict[str, str] = field(default_factory=dict)
     _file: TextIO | None = None
 
@@ -92,48 +81,42 @@ class Ledger:
         """
         verdict = finding.verdict
         room = self.most if verdict.status in _WELL else 2 * self.most
-        if not verdict.handshakes or len(self.handshakes) <= room:
+        filed = {handshake.key: handshake for handshake in verdict.handshakes
+                 if handshake.key and place_of(handshake.key) >= room}
+        if not filed:
             return finding
-        while self._placed < len(self.handshakes):
-            self._places[id(self.handshakes[self._placed])] = self._placed
-            self._placed += 1
-        places = {id(handshake): place for handshake in verdict.handshakes
-                  if (place := self._places.get(id(handshake))) is not None and place >= room}
-        if not places:
-            return finding
-        for handshake in verdict.handshakes:
-            if id(handshake) in places:
-                self._put_away(places[id(handshake)], handshake, finding.subject)
-        return replace(
-            finding, filed=tuple(map(key_of, sorted(places.values()))),
-            verdict=replace(verdict, handshakes=tuple(
-                handshake for handshake in verdict.handshakes if id(handshake) not in places)))
+        for handshake in filed.values():
+            self._put_away(handshake, finding.subject)
+        return replace(finding, filed=tuple(sorted(filed)), verdict=replace(
+            verdict, handshakes=tuple(handshake for handshake in verdict.handshakes
+                                      if handshake.key not in filed)))
 
-    def _put_away(self, place: int, handshake: Handshake, subject: Subject) -> None:
-        if self._places.pop(id(handshake), None) is None:
-            return  # twice in one finding
-        self._write(place, handshake)
-        self._rows.pop(place, None)
-        self._texts.pop(key_of(place), None)
+    def _put_away(self, handshake: Handshake, subject: Subject) -> None:
+        place = place_of(handshake.key)
+        if not self.ledger.handshakes[place].key:
+            return  # with an earlier finding
+        self._write(handshake)
+        self._rows.pop(handshake.key, None)
+        self._texts.pop(handshake.key, None)
         of = handshake.endpoint.name, handshake.outcome
         if is_timed(handshake):
             self._timings[of].add(handshake)
         if of not in self._blanks:
             self._blanks[of] = Handshake(handshake.endpoint, "", handshake.outcome, "filed")
-        self.handshakes[place] = self._blanks[of]
-        self._filed.add(place)
+        self.ledger.handshakes[place] = self._blanks[of]
+        self._filed += 1
         cell = subject[0], subject[-1]
-        if self.cells.get(cell) is handshake:
-            self.cells[cell] = replace(handshake, messages=(), mqtt=None)
-            self._cell_keys[cell] = key_of(place)
+        recorded = self.ledger.cells.get(cell)
+        if recorded is not None and recorded.key == handshake.key:
+            self.ledger.cells[cell] = replace(recorded, messages=(), mqtt=None)
 
-    def _write(self, place: int, handshake: Handshake) -> None:
+    def _write(self, handshake: Handshake) -> None:
         if self.folder is None:
             return
         if self._file is None:
             self._file = (self.folder / FILE).open("w", encoding="utf-8")
         self._file.write(
-            json.dumps({"key": key_of(place), **handshake.as_dict()}, ensure_ascii=False) + "\n")
+            json.dumps({"key": handshake.key, **handshake.as_dict()}, ensure_ascii=False) + "\n")
 
     def flush(self) -> None:
         """See that what was filed is in the file. Raises OSError."""
@@ -146,27 +129,18 @@ class Ledger:
             self._file.close()
             self._file = None
 
-    def keys(self, handshakes: Iterable[Handshake]) -> dict[int, str]:
-        """Return by identity the keys of those of the run's first handshakes that are whole."""
-        return {id(handshake): key_of(place) for place, handshake in enumerate(handshakes)
-                if place not in self._filed}
-
-    def cell_key(self, cell: tuple[str, str]) -> str:
-        """Return the key of a handshake of the matrix that was filed; empty if it was not."""
-        return self._cell_keys.get(cell, "")
-
     def rows(self, handshakes: Iterable[Handshake]) -> dict[str, dict[str, Any]]:
         """Return the JSON form of those of the run's first handshakes that are whole, by key.
 
         Each is made once: the report is written many times.
         """
         rows = {}
-        for place, handshake in enumerate(handshakes):
-            if place not in self._filed:
-                row = self._rows.get(place)
+        for handshake in handshakes:
+            if handshake.key:
+                row = self._rows.get(handshake.key)
                 if row is None:
-                    row = self._rows[place] = handshake.as_dict()
-                rows[key_of(place)] = row
+                    row = self._rows[handshake.key] = handshake.as_dict()
+                rows[handshake.key] = row
         return rows
 
     def texts(self, rows: Mapping[str, dict[str, Any]]) -> dict[str, str]:
@@ -194,5 +168,5 @@ class Ledger:
         if self._filed:
             where = "is not kept" if self.folder is None else (
                 f"is in {FILE} beside results.json, one a line")
-            yield (f"the evidence of {len(self._filed)} more handshakes, all but the first "
+            yield (f"the evidence of {self._filed} more handshakes, all but the first "
                    f"{self.most} of findings that came out well, {where}")

@@ -12,12 +12,6 @@ from typing import Any, cast
 
 import jsonschema
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.bench import (
-    Bench,
-    Contact,
-    Settings,
-    Target,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Impact
@@ -32,11 +26,18 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     Session,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.report import files
-from ansible_collections.emqx.conformance.plugins.module_utils.report.ledger import FILE
+from ansible_collections.emqx.conformance.plugins.module_utils.report.archive import FILE
 from ansible_collections.emqx.conformance.plugins.module_utils.report.results import (
     RunRecord,
     build,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import (
+    Contact,
+    Offer,
+    Prober,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 
 SCHEMA = json.loads(
@@ -46,8 +47,8 @@ FLIGHT = ("ClientHello", "ServerHello", "Certificate", "ServerKeyExchange", "Ser
           "ClientKeyExchange", "ChangeCipherSpec", "Finished", "ChangeCipherSpec", "Finished")
 
 
-class Cluster(Bench):
-    """A bench whose nodes answer at once, as a cluster with a cache a node does."""
+class Cluster(Prober):
+    """A prober whose nodes answer at once, as a cluster with a cache a node does."""
 
     def __init__(self, count: int, wrong: tuple[str, str] | None = None,
                  each: int | None = None) -> None:
@@ -61,17 +62,18 @@ class Cluster(Bench):
         self.wrong = wrong
         self._made = 0
 
-    def _tried(self, node: str, offer: Session | None, _: Any) -> Contact:
+    def tried(self, offer: Offer) -> Contact:
         """Resume where the session was issued, and where it should not."""
         self._made += 1
-        resumed = offer is not None and (
-            offer.issuer == node or (offer.issuer, node) == self.wrong)
+        node, offered = offer.node, offer.session
+        resumed = offered is not None and (
+            offered.issuer == node or (offered.issuer, node) == self.wrong)
         new = self._made.to_bytes(32, "big")
         flight = FLIGHT if not resumed else (*FLIGHT[:2], *FLIGHT[6:])
         handshake = Handshake(
-            self.nodes[node], "2026-11-24T17:35:31.708Z",
+            self.target.nodes[node], "2026-11-24T17:35:31.708Z",
             Outcome.RESUMED if resumed else Outcome.FULL, "the three witnesses agree",
-            offer.id if offer else b"", offer.id if offer and resumed else new, "tlsv1.2",
+            offered.id if offered else b"", offered.id if offered and resumed else new, "tlsv1.2",
             "ECDHE-RSA-AES256-GCM-SHA384", client_random=new, server_random=new,
             library_reused=resumed, wire_abbreviated=resumed, same_master_secret=resumed,
             messages=tuple(Message("client", name, 100 + place, place + self._made / 1000)
@@ -87,15 +89,16 @@ class Cluster(Bench):
 def run(count: int, folder: Path | None, *, most: int,
         wrong: tuple[str, str] | None = None, each: int | None = None) -> RunRecord:
     """Run the checks of the matrix, one subject at a time, with room for so much evidence."""
-    bench = Cluster(count, wrong, each)
+    bench = Bench(Cluster(count, wrong, each))
     plan = make_plan(bench.target, [check for check in catalogue() if check.id in CHECKS],
                      Impact.NOISY)
-    record = RunRecord(bench, plan, "embedded", "2026-11-24T17:35:31.708Z")
-    record.ledger.most, record.ledger.folder = most, folder
+    record = RunRecord(bench.ledger, plan, "embedded", "2026-11-24T17:35:31.708Z",
+                       bench.prober.paces)
+    record.archive.most, record.archive.folder = most, folder
     record.complete = Runner(
         bench, plan, parallel=1,
-        on_finding=lambda finding: record.findings.append(record.ledger.settle(finding))).run()
-    record.ledger.close()
+        on_finding=lambda finding: record.findings.append(record.archive.settle(finding))).run()
+    record.archive.close()
     return record
 
 
@@ -130,7 +133,7 @@ def test_what_went_wrong_stays_whole_for_longer(tmp_path: Path) -> None:
     assert results["handshakes"][key]["messages"]
     assert set(results["handshakes"]) == {f"h{number:05d}" for number in (*range(1, 29), 30)}
     record = run(5, tmp_path, most=14, wrong=("n5", "n4"))
-    assert "h00030" not in record.ledger.rows(record.bench.handshakes)
+    assert "h00030" not in record.archive.rows(record.ledger.handshakes)
     assert "h00030" in (tmp_path / FILE).read_text()
 
 
@@ -150,7 +153,7 @@ def _grown(most: int) -> float:
         for count in (17, 24):
             before = tracemalloc.get_traced_memory()[0]
             record = run(count, None, most=most)
-            record.ledger.texts(record.ledger.rows(record.bench.handshakes))
+            record.archive.texts(record.archive.rows(record.ledger.handshakes))
             held.append(tracemalloc.get_traced_memory()[0] - before)
             del record
     finally:
@@ -166,7 +169,7 @@ def test_beyond_what_the_result_holds_a_pair_takes_a_fraction_of_the_memory() ->
 def test_results_are_written_a_row_a_line_and_read_as_they_were(tmp_path: Path) -> None:
     record = run(3, None, most=1000)
     results = build(record)
-    files.write(tmp_path, results, None, handshakes=record.ledger.texts(results["handshakes"]))
+    files.write(tmp_path, results, None, handshakes=record.archive.texts(results["handshakes"]))
     text = (tmp_path / "results.json").read_text(encoding="utf-8")
     assert json.loads(text) == results
     files.write(tmp_path, results, None)
@@ -186,7 +189,7 @@ def test_a_partial_report_is_given_up_when_the_run_is_to_stop(
     folder = files.ReportFolder(tmp_path, record)
     folder._saved = -10.0  # long ago
     if asked:
-        record.bench.stop.set()
+        record.stop.set()
     folder.save_sometimes()
     assert {path.name for path in tmp_path.iterdir()} == written
     folder.save()
@@ -225,9 +228,9 @@ def test_saving_again_makes_no_handshakes_json_twice(tmp_path: Path) -> None:
     assert first == second
     for key, row in first["handshakes"].items():
         assert second["handshakes"][key] is row
-    text = record.ledger.texts(first["handshakes"])["h00001"]
-    assert record.ledger.texts(second["handshakes"])["h00001"] is text
-    assert json.loads(text) == replace(record.bench.handshakes[0]).as_dict()
+    text = record.archive.texts(first["handshakes"])["h00001"]
+    assert record.archive.texts(second["handshakes"])["h00001"] is text
+    assert json.loads(text) == replace(record.ledger.handshakes[0]).as_dict()
 
 
 def test_a_sample_says_in_the_result_what_it_tells_of_all_pairs() -> None:

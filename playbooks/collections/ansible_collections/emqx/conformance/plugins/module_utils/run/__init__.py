@@ -1,0 +1,1 @@
+"""How a run goes; it knows no single check."""
