@@ -29,6 +29,7 @@ def made(root: Path, text: str = GOOD, expects: str = "[]") -> Path:
     folder = root / "client_stacks" / "mine"
     folder.mkdir(parents=True)
     (folder / "stack.yml").write_text(text)
+    (folder / "README.md").write_text("# Mine\n")
     (folder.parent / "expected.yml").write_text(expects)
     return root
 
@@ -44,6 +45,12 @@ def test_the_stacks_that_are_there_can_be_read_and_say_what_they_are() -> None:
 def test_everything_that_is_there_has_something_expected() -> None:
     there = {(name, way) for name in names(ROOT) for way in read(name, ROOT).ways}
     assert there == {(one.stack, one.way) for one in expected(ROOT)}
+
+
+def test_a_stack_without_a_readme_is_told(tmp_path: Path) -> None:
+    (made(tmp_path) / "client_stacks" / "mine" / "README.md").unlink()
+    with pytest.raises(StackError, match=r"README\.md cannot be read: no such file"):
+        read("mine", tmp_path)
 
 
 def test_commands_are_filled_in(tmp_path: Path) -> None:

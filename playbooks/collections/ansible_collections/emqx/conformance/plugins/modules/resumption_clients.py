@@ -51,6 +51,7 @@ options:
         elements: str
         required: true
       why_not: {description: Why it cannot be tried here., type: str, default: ''}
+      readme: {description: What its README says of it., type: str, default: ''}
   expected:
     description: What is expected of them. The action plugin of the same name reads it.
     type: list
@@ -175,7 +176,8 @@ ARGUMENT_SPEC = {
         "title": {"type": "str", "required": True},
         "run": {"type": "list", "elements": "str", "required": True},
         "ways": {"type": "list", "elements": "str", "required": True},
-        "why_not": {"type": "str", "default": ""}}},
+        "why_not": {"type": "str", "default": ""},
+        "readme": {"type": "str", "default": ""}}},
     "expected": {"type": "list", "elements": "dict", "default": []},
     "ca": {"type": "path"},
     "client_cert": {"type": "path"},
@@ -210,7 +212,7 @@ def request(params: dict[str, Any]) -> Request:
                                       node.get("server_name") or node["host"])
                for node in params["nodes"]},
         stacks=tuple(Stack(row["name"], row["title"], tuple(row["run"]), tuple(row["ways"]),
-                           row["why_not"]) for row in params["definitions"]),
+                           row["why_not"], row["readme"]) for row in params["definitions"]),
         expected=tuple(Expected(**{**row, "result": Result(row["result"])})
                        for row in params["expected"]),
         reports_dir=Path(params["reports_dir"]) / FOLDER,

@@ -43,6 +43,8 @@ class Definition:
     ways: tuple[str, ...]
     folder: Path
     built: Path
+    readme: str
+    """What its README.md says, in Markdown."""
 
     def stack(self) -> Stack:
         """Return the stack as a run takes it, with the reason if it cannot be started."""
@@ -53,7 +55,7 @@ class Definition:
         if missing or shutil.which(program) is None:
             why_not = (f"since it is not built ({(missing or [program])[0]} is not there): "
                        f"make stacks STACKS={self.name}")
-        return Stack(self.name, self.title, self.run, self.ways, why_not)
+        return Stack(self.name, self.title, self.run, self.ways, why_not, self.readme)
 
 
 def names(root: Path) -> list[str]:
@@ -85,7 +87,14 @@ def read(name: str, root: Path) -> Definition:
     return Definition(
         name, str(row["title"]), tuple(map(str, row.get("packages", ()))),
         tuple(_filled(path, command, where) for command in row.get("build", ())),
-        _filled(path, row["run"], where), ways, folder, built)
+        _filled(path, row["run"], where), ways, folder, built, _readme(folder / "README.md"))
+
+
+def _readme(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StackError(f"{path} cannot be read: {_why(error)}") from None
 
 
 def _filled(path: Path, command: Any, where: Mapping[str, str]) -> tuple[str, ...]:
@@ -125,10 +134,13 @@ def _content(path: Path) -> Any:
     try:
         return content(path)
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise StackError(f"{path} cannot be read: {why}") from None
+        raise StackError(f"{path} cannot be read: {_why(error)}") from None
     except (yaml.YAMLError, ValueError):
         raise StackError(f"{path} is no YAML") from None
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _mapping(path: Path, row: Any, keys: Iterable[str]) -> Mapping[str, Any]:

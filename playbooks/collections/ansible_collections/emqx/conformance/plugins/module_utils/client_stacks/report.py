@@ -12,6 +12,7 @@ from ..report.columns import Line, block, columns, left, printable
 from ..report.files import as_json, write_atomically
 from ..words import some
 from .control import CONTROL
+from .costs import costs
 from .judge import CONCLUSIONS, NOT_TRIED, concluded
 from .plan import as_dict
 from .words import SHOWN, WAYS, Cell, Result, Stack
@@ -19,7 +20,7 @@ from .words import SHOWN, WAYS, Cell, Result, Stack
 if TYPE_CHECKING:
     from .measure import Record
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 STATUSES = ("info", "warned", "failed", "skipped", "error")
 _COLOURS = {"passed": "green", "failed": "red", "error": "red", "warned": "yellow",
             "skipped": "cyan", "info": "normal"}
@@ -61,7 +62,9 @@ def _missing(record: Record) -> list[Cell]:
 
 def _stack(record: Record, stack: Stack, cells: list[Cell]) -> dict[str, Any]:
     return {**concluded(stack, cells), "library": record.libraries.get(stack.name),
-            "ways": list(stack.ways)}
+            "ways": list(stack.ways), "readme": stack.readme,
+            "costs": costs(one for one in record.connections.values()
+                           if one["stack"] == stack.name)}
 
 
 def _node(record: Record, name: str) -> dict[str, Any]:

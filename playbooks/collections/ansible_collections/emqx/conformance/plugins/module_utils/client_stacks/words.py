@@ -73,6 +73,8 @@ class Stack:
     ways: tuple[str, ...] = tuple(WAYS)
     why_not: str = ""
     """Why it cannot be started here, in a clause; empty: it can."""
+    readme: str = ""
+    """Its README, in Markdown: what it is, and the lines that make it resume."""
 
 
 @dataclass(frozen=True)
