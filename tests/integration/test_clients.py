@@ -77,6 +77,8 @@ def tried(cluster: Cluster, stacks: Sequence[str]) -> dict[str, Any]:
     for node in found["budget"]["nodes"].values():
         assert node["handshakes_done"] == node["handshakes_announced"]
     assert f"Verdict PASSED: of {len(stacks)} client stacks on 2 nodes" in done.flat
+    page = (cluster.reports / "clients" / "latest" / "index.html").read_text()
+    assert all(f'id="stack-{name}"' in page for name in stacks)
     return found
 
 

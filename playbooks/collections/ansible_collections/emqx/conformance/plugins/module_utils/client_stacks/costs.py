@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 FULL, RESUMED = "full", "resumed"
+_HELD_BACK_MS = 30.0
+"""Longer than any client computes here, and less than TCP's delayed acknowledgement takes (40 ms on
+Linux, RFC 1122 4.2.3.2 allows 500)."""
 
 
 def costs(connections: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -42,7 +45,18 @@ def _cost(connections: Sequence[Mapping[str, Any]], *, first: bool) -> dict[str,
             one["bytes_from_node"] for one in connections)),
         "round_trips": max(round_trips(one["messages"]) for one in connections),
         "connack_ms": round(statistics.median(_took(one["messages"]) for one in connections), 3),
+        "pause_ms": round(statistics.median(_pause(one["messages"]) for one in connections), 3),
         "cpu_ms": round(statistics.median(cpu), 3) if cpu else None}
+
+
+def held_back(cost: Mapping[str, Any]) -> bool:
+    """Tell whether a client's CONNECT waited for TCP, and not for its processor.
+
+    After an abbreviated handshake it is the second small write in a row, which Nagle's algorithm
+    (RFC 896) holds back until the first one is acknowledged.
+    """
+    pause: float = cost["pause_ms"]
+    return pause >= _HELD_BACK_MS and (cost["cpu_ms"] is None or pause > 2 * cost["cpu_ms"])
 
 
 def round_trips(messages: Iterable[Mapping[str, Any]]) -> int:
@@ -54,6 +68,17 @@ def round_trips(messages: Iterable[Mapping[str, Any]]) -> int:
         count += (sender, message["from"]) == ("client", "server")
         sender = message["from"]
     return count
+
+
+def _pause(messages: Sequence[Mapping[str, Any]]) -> float:
+    """Return the milliseconds from the node's last message of the handshake to CONNECT."""
+    before = 0.0
+    for message in messages:
+        if message["message"] == "ApplicationData":
+            return float(message["at_ms"] - before)
+        if message["from"] == "server":
+            before = message["at_ms"]
+    raise ValueError("these are the messages of no connection that was answered")
 
 
 def _took(messages: Sequence[Mapping[str, Any]]) -> float:

@@ -1,7 +1,8 @@
-"""The report of a run of client stacks: result object, results.json, junit.xml and a terminal."""
+"""The report of a run of client stacks: result object, its files and a terminal."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -9,7 +10,7 @@ from xml.etree import ElementTree as ET
 from ..identity import Identity
 from ..report import junit
 from ..report.columns import Line, block, columns, left, printable
-from ..report.files import as_json, write_atomically
+from ..report.files import PageMaker, as_json, write_atomically
 from ..words import some
 from .control import CONTROL
 from .costs import costs
@@ -25,6 +26,9 @@ STATUSES = ("info", "warned", "failed", "skipped", "error")
 _COLOURS = {"passed": "green", "failed": "red", "error": "red", "warned": "yellow",
             "skipped": "cyan", "info": "normal"}
 _INTERRUPTED = "the run was interrupted before"
+AT_HOME = "A client's second connection to a node"
+ELSEWHERE = "Its third, to the next node, with what it has from this one"
+"""What the matrices are about."""
 
 
 def build(record: Record) -> dict[str, Any]:
@@ -103,10 +107,12 @@ def _plural(words: str) -> str:
     return f"{several} {rest.replace('resumes', 'resume') if first == 'never' else rest}"
 
 
-def write(folder: Path, results: dict[str, Any]) -> None:
-    """Write results.json and junit.xml. Raises OSError."""
+def write(folder: Path, results: dict[str, Any], page: PageMaker | None = None) -> None:
+    """Write results.json, junit.xml and, with what makes it, index.html. Raises OSError."""
     write_atomically(folder / "results.json", as_json(results, {}))
     write_atomically(folder / "junit.xml", [render_junit(results)])
+    if page is not None:
+        write_atomically(folder / "index.html", [page.render(results)])
 
 
 def render_junit(results: dict[str, Any]) -> bytes:
@@ -136,11 +142,10 @@ def render(results: dict[str, Any], folder: str, width: int = 80) -> list[Line]:
     names = [node["name"] for node in results["nodes"]]
     cells = {(cell["stack"], cell["way"], cell["issuer"], cell["issuer"] == cell["redeemer"]): cell
              for cell in clients["matrix"]}
-    lines = [*_matrix("A client's second connection to a node", clients["stacks"], names, cells,
+    lines = [*_matrix(AT_HOME, clients["stacks"], names, cells,
                       width, home=True), Line("")]
     if len(names) > 1:
-        lines += [*_matrix("Its third, to the next node, with what it has from this one",
-                           clients["stacks"], names, cells, width, home=False), Line("")]
+        lines += [*_matrix(ELSEWHERE, clients["stacks"], names, cells, width, home=False), Line("")]
     lines += _told(clients["matrix"], width)
     for node in results["nodes"]:
         if node["why_not"]:
@@ -170,7 +175,7 @@ def _matrix(title: str, stacks: list[dict[str, Any]], names: list[str],
               for row in stacks for way in row["ways"]}
     first = max((columns(label) for label in labels.values()), default=0) + 2
     column = 2 + max(0, *(columns(name) for name in names),
-                     *(len(_word(cell)) for cell in cells.values()))
+                     *(len(word(cell)) for cell in cells.values()))
     each = max(1, (width - first) // column)
     lines = block("", f"{title}; ! marks what is to be looked at", width)
     for begin in range(0, len(names), each):
@@ -179,14 +184,15 @@ def _matrix(title: str, stacks: list[dict[str, Any]], names: list[str],
         lines.append(Line(" " * first + heads.rstrip()))
         for (stack, way), label in labels.items():
             row = [cells[stack, way, name, home] for name in some_names]
-            text = "".join(left(_word(cell), column) for cell in row)
+            text = "".join(left(word(cell), column) for cell in row)
             lines.append(Line(left(label, first) + text.rstrip(), _colour(row)))
     return lines
 
 
-def _word(cell: dict[str, Any]) -> str:
-    word = SHOWN[Result(cell["result"])]
-    return f"{word} !" if cell["status"] in ("warned", "failed", "error") else word
+def word(cell: Mapping[str, Any]) -> str:
+    """Return what a matrix has of a cell, with a mark where it is to be looked at."""
+    shown = SHOWN[Result(cell["result"])]
+    return f"{shown} !" if cell["status"] in ("warned", "failed", "error") else shown
 
 
 def _colour(row: list[dict[str, Any]]) -> str:
@@ -196,14 +202,16 @@ def _colour(row: list[dict[str, Any]]) -> str:
     return _COLOURS[worst]
 
 
+def told(matrix: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return status and sentence of what is to be looked at, or why something was not tried."""
+    return list(dict.fromkeys(
+        (status, cell["message"]) for status in ("failed", "error", "warned", "skipped")
+        for cell in matrix if cell["status"] == status and cell["reason"] != CONTROL))
+
+
 def _told(matrix: list[dict[str, Any]], width: int) -> list[Line]:
-    """Return the sentences of what is to be looked at, and why something was not tried."""
-    lines: list[Line] = []
-    for status in ("failed", "error", "warned", "skipped"):
-        messages = dict.fromkeys(cell["message"] for cell in matrix if cell["status"] == status
-                                 and cell["reason"] != CONTROL)
-        for message in messages:
-            lines += block(f"{status.upper():<8}  ", message, width, _COLOURS[status])
+    lines = [line for status, message in told(matrix)
+             for line in block(f"{status.upper():<8}  ", message, width, _COLOURS[status])]
     return [*lines, Line("")] if lines else []
 
 
