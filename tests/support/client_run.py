@@ -15,7 +15,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.mea
     measure,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.words import (
-    WAYS,
+    USUAL_WAYS,
     Stack,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
@@ -30,7 +30,7 @@ TEMPLATE = ROOT / "templates" / "clients.html.j2"
 
 def faulty(name: str, fault: str, *, why_not: str = "", readme: str = "") -> Stack:
     """Return a stack whose client, in both ways, is that of faulty_client.py with this fault."""
-    return Stack(name, name.capitalize(), (sys.executable, str(PROGRAM), fault, ""), tuple(WAYS),
+    return Stack(name, name.capitalize(), (sys.executable, str(PROGRAM), fault, ""), USUAL_WAYS,
                  why_not, readme)
 
 

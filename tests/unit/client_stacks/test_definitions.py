@@ -77,7 +77,7 @@ def test_a_name_that_is_none_is_told_with_the_nearest(tmp_path: Path) -> None:
     ("titel: Mine\nrun: [x]\n", r'has the unknown key "titel"; did you mean "title"\?'),
     ("title: Mine\n", "title and run must be there"),
     ("title: Mine\nrun: ['{nowhere}']\n", "a command is a list of words"),
-    ("title: Mine\nrun: [x]\nways: [told]\n", "ways are as_it_comes and told, or the first alone"),
+    ("title: Mine\nrun: [x]\nways: [told]\n", "ways are of as_it_comes, .*, the first one first"),
     ("[]", "this must have the keys title"), ("a: [", "is no YAML")])
 def test_a_definition_that_is_wrong_is_told(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(StackError, match=says):

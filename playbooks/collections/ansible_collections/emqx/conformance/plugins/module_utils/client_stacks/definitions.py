@@ -15,7 +15,16 @@ import yaml
 
 from ..deviation_files import content
 from ..listeners.nearest import did_you_mean
-from .words import AS_IT_COMES, ELSEWHERE, HOME, WAYS, Expected, Result, Stack
+from .words import (
+    AS_IT_COMES,
+    ELSEWHERE,
+    HOME,
+    USUAL_WAYS,
+    WAYS,
+    Expected,
+    Result,
+    Stack,
+)
 
 FOLDER, BUILT = "client_stacks", ".built"
 """Where stacks are, in the checkout; and in there, where what is built of them goes."""
@@ -79,9 +88,9 @@ def read(name: str, root: Path) -> Definition:
     path = folder / "stack.yml"
     row = _mapping(path, _content(path), _KEYS)
     where = {"here": str(folder), "built": str(built), "python": sys.executable}
-    ways = tuple(row.get("ways", WAYS))
+    ways = tuple(row.get("ways", USUAL_WAYS))
     if not ways or ways[0] != AS_IT_COMES or not set(ways) <= set(WAYS):
-        raise StackError(f"{path}: ways are {' and '.join(WAYS)}, or the first alone")
+        raise StackError(f"{path}: ways are of {', '.join(WAYS)}, the first one first")
     if not row.get("title") or not row.get("run"):
         raise StackError(f"{path}: title and run must be there")
     return Definition(

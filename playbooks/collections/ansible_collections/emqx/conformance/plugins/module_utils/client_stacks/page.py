@@ -89,7 +89,8 @@ def _figures(key: str, full: Mapping[str, Any] | None,
              resumed: Mapping[str, Any] | None) -> tuple[str, str, str]:
     """Return a figure of the full and of the resumed connection, and what is saved of it."""
     with_, without = (one[key] if one else None for one in (resumed, full))
-    saved = f"{100 * (without - with_) / without:.0f} %" if with_ is not None and without else "-"
+    saved = f"{100 * (without - with_) / without:.0f} %" if with_ is not None and without and (
+        key != "pause_ms") else "-"
     return _number(without), _number(with_), saved
 
 
