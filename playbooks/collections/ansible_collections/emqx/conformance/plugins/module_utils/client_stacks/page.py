@@ -49,7 +49,8 @@ class Page:
             results=results, names=[node["name"] for node in results["nodes"]],
             matrices=list(_matrices(results)), stacks=[
                 _stack(row, results) for row in results["clients"]["stacks"]],
-            problems=report.told(results["clients"]["matrix"]),
+            problems=report.told(results["clients"]),
+            left_out=list(report.left_out(results["clients"])),
             counts=[(status, count) for status, count in results["counts"].items() if count])
 
 

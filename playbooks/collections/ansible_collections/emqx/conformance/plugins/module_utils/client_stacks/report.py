@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -15,8 +15,8 @@ from ..words import some
 from .control import CONTROL
 from .costs import costs
 from .judge import CONCLUSIONS, NOT_TRIED, concluded
-from .plan import as_dict
-from .words import SHOWN, WAYS, Cell, Result, Stack
+from .plan import NOT_BUILT, as_dict
+from .words import IN_WORDS, SHOWN, WAYS, Cell, Result, Stack, why_not_tried
 
 if TYPE_CHECKING:
     from .measure import Record
@@ -146,18 +146,11 @@ def render(results: dict[str, Any], folder: str, width: int = 80) -> list[Line]:
                       width, home=True), Line("")]
     if len(names) > 1:
         lines += [*_matrix(ELSEWHERE, clients["stacks"], names, cells, width, home=False), Line("")]
-    lines += _told(clients["matrix"], width)
+    lines += _told(clients, width)
     for node in results["nodes"]:
         if node["why_not"]:
             lines += block(f"{node['name']}  ", node["why_not"], width, "cyan")
-    first = max((columns(row["title"]) for row in (*clients["stacks"], *clients["left_out"])),
-                default=0) + 2
-    for row in clients["stacks"]:
-        library = f" ({row['library']})" if row["library"] else ""
-        lines += block(left(row["title"], first), f"{row['sentence']}{library}", width,
-                       "cyan" if set(row["nodes"].values()) == {NOT_TRIED} else "normal")
-    for one in clients["left_out"]:
-        lines += block(left(one["title"], first), f"Left out, {one['why']}", width, "cyan")
+    lines += _stacks(clients, width)
     counts = ", ".join(f"{count} {status}" for status, count in results["counts"].items() if count)
     lines += [Line(""), *block("Report    ", folder, width),
               *block("Budget    ", _budget(results["budget"]), width),
@@ -202,15 +195,72 @@ def _colour(row: list[dict[str, Any]]) -> str:
     return _COLOURS[worst]
 
 
-def told(matrix: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def told(clients: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return status and sentence of what is to be looked at, or why something was not tried."""
-    return list(dict.fromkeys(
-        (status, cell["message"]) for status in ("failed", "error", "warned", "skipped")
-        for cell in matrix if cell["status"] == status and cell["reason"] != CONTROL))
+    looked_at = dict.fromkeys(
+        (status, cell["message"]) for status in ("failed", "error", "warned")
+        for cell in clients["matrix"] if cell["status"] == status)
+    return [*looked_at, *(("skipped", message) for message in _not_tried(clients))]
 
 
-def _told(matrix: list[dict[str, Any]], width: int) -> list[Line]:
-    lines = [line for status, message in told(matrix)
+def _not_tried(clients: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each reason why something was not tried, whatever has it."""
+    titles = {row["stack"]: row["title"] for row in clients["stacks"]}
+    alike: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in clients["matrix"]:
+        if cell["status"] == "skipped" and cell["reason"] != CONTROL:
+            alike.setdefault(why_not_tried(cell["message"]), []).append(cell)
+    for why, cells in alike.items():
+        if len(cells) == 1:
+            yield cells[0]["message"]
+            continue
+        stacks = some(dict.fromkeys(titles[cell["stack"]] for cell in cells))
+        nodes = some(dict.fromkeys(cell["redeemer"] for cell in cells))
+        yield (f"{stacks}, on {nodes}: {len(cells)} connections "
+               f"{IN_WORDS[Result.NOT_TRIED]}: {why}")
+
+
+def left_out(clients: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
+    """Yield the titles of stacks that were left out for one reason, and a clause that says why."""
+    alike: dict[str, list[Mapping[str, str]]] = {}
+    for one in clients["left_out"]:
+        # What is not built differs in what is missing, and all of it is built by one command.
+        key = one["reason"] if one["reason"] == NOT_BUILT else one["why"]
+        alike.setdefault(key, []).append(one)
+    for key, several in alike.items():
+        why = several[0]["why"]
+        if key == NOT_BUILT and len(several) > 1:
+            names = " ".join(one["stack"] for one in several)
+            why = f"since they are not built: make stacks STACKS='{names}'"
+        yield [one["title"] for one in several], why
+
+
+def _stacks(clients: Mapping[str, Any], width: int) -> Iterator[Line]:
+    """Yield what each stack comes to; those of which nothing could be tried, by reason."""
+    alike: dict[str, list[str]] = {}
+    rows = []
+    for row in clients["stacks"]:
+        if set(row["nodes"].values()) == {NOT_TRIED}:
+            alike.setdefault(row["sentence"], []).append(row["title"])
+        else:
+            library = f" ({row['library']})" if row["library"] else ""
+            rows.append((row["title"], f"{row['sentence']}{library}", "normal"))
+    rows += [_several(titles, sentence) for sentence, titles in alike.items()]
+    rows += [_several(titles, f"Left out, {why}") for titles, why in left_out(clients)]
+    first = max((columns(title) for title, _, _ in rows), default=0) + 2
+    for title, sentence, colour in rows:
+        yield from block(left(title, first), sentence, width, colour)
+
+
+def _several(titles: list[str], sentence: str) -> tuple[str, str, str]:
+    """Return a row for a terminal of what one or several stacks have in common."""
+    if len(titles) == 1:
+        return titles[0], sentence, "cyan"
+    return f"{len(titles)} stacks", f"{sentence} ({', '.join(titles)})", "cyan"
+
+
+def _told(clients: Mapping[str, Any], width: int) -> list[Line]:
+    lines = [line for status, message in told(clients)
              for line in block(f"{status.upper():<8}  ", message, width, _COLOURS[status])]
     return [*lines, Line("")] if lines else []
 

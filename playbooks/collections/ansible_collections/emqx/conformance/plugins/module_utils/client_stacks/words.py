@@ -65,6 +65,11 @@ IN_WORDS: Mapping[Result, str] = {
 """In the clause of a sentence whose subject is the stack."""
 
 
+def why_not_tried(message: str) -> str:
+    """Return the reason in the sentence of a cell that could not be tried."""
+    return message.rpartition(f"{IN_WORDS[Result.NOT_TRIED]}: ")[2]
+
+
 @dataclass(frozen=True)
 class Stack:
     """A client stack that can be started; a folder of ``client_stacks/``."""
