@@ -77,6 +77,8 @@ def tried(cluster: Cluster, stacks: Sequence[str]) -> dict[str, Any]:
     for node in found["budget"]["nodes"].values():
         assert node["handshakes_done"] == node["handshakes_announced"]
     assert f"Verdict PASSED: of {len(stacks)} client stacks on 2 nodes" in done.flat
+    page = (cluster.reports / "clients" / "latest" / "index.html").read_text()
+    assert all(f'id="stack-{name}"' in page for name in stacks)
     return found
 
 
@@ -90,6 +92,18 @@ def test_the_stacks_do_as_is_expected_of_them(cluster: Cluster) -> None:
 @pytest.mark.beyond_gate("it installs compilers and runtimes of a gigabyte")
 def test_so_do_all_others(cluster: Cluster) -> None:
     tried(cluster, [name for name in names(ROOT) if name not in STACKS])
+
+
+@pytest.mark.beyond_gate("it installs a JDK")
+def test_java_wants_the_name_verified_or_no_extended_master_secret(cluster: Cluster) -> None:
+    connections = tried(cluster, ["java"])["connections"].values()
+    # Erlang/OTP negotiates none (erlang/otp#9235), and who offers it anyway is who asks for more.
+    assert not any(one["extended_master_secret"] for one in connections)
+    assert {way: {(one["extended_master_secret_offered"], bool(one["offered_id"]))
+                  for one in connections if one["way"] == way and one["number"] == 2}
+            for way in ("as_it_comes", "name_unverified", "told")} == {
+        "as_it_comes": {(True, True)}, "name_unverified": {(True, False)},
+        "told": {(False, True)}}
 
 
 def each(*, but: Sequence[str] = ()) -> pytest.MarkDecorator:

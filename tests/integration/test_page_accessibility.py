@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, expect
 from tests.faulty_servers.start import started
 from tests.faulty_servers.table import read
 from tests.support import browser as browsers
+from tests.support import client_run
 from tests.support.result_objects import run
 from tests.support.whole_run import whole_run
 
@@ -100,6 +101,31 @@ def test_nothing_keeps_anybody_from_reading_it(name: str, scheme: Any, size: dic
         page.locator(".matrix tbody td").nth(1).click()
         expect(page.get_by_role("dialog")).to_be_visible()
         assert violations(seen) == []
+
+
+@pytest.fixture(scope="module")
+def client_page(certificate: tuple[Path, Path],
+                tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That of a run of client stacks, with each part that there may be."""
+    results, folder = client_run.run(certificate, tmp_path_factory.mktemp("clients"),
+                                     client_run.every_kind())
+    assert results["verdict"] == "failed"
+    return folder / "index.html"
+
+
+@pytest.mark.beyond_gate("its styles are those of the other page, which the gate audits")
+@pytest.mark.parametrize(("scheme", "size"), [
+    ("light", DESKTOP), ("dark", DESKTOP), ("light", PHONE), ("dark", PHONE)])
+def test_nothing_keeps_anybody_from_reading_that_of_client_stacks(
+        scheme: Any, size: dict[str, Any], client_page: Path, browser: Browser) -> None:
+    with browsers.opened(browser, client_page, color_scheme=scheme, **size) as seen:
+        assert violations(seen) == []
+        seen.page.evaluate(
+            "document.querySelectorAll('details').forEach(one => { one.open = true; })")
+        assert violations(seen) == []
+        # Tables scroll within themselves, the page does not.
+        assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert (seen.complaints, seen.requests) == ([], [])
 
 
 SPOILT = {

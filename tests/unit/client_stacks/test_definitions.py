@@ -29,6 +29,7 @@ def made(root: Path, text: str = GOOD, expects: str = "[]") -> Path:
     folder = root / "client_stacks" / "mine"
     folder.mkdir(parents=True)
     (folder / "stack.yml").write_text(text)
+    (folder / "README.md").write_text("# Mine\n")
     (folder.parent / "expected.yml").write_text(expects)
     return root
 
@@ -44,6 +45,12 @@ def test_the_stacks_that_are_there_can_be_read_and_say_what_they_are() -> None:
 def test_everything_that_is_there_has_something_expected() -> None:
     there = {(name, way) for name in names(ROOT) for way in read(name, ROOT).ways}
     assert there == {(one.stack, one.way) for one in expected(ROOT)}
+
+
+def test_a_stack_without_a_readme_is_told(tmp_path: Path) -> None:
+    (made(tmp_path) / "client_stacks" / "mine" / "README.md").unlink()
+    with pytest.raises(StackError, match=r"README\.md cannot be read: no such file"):
+        read("mine", tmp_path)
 
 
 def test_commands_are_filled_in(tmp_path: Path) -> None:
@@ -70,7 +77,7 @@ def test_a_name_that_is_none_is_told_with_the_nearest(tmp_path: Path) -> None:
     ("titel: Mine\nrun: [x]\n", r'has the unknown key "titel"; did you mean "title"\?'),
     ("title: Mine\n", "title and run must be there"),
     ("title: Mine\nrun: ['{nowhere}']\n", "a command is a list of words"),
-    ("title: Mine\nrun: [x]\nways: [told]\n", "ways are as_it_comes and told, or the first alone"),
+    ("title: Mine\nrun: [x]\nways: [told]\n", "ways are of as_it_comes, .*, the first one first"),
     ("[]", "this must have the keys title"), ("a: [", "is no YAML")])
 def test_a_definition_that_is_wrong_is_told(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(StackError, match=says):

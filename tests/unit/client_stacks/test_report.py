@@ -136,6 +136,27 @@ def test_a_node_that_is_not_there_is_named(
     assert results["budget"]["nodes"]["n1"]["handshakes_done"] == 0
 
 
+def test_one_reason_is_told_once_for_all_that_have_it(
+        certificate: tuple[Path, Path], tmp_path: Path,
+        started: Callable[..., MqttBroker]) -> None:
+    wanted = request(
+        certificate, tmp_path, [started(), started()], stack("sturdy", "none"),
+        *(stack(name, "speaks_http", AS_IT_COMES, TOLD) for name in ("one", "two")),
+        *(stack(name, "none", why_not=f"since it is not built ({name} is not there): make stacks "
+                f"STACKS={name}") for name in ("three", "four")))
+    results, text = ran(replace(wanted, session_cache_max=100_000))
+    assert results["counts"]["skipped"] == 2 * 2 * 2 * 2
+    assert text.count("SKIPPED") == 1
+    flat = " ".join(text.split())
+    assert "SKIPPED One, Two, on n1, n2: 16 connections could not be tried: " in flat
+    assert "2 stacks Could not be tried: " in flat
+    assert ("2 stacks Left out, since they are not built: make stacks STACKS='three four' (Three, "
+            "Four)") in flat
+    # All of it is in the files.
+    assert [cell["status"] for cell in results["clients"]["matrix"]].count("skipped") == 16
+    assert [one["stack"] for one in results["clients"]["left_out"]] == ["three", "four"]
+
+
 def test_an_interrupted_run_says_what_it_has_not_measured(
         certificate: tuple[Path, Path], tmp_path: Path,
         started: Callable[..., MqttBroker]) -> None:

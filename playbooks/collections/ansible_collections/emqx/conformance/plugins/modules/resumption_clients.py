@@ -11,8 +11,8 @@ description:
     on and reads them; what the client says of itself is compared and never believed.
   - That a stack does not resume is no failure. One that is other than expected is warned of, and
     one that gives up where its session is declined fails the run.
-  - Writes C(results.json) and C(junit.xml). It changes nothing on any node. With C(--check) it
-    connects to nobody and returns the plan.
+  - Writes C(results.json), C(junit.xml) and C(index.html). It changes nothing on any node. With
+    C(--check) it connects to nobody and returns the plan.
 author: EMQX conformance maintainers (@emqx)
 options:
   nodes:
@@ -51,6 +51,7 @@ options:
         elements: str
         required: true
       why_not: {description: Why it cannot be tried here., type: str, default: ''}
+      readme: {description: What its README says of it., type: str, default: ''}
   expected:
     description: What is expected of them. The action plugin of the same name reads it.
     type: list
@@ -94,6 +95,11 @@ options:
     description: Where the folder C(clients) of these reports goes.
     type: path
     required: true
+  page_template:
+    description:
+      - Jinja2 template of the report's page C(index.html). Without it no page is written. Needs
+        Jinja2, which comes with ansible-core.
+    type: path
   root:
     description: The checkout, in which C(client_stacks) is; needed by the action plugin.
     type: path
@@ -161,6 +167,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.identity import D
 from ansible_collections.emqx.conformance.plugins.module_utils.interrupt import stop_when_asked
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
+from ansible_collections.emqx.conformance.plugins.module_utils.report.files import PageError
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import EngineError, Trust
 
 ARGUMENT_SPEC = {
@@ -175,7 +182,8 @@ ARGUMENT_SPEC = {
         "title": {"type": "str", "required": True},
         "run": {"type": "list", "elements": "str", "required": True},
         "ways": {"type": "list", "elements": "str", "required": True},
-        "why_not": {"type": "str", "default": ""}}},
+        "why_not": {"type": "str", "default": ""},
+        "readme": {"type": "str", "default": ""}}},
     "expected": {"type": "list", "elements": "dict", "default": []},
     "ca": {"type": "path"},
     "client_cert": {"type": "path"},
@@ -190,6 +198,7 @@ ARGUMENT_SPEC = {
     "mqtt_client_id_prefix": {"type": "str", "default": "tlsresumption"},
     "otp_releases": {"type": "dict", "default": {}},
     "reports_dir": {"type": "path", "required": True},
+    "page_template": {"type": "path"},
     "root": {"type": "path"},
     "progress_file": {"type": "path"},
 }
@@ -210,7 +219,7 @@ def request(params: dict[str, Any]) -> Request:
                                       node.get("server_name") or node["host"])
                for node in params["nodes"]},
         stacks=tuple(Stack(row["name"], row["title"], tuple(row["run"]), tuple(row["ways"]),
-                           row["why_not"]) for row in params["definitions"]),
+                           row["why_not"], row["readme"]) for row in params["definitions"]),
         expected=tuple(Expected(**{**row, "result": Result(row["result"])})
                        for row in params["expected"]),
         reports_dir=Path(params["reports_dir"]) / FOLDER,
@@ -221,7 +230,8 @@ def request(params: dict[str, Any]) -> Request:
         max_impact=Impact[params["max_impact"].upper()],
         declared={name: DeclaredOtp(str(told["release"]), told["how"])
                   for name, told in params["otp_releases"].items()},
-        progress_file=params["progress_file"])
+        progress_file=params["progress_file"],
+        page_template=Path(params["page_template"]) if params["page_template"] else None)
 
 
 def main() -> None:
@@ -233,7 +243,7 @@ def main() -> None:
         if module.check_mode:
             module.exit_json(changed=False, plan=plan_of(wanted).lines())
         results, folder = measure(wanted, stop_when_asked())
-    except (EngineError, RequestError) as error:
+    except (EngineError, PageError, RequestError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"the run broke off: {error}")

@@ -15,7 +15,16 @@ import yaml
 
 from ..deviation_files import content
 from ..listeners.nearest import did_you_mean
-from .words import AS_IT_COMES, ELSEWHERE, HOME, WAYS, Expected, Result, Stack
+from .words import (
+    AS_IT_COMES,
+    ELSEWHERE,
+    HOME,
+    USUAL_WAYS,
+    WAYS,
+    Expected,
+    Result,
+    Stack,
+)
 
 FOLDER, BUILT = "client_stacks", ".built"
 """Where stacks are, in the checkout; and in there, where what is built of them goes."""
@@ -43,6 +52,8 @@ class Definition:
     ways: tuple[str, ...]
     folder: Path
     built: Path
+    readme: str
+    """What its README.md says, in Markdown."""
 
     def stack(self) -> Stack:
         """Return the stack as a run takes it, with the reason if it cannot be started."""
@@ -53,7 +64,7 @@ class Definition:
         if missing or shutil.which(program) is None:
             why_not = (f"since it is not built ({(missing or [program])[0]} is not there): "
                        f"make stacks STACKS={self.name}")
-        return Stack(self.name, self.title, self.run, self.ways, why_not)
+        return Stack(self.name, self.title, self.run, self.ways, why_not, self.readme)
 
 
 def names(root: Path) -> list[str]:
@@ -77,15 +88,22 @@ def read(name: str, root: Path) -> Definition:
     path = folder / "stack.yml"
     row = _mapping(path, _content(path), _KEYS)
     where = {"here": str(folder), "built": str(built), "python": sys.executable}
-    ways = tuple(row.get("ways", WAYS))
+    ways = tuple(row.get("ways", USUAL_WAYS))
     if not ways or ways[0] != AS_IT_COMES or not set(ways) <= set(WAYS):
-        raise StackError(f"{path}: ways are {' and '.join(WAYS)}, or the first alone")
+        raise StackError(f"{path}: ways are of {', '.join(WAYS)}, the first one first")
     if not row.get("title") or not row.get("run"):
         raise StackError(f"{path}: title and run must be there")
     return Definition(
         name, str(row["title"]), tuple(map(str, row.get("packages", ()))),
         tuple(_filled(path, command, where) for command in row.get("build", ())),
-        _filled(path, row["run"], where), ways, folder, built)
+        _filled(path, row["run"], where), ways, folder, built, _readme(folder / "README.md"))
+
+
+def _readme(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StackError(f"{path} cannot be read: {_why(error)}") from None
 
 
 def _filled(path: Path, command: Any, where: Mapping[str, str]) -> tuple[str, ...]:
@@ -125,10 +143,13 @@ def _content(path: Path) -> Any:
     try:
         return content(path)
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise StackError(f"{path} cannot be read: {why}") from None
+        raise StackError(f"{path} cannot be read: {_why(error)}") from None
     except (yaml.YAMLError, ValueError):
         raise StackError(f"{path} is no YAML") from None
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _mapping(path: Path, row: Any, keys: Iterable[str]) -> Mapping[str, Any]:

@@ -23,6 +23,7 @@ from .words import (
     Expected,
     Result,
     Stack,
+    why_not_tried,
 )
 
 BY_DEFAULT, WHEN_TOLD, NEVER, LOCKED_OUT, NOT_TRIED = (
@@ -267,7 +268,7 @@ def _because(token: str, names: Sequence[str], cells: Sequence[Cell]) -> str:
     if all(cell.reason == CONTROL for cell in cells if cell.issuer in names):
         return ", as is said of the node"
     whys = dict.fromkeys(
-        cell.message.rpartition(f"{IN_WORDS[Result.NOT_TRIED]}: ")[2] for cell in cells
+        why_not_tried(cell.message) for cell in cells
         if cell.issuer in names and cell.result is Result.NOT_TRIED
         and cell.issuer == cell.redeemer)
     return f": {some(list(whys), 1)}" if whys else ""

@@ -23,6 +23,7 @@ from ..tls.wire import Interrupted
 from . import process, report
 from .control import CONTROL, Asking, Control
 from .judge import Judge, Row
+from .page import Page
 from .plan import Plan, make_plan
 from .words import Cell, Expected, Result, Said, Stack
 
@@ -52,6 +53,8 @@ class Request:
     max_impact: Impact = Impact.SAFE
     declared: Mapping[str, DeclaredOtp] = field(default_factory=dict)
     progress_file: str | None = None
+    page_template: Path | None = None
+    """Of index.html; None: there is no page."""
 
 
 @dataclass
@@ -88,6 +91,7 @@ def measure(wanted: Request, stop: threading.Event) -> tuple[dict[str, Any], Pat
     Raises:
         RequestError: there is no file of trusted CAs for clients.
         EngineError: a certificate file is missing or unusable.
+        PageError: the page's template cannot be read.
         OSError: a report cannot be written.
     """
     wanted = replace(wanted, trust=_for_clients(wanted.trust))
@@ -124,6 +128,7 @@ class _Measuring:
                            self._wait, stop)
         self._asked = process.Asked(wanted.trust, wanted.credentials, wanted.deadline_s,
                                     self._wait, stop)
+        self._page = Page(wanted.page_template) if wanted.page_template else None
         self.folder = new_folder(wanted.reports_dir)
 
     def _wait(self, endpoint: Endpoint) -> None:
@@ -148,7 +153,7 @@ class _Measuring:
     def _save(self) -> dict[str, Any]:
         self._record.duration_s = time.monotonic() - self._begun
         results = report.build(self._record)
-        report.write(self.folder, results)
+        report.write(self.folder, results, self._page)
         return results
 
     def _count(self, node: str, connections: int, full: int) -> None:

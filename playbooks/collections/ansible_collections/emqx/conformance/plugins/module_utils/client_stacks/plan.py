@@ -18,6 +18,10 @@ AT_HOME, ELSEWHERE = 2, 1
 """Connections of a client with the node that issues its session, and with another one."""
 
 
+NOT_BUILT = "not_built"
+"""Why a stack is left out that cannot be started here."""
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """A stack that is not tried, and why."""
@@ -85,7 +89,7 @@ def make_plan(nodes: Mapping[str, Endpoint], stacks: Sequence[Stack], *, max_imp
         plan.sessions[name] += CONTROL
     for stack in stacks:
         if stack.why_not:
-            plan.left_out.append(LeftOut(stack, "not_built", stack.why_not))
+            plan.left_out.append(LeftOut(stack, NOT_BUILT, stack.why_not))
             continue
         cost = len(stack.ways) * (AT_HOME + (ELSEWHERE if len(names) > 1 else 0))
         if plan.rows and max(plan.sessions.values()) + cost > plan.session_limit:

@@ -42,6 +42,30 @@ class Asked:
     stop: threading.Event
 
 
+class CpuClock:
+    """The processor time of a process that is not there yet when one asks for its clock."""
+
+    _SCHED = 2
+    """Linux's CPUCLOCK_SCHED: nanoseconds of all threads, ended ones too."""
+
+    def __init__(self) -> None:
+        self._clock: int | None = None
+
+    def of(self, pid: int) -> None:
+        """Read this process's from now on."""
+        # What clock_getcpuclockid(3) returns; Python has that of threads only.
+        self._clock = ~pid << 3 | self._SCHED
+
+    def read(self) -> float | None:
+        """Return seconds; None: there is no process, or its time cannot be had here."""
+        if self._clock is None:
+            return None
+        try:
+            return time.clock_gettime(self._clock)
+        except OSError:
+            return None
+
+
 @dataclass(frozen=True)
 class Run:
     """What one run of a client came to."""
@@ -62,18 +86,21 @@ def run(stack: Stack, way: str, route: Sequence[Endpoint], asked: Asked) -> Run:
     Raises:
         OSError: there is no temporary folder, or no port on loopback.
     """
+    cpu = CpuClock()
     with tempfile.TemporaryDirectory(prefix="client-stack-") as folder:
-        with Relay(route, wait=asked.wait, deadline_s=asked.deadline_s, stop=asked.stop) as relay:
+        with Relay(route, wait=asked.wait, deadline_s=asked.deadline_s, stop=asked.stop,
+                   cpu=cpu.read) as relay:
             command = [*stack.run, "127.0.0.1", str(relay.port), str(asked.trust.ca_file),
                        route[0].server_name, way, asked.credentials.new_client_id(),
                        str(len(route))]
-            trouble = _watched(command, Path(folder), asked, START_S + 2 * (
+            trouble = _watched(command, Path(folder), asked, cpu, START_S + 2 * (
                 asked.deadline_s * len(route)))
         said, nonsense = _said(_read(Path(folder, "said")))
     return Run(tuple(relay.passed()), said, relay.beyond, trouble or nonsense)
 
 
-def _watched(command: list[str], folder: Path, asked: Asked, deadline_s: float) -> str:
+def _watched(command: list[str], folder: Path, asked: Asked, cpu: CpuClock,
+             deadline_s: float) -> str:
     """Run a command to its end, or end it, and return what was wrong with that."""
     until = time.monotonic() + deadline_s
     said, complaints = folder / "said", folder / "complaints"
@@ -84,6 +111,7 @@ def _watched(command: list[str], folder: Path, asked: Asked, deadline_s: float) 
                 env=environment(folder, asked), start_new_session=True)
         except OSError as error:
             return f"it cannot be started: {command[0]}: {(error.strerror or str(error)).lower()}"
+        cpu.of(process.pid)
         try:
             while process.poll() is None and time.monotonic() < until and not asked.stop.is_set():
                 with contextlib.suppress(subprocess.TimeoutExpired):

@@ -15,7 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any, Callable
 
 from ..model import Alert, Endpoint, Failure, Message
-from ..tls.transcript import EXT_SUPPORTED_VERSIONS, Transcript, TranscriptError
+from ..tls.transcript import (
+    EXT_EXTENDED_MASTER_SECRET,
+    EXT_SUPPORTED_VERSIONS,
+    Hello,
+    Transcript,
+    TranscriptError,
+)
 from ..tls.wire import Deadline, Interrupted, Wire, WireError
 from ..tls.witness import wire_says_abbreviated
 
@@ -46,6 +52,15 @@ class Passed:
     """Whether both sides sent Finished."""
     answered: bool = False
     """Whether the node sent application data after the client did: something like a CONNACK."""
+    extended_master_secret_offered: bool = False
+    """By the client (RFC 7627 5.1)."""
+    extended_master_secret: bool = False
+    """Whether the node's ServerHello has it too, so that it was negotiated."""
+    bytes_from_client: int = 0
+    """Bytes until the node's first application data, record headers included."""
+    bytes_from_node: int = 0
+    cpu_ms: float | None = None
+    """Processor time of the client from its connection on until then; None: not measured."""
     closed_by: str = ""
     """Who closed first, ``client`` or ``node``; empty: neither, the relay did."""
     alerts: tuple[Alert, ...] = ()
@@ -61,7 +76,11 @@ class Passed:
             "server_id": self.server_id.hex(), "version": self.version,
             "ticket_offered": self.ticket_offered, "ticket_issued": self.ticket_issued,
             "abbreviated": self.abbreviated, "established": self.established,
-            "answered": self.answered, "closed_by": self.closed_by,
+            "answered": self.answered,
+            "extended_master_secret_offered": self.extended_master_secret_offered,
+            "extended_master_secret": self.extended_master_secret,
+            "bytes_from_client": self.bytes_from_client, "bytes_from_node": self.bytes_from_node,
+            "cpu_ms": self.cpu_ms, "closed_by": self.closed_by,
             "alerts": [alert.as_dict() for alert in self.alerts],
             "messages": [message.as_dict() for message in self.messages],
             "failure": self.failure.as_dict() if self.failure else None}
@@ -72,9 +91,14 @@ class _Passage:
     """One connection in the making."""
 
     endpoint: Endpoint
+    cpu: Callable[[], float | None]
     transcript: Transcript = field(default_factory=Transcript)
     failure: Failure | None = None
     closed_by: str = ""
+    cpu_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        self._cpu_before = self.cpu()
 
     def hear(self, sender: str, data: bytes) -> None:
         """Read what one side said, as long as it can be read."""
@@ -84,6 +108,9 @@ class _Passage:
             self.failure = Failure("handshake", "not_tls", str(error))
             self.transcript.freeze()
         if self._answered():
+            if self.cpu_ms is None:
+                # The client, which waits for these bytes, has not got them yet.
+                self.cpu_ms = _difference(self._cpu_before, self.cpu())
             self.transcript.freeze()  # What is said from here on is MQTT, and nobody's business.
 
     def _sent(self, sender: str, name: str) -> bool:
@@ -120,15 +147,29 @@ class _Passage:
             abbreviated=wire_says_abbreviated(transcript),
             established=self._sent("client", "Finished") and self._sent("server", "Finished"),
             answered=self._answered(),
+            extended_master_secret_offered=_has_extended_master_secret(client),
+            extended_master_secret=_has_extended_master_secret(server),
+            bytes_from_client=transcript.bytes_out, bytes_from_node=transcript.bytes_in,
+            cpu_ms=self.cpu_ms,
             closed_by=self.closed_by, alerts=tuple(transcript.alerts),
             messages=tuple(transcript.messages), failure=self.failure)
+
+
+def _difference(before: float | None, after: float | None) -> float | None:
+    """Return milliseconds between two readings of a clock of seconds; None where one is missing."""
+    return None if before is None or after is None else round((after - before) * 1000, 3)
+
+
+def _has_extended_master_secret(hello: Hello | None) -> bool:
+    return hello is not None and EXT_EXTENDED_MASTER_SECRET in hello.extensions
 
 
 class Relay:
     """Listens on loopback, for one client, as long as the context lasts."""
 
     def __init__(self, route: Sequence[Endpoint], *, wait: Callable[[Endpoint], None],
-                 deadline_s: float, stop: threading.Event) -> None:
+                 deadline_s: float, stop: threading.Event,
+                 cpu: Callable[[], float | None] = lambda: None) -> None:
         """Listen.
 
         Args:
@@ -137,7 +178,9 @@ class Relay:
             wait: returns when one more connection to a node is allowed.
             deadline_s: seconds for the TCP connection to a node.
             stop: ends every wait.
+            cpu: returns the seconds of processor time that the client has had; None: unknown.
         """
+        self._cpu = cpu
         self._route, self._wait, self._deadline_s, self._stop = route, wait, deadline_s, stop
         self._passages: list[_Passage] = []
         self._threads: list[threading.Thread] = []
@@ -178,7 +221,7 @@ class Relay:
                 self.beyond += 1
                 client.close()
                 continue
-            passage = _Passage(self._route[len(self._passages)])
+            passage = _Passage(self._route[len(self._passages)], self._cpu)
             self._passages.append(passage)
             thread = threading.Thread(target=self._serve, args=(client, passage), daemon=True)
             self._threads.append(thread)

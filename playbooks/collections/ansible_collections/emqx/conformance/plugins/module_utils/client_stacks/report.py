@@ -1,7 +1,8 @@
-"""The report of a run of client stacks: result object, results.json, junit.xml and a terminal."""
+"""The report of a run of client stacks: result object, its files and a terminal."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -9,21 +10,25 @@ from xml.etree import ElementTree as ET
 from ..identity import Identity
 from ..report import junit
 from ..report.columns import Line, block, columns, left, printable
-from ..report.files import as_json, write_atomically
+from ..report.files import PageMaker, as_json, write_atomically
 from ..words import some
 from .control import CONTROL
+from .costs import costs
 from .judge import CONCLUSIONS, NOT_TRIED, concluded
-from .plan import as_dict
-from .words import SHOWN, WAYS, Cell, Result, Stack
+from .plan import NOT_BUILT, as_dict
+from .words import IN_WORDS, SHOWN, WAYS, Cell, Result, Stack, why_not_tried
 
 if TYPE_CHECKING:
     from .measure import Record
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 STATUSES = ("info", "warned", "failed", "skipped", "error")
 _COLOURS = {"passed": "green", "failed": "red", "error": "red", "warned": "yellow",
             "skipped": "cyan", "info": "normal"}
 _INTERRUPTED = "the run was interrupted before"
+AT_HOME = "A client's second connection to a node"
+ELSEWHERE = "Its third, to the next node, with what it has from this one"
+"""What the matrices are about."""
 
 
 def build(record: Record) -> dict[str, Any]:
@@ -61,7 +66,9 @@ def _missing(record: Record) -> list[Cell]:
 
 def _stack(record: Record, stack: Stack, cells: list[Cell]) -> dict[str, Any]:
     return {**concluded(stack, cells), "library": record.libraries.get(stack.name),
-            "ways": list(stack.ways)}
+            "ways": list(stack.ways), "readme": stack.readme,
+            "costs": costs(one for one in record.connections.values()
+                           if one["stack"] == stack.name)}
 
 
 def _node(record: Record, name: str) -> dict[str, Any]:
@@ -100,10 +107,12 @@ def _plural(words: str) -> str:
     return f"{several} {rest.replace('resumes', 'resume') if first == 'never' else rest}"
 
 
-def write(folder: Path, results: dict[str, Any]) -> None:
-    """Write results.json and junit.xml. Raises OSError."""
+def write(folder: Path, results: dict[str, Any], page: PageMaker | None = None) -> None:
+    """Write results.json, junit.xml and, with what makes it, index.html. Raises OSError."""
     write_atomically(folder / "results.json", as_json(results, {}))
     write_atomically(folder / "junit.xml", [render_junit(results)])
+    if page is not None:
+        write_atomically(folder / "index.html", [page.render(results)])
 
 
 def render_junit(results: dict[str, Any]) -> bytes:
@@ -133,23 +142,15 @@ def render(results: dict[str, Any], folder: str, width: int = 80) -> list[Line]:
     names = [node["name"] for node in results["nodes"]]
     cells = {(cell["stack"], cell["way"], cell["issuer"], cell["issuer"] == cell["redeemer"]): cell
              for cell in clients["matrix"]}
-    lines = [*_matrix("A client's second connection to a node", clients["stacks"], names, cells,
+    lines = [*_matrix(AT_HOME, clients["stacks"], names, cells,
                       width, home=True), Line("")]
     if len(names) > 1:
-        lines += [*_matrix("Its third, to the next node, with what it has from this one",
-                           clients["stacks"], names, cells, width, home=False), Line("")]
-    lines += _told(clients["matrix"], width)
+        lines += [*_matrix(ELSEWHERE, clients["stacks"], names, cells, width, home=False), Line("")]
+    lines += _told(clients, width)
     for node in results["nodes"]:
         if node["why_not"]:
             lines += block(f"{node['name']}  ", node["why_not"], width, "cyan")
-    first = max((columns(row["title"]) for row in (*clients["stacks"], *clients["left_out"])),
-                default=0) + 2
-    for row in clients["stacks"]:
-        library = f" ({row['library']})" if row["library"] else ""
-        lines += block(left(row["title"], first), f"{row['sentence']}{library}", width,
-                       "cyan" if set(row["nodes"].values()) == {NOT_TRIED} else "normal")
-    for one in clients["left_out"]:
-        lines += block(left(one["title"], first), f"Left out, {one['why']}", width, "cyan")
+    lines += _stacks(clients, width)
     counts = ", ".join(f"{count} {status}" for status, count in results["counts"].items() if count)
     lines += [Line(""), *block("Report    ", folder, width),
               *block("Budget    ", _budget(results["budget"]), width),
@@ -167,7 +168,7 @@ def _matrix(title: str, stacks: list[dict[str, Any]], names: list[str],
               for row in stacks for way in row["ways"]}
     first = max((columns(label) for label in labels.values()), default=0) + 2
     column = 2 + max(0, *(columns(name) for name in names),
-                     *(len(_word(cell)) for cell in cells.values()))
+                     *(len(word(cell)) for cell in cells.values()))
     each = max(1, (width - first) // column)
     lines = block("", f"{title}; ! marks what is to be looked at", width)
     for begin in range(0, len(names), each):
@@ -176,14 +177,15 @@ def _matrix(title: str, stacks: list[dict[str, Any]], names: list[str],
         lines.append(Line(" " * first + heads.rstrip()))
         for (stack, way), label in labels.items():
             row = [cells[stack, way, name, home] for name in some_names]
-            text = "".join(left(_word(cell), column) for cell in row)
+            text = "".join(left(word(cell), column) for cell in row)
             lines.append(Line(left(label, first) + text.rstrip(), _colour(row)))
     return lines
 
 
-def _word(cell: dict[str, Any]) -> str:
-    word = SHOWN[Result(cell["result"])]
-    return f"{word} !" if cell["status"] in ("warned", "failed", "error") else word
+def word(cell: Mapping[str, Any]) -> str:
+    """Return what a matrix has of a cell, with a mark where it is to be looked at."""
+    shown = SHOWN[Result(cell["result"])]
+    return f"{shown} !" if cell["status"] in ("warned", "failed", "error") else shown
 
 
 def _colour(row: list[dict[str, Any]]) -> str:
@@ -193,14 +195,73 @@ def _colour(row: list[dict[str, Any]]) -> str:
     return _COLOURS[worst]
 
 
-def _told(matrix: list[dict[str, Any]], width: int) -> list[Line]:
-    """Return the sentences of what is to be looked at, and why something was not tried."""
-    lines: list[Line] = []
-    for status in ("failed", "error", "warned", "skipped"):
-        messages = dict.fromkeys(cell["message"] for cell in matrix if cell["status"] == status
-                                 and cell["reason"] != CONTROL)
-        for message in messages:
-            lines += block(f"{status.upper():<8}  ", message, width, _COLOURS[status])
+def told(clients: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return status and sentence of what is to be looked at, or why something was not tried."""
+    looked_at = dict.fromkeys(
+        (status, cell["message"]) for status in ("failed", "error", "warned")
+        for cell in clients["matrix"] if cell["status"] == status)
+    return [*looked_at, *(("skipped", message) for message in _not_tried(clients))]
+
+
+def _not_tried(clients: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each reason why something was not tried, whatever has it."""
+    titles = {row["stack"]: row["title"] for row in clients["stacks"]}
+    alike: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in clients["matrix"]:
+        if cell["status"] == "skipped" and cell["reason"] != CONTROL:
+            alike.setdefault(why_not_tried(cell["message"]), []).append(cell)
+    for why, cells in alike.items():
+        if len(cells) == 1:
+            yield cells[0]["message"]
+            continue
+        stacks = some(dict.fromkeys(titles[cell["stack"]] for cell in cells))
+        nodes = some(dict.fromkeys(cell["redeemer"] for cell in cells))
+        yield (f"{stacks}, on {nodes}: {len(cells)} connections "
+               f"{IN_WORDS[Result.NOT_TRIED]}: {why}")
+
+
+def left_out(clients: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
+    """Yield the titles of stacks that were left out for one reason, and a clause that says why."""
+    alike: dict[str, list[Mapping[str, str]]] = {}
+    for one in clients["left_out"]:
+        # What is not built differs in what is missing, and all of it is built by one command.
+        key = one["reason"] if one["reason"] == NOT_BUILT else one["why"]
+        alike.setdefault(key, []).append(one)
+    for key, several in alike.items():
+        why = several[0]["why"]
+        if key == NOT_BUILT and len(several) > 1:
+            names = " ".join(one["stack"] for one in several)
+            why = f"since they are not built: make stacks STACKS='{names}'"
+        yield [one["title"] for one in several], why
+
+
+def _stacks(clients: Mapping[str, Any], width: int) -> Iterator[Line]:
+    """Yield what each stack comes to; those of which nothing could be tried, by reason."""
+    alike: dict[str, list[str]] = {}
+    rows = []
+    for row in clients["stacks"]:
+        if set(row["nodes"].values()) == {NOT_TRIED}:
+            alike.setdefault(row["sentence"], []).append(row["title"])
+        else:
+            library = f" ({row['library']})" if row["library"] else ""
+            rows.append((row["title"], f"{row['sentence']}{library}", "normal"))
+    rows += [_several(titles, sentence) for sentence, titles in alike.items()]
+    rows += [_several(titles, f"Left out, {why}") for titles, why in left_out(clients)]
+    first = max((columns(title) for title, _, _ in rows), default=0) + 2
+    for title, sentence, colour in rows:
+        yield from block(left(title, first), sentence, width, colour)
+
+
+def _several(titles: list[str], sentence: str) -> tuple[str, str, str]:
+    """Return a row for a terminal of what one or several stacks have in common."""
+    if len(titles) == 1:
+        return titles[0], sentence, "cyan"
+    return f"{len(titles)} stacks", f"{sentence} ({', '.join(titles)})", "cyan"
+
+
+def _told(clients: Mapping[str, Any], width: int) -> list[Line]:
+    lines = [line for status, message in told(clients)
+             for line in block(f"{status.upper():<8}  ", message, width, _COLOURS[status])]
     return [*lines, Line("")] if lines else []
 
 

@@ -8,11 +8,14 @@ from typing import Any
 
 from ..checks.deviations import major_of
 
-AS_IT_COMES, TOLD = "as_it_comes", "told"
-"""Ways: a stack's client as its user writes it first, and as its documentation says how to resume.
-"""
-WAYS: Mapping[str, str] = {AS_IT_COMES: "as it comes", TOLD: "told to resume"}
+AS_IT_COMES, NAME_UNVERIFIED, TOLD = "as_it_comes", "name_unverified", "told"
+"""Ways: a stack's client as its user writes it first; the same, but that it does not verify the
+server's name; and as its documentation says how to resume."""
+WAYS: Mapping[str, str] = {AS_IT_COMES: "as it comes", NAME_UNVERIFIED: "name not verified",
+                           TOLD: "told to resume"}
 """Every way, for people."""
+USUAL_WAYS = (AS_IT_COMES, TOLD)
+"""Those of a stack that does not name its own."""
 HOME, ELSEWHERE = "home", "elsewhere"
 """Places where a client connects again: the node that issued its session, and another one."""
 
@@ -62,6 +65,11 @@ IN_WORDS: Mapping[Result, str] = {
 """In the clause of a sentence whose subject is the stack."""
 
 
+def why_not_tried(message: str) -> str:
+    """Return the reason in the sentence of a cell that could not be tried."""
+    return message.rpartition(f"{IN_WORDS[Result.NOT_TRIED]}: ")[2]
+
+
 @dataclass(frozen=True)
 class Stack:
     """A client stack that can be started; a folder of ``client_stacks/``."""
@@ -70,9 +78,11 @@ class Stack:
     title: str
     run: tuple[str, ...]
     """The command, but for the arguments of the contract."""
-    ways: tuple[str, ...] = tuple(WAYS)
+    ways: tuple[str, ...] = USUAL_WAYS
     why_not: str = ""
     """Why it cannot be started here, in a clause; empty: it can."""
+    readme: str = ""
+    """Its README, in Markdown: what it is, and the lines that make it resume."""
 
 
 @dataclass(frozen=True)

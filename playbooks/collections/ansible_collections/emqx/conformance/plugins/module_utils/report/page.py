@@ -1,37 +1,26 @@
 """index.html: the result object as one self-contained page.
 
-Jinja2 comes with ansible-core on the controller. On a vantage host with nothing but python3
-there is none, and then there is no page; the other files are written all the same.
-
-The page fetches nothing: its style sheet and its script lie beside the template and are put into
-it, and a Content-Security-Policy lets run that script alone. What the script adds can be had
-without it: ladders of handshakes as a line each, all findings at once instead of a search.
+What its script adds can be had without it: ladders of handshakes as a line each, all findings at
+once instead of a search.
 """
 from __future__ import annotations
 
-import base64
+import contextlib
 import functools
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..run import beyond
 from . import compare, known, ladders, page_findings, plots, vantage
-from .files import PageError
 from .grouped import WORST_FIRST, landed
+from .template import Template
 
-try:
-    import jinja2
+with contextlib.suppress(ImportError):  # Only on a host without ansible-core: template.py says so.
     from markupsafe import Markup
-except ImportError:  # pragma: no cover - only on a host without ansible-core
-    jinja2 = None  # type: ignore[assignment]
 
 _LETTERS = {"resumed": "R", "full": "F", "refused": "X", "failed": "!", "inconsistent": "?",
             "not_measured": "·"}
-_MARKS = {"passed": "✓", "failed": "✗", "error": "!", "known": "≈", "warned": "△", "info": "i",
-          "skipped": "-"}
-"""Beside each status, so that its colour is not all there is."""
 _CHANGES = {"head": ("", ""), "worse": ("failed", "▼ worse"), "better": ("passed", "▲ better"),
             "other": ("info", "= other")}
 """By kind of change: the class of its badge, and what it says."""
@@ -42,23 +31,11 @@ _MOST_PROBLEMS = 6
 
 
 class Page:
-    """A template, read once, since the report is written again and again as the run goes."""
+    """Makes the page of result objects."""
 
     def __init__(self, template: Path) -> None:
         """Read the template, and its style sheet and script beside it. Raises PageError."""
-        if jinja2 is None:
-            raise PageError("index.html needs Jinja2, which comes with ansible-core")
-        name = template.name.partition(".")[0]
-        text, self._style, self._script = (
-            _read(path) for path in (template, template.with_name(f"{name}.css"),
-                                     template.with_name(f"{name}.js")))
-        # What targets say ends up here: everything is escaped.
-        environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True,
-                                         undefined=jinja2.StrictUndefined)
-        self._template = environment.from_string(text)
-        digest = base64.b64encode(hashlib.sha256(self._script.encode()).digest()).decode()
-        self._policy = ("default-src 'none'; style-src 'unsafe-inline'; "
-                        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'")
+        self._template = Template(template, styles=("report.css",), script="report.js")
 
     def render(self, results: dict[str, Any]) -> bytes:
         """Return the page of a result object."""
@@ -67,10 +44,9 @@ class Page:
         problems = page_findings.problems(families)
         matrices = [_Matrix(results, names, page_findings.evidence(families))]
         places = _places(results, names, matrices)
-        text: str = self._template.render(
-            results=results, names=names, marks=_MARKS, statuses=WORST_FIRST,
-            style=Markup(self._style), script=Markup(self._script),  # noqa: S704 - the project's
-            policy=self._policy, matrix=matrices[0], matrices=matrices, places=places,
+        return self._template.render(
+            results=results, names=names, statuses=WORST_FIRST,
+            matrix=matrices[0], matrices=matrices, places=places,
             families=families, problems=problems[:_MOST_PROBLEMS],
             more_problems=max(0, len(problems) - _MOST_PROBLEMS), pairs=_pairs(results),
             scope_sentence=_scope(results), through=_through(results),
@@ -82,15 +58,6 @@ class Page:
             # They cost more than all else: a run that goes on is shown without them.
             plots=_plots(results) if results["complete"] else [],
             differences=vantage.told(results.get("vantage", {}).get("differences", ())))
-        return text.encode()
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PageError(f"the report's template {path} cannot be read: "
-                        f"{error.strerror}") from None
 
 
 class _Matrix:
