@@ -23,7 +23,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.wor
     Stack,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
-from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import Credentials
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 from tests.support.mqtt_broker import MqttBroker
