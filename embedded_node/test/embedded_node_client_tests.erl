@@ -12,7 +12,7 @@
 
 client_test_() ->
     {foreach, fun start/0, fun embedded_node_router_tests:stop/1,
-     [fun(_) -> {atom_to_list(Name), {timeout, 20, fun() -> ?MODULE:Name() end}} end
+     [fun(_) -> {atom_to_list(Name), {timeout, 60, fun() -> ?MODULE:Name() end}} end
       || {Name, 0} <- proplists:get_value(exports, ?MODULE:module_info()),
          not lists:member(Name, [module_info, test, client_test_])]}.
 
@@ -65,17 +65,25 @@ kept_and_delivered() ->
 %% The other nodes hear at once of a session that stays, and of another only if it lasts a moment.
 told_after_a_moment() ->
     Told = fun() -> length(pg:get_members(embedded_node, {client, <<"c">>})) end,
-    One = connection(),
-    connect(One, expiring(0)),
-    ?assertEqual(0, Told()),
-    await(fun() -> Told() =:= 1 end),
-    gone(One),
-    await(fun() -> Told() =:= 0 end),
+    not_told_yet(Told, 50),
     connect(connection(), expiring(0)),
     connect(connection(), expiring(60)),
     ?assertEqual(1, Told()),
     timer:sleep(400),
     ?assertEqual(1, Told()).
+
+%% Where it took us longer to look than the moment lasts, that says nothing, and is tried again.
+not_told_yet(Told, Left) when Left > 0 ->
+    One = connection(),
+    Began = erlang:monotonic_time(millisecond),
+    connect(One, expiring(0)),
+    Count = Told(),
+    Late = erlang:monotonic_time(millisecond) - Began >= 200,
+    ?assert(Late orelse Count =:= 0),
+    await(fun() -> Told() =:= 1 end),
+    gone(One),
+    await(fun() -> Told() =:= 0 end),
+    Late andalso not_told_yet(Told, Left - 1).
 
 taken_over_by_a_new_connection() ->
     One = connection(),
@@ -95,7 +103,7 @@ will_after_the_connection() ->
     One = connection(),
     connect(One, (expiring(60))#{will := will(0)}),
     gone(One),
-    ?assertMatch(#{topic := <<"will">>}, delivered(500)),
+    ?assertMatch(#{topic := <<"will">>}, delivered(10_000)),
     %% Once.
     ?assertEqual(1, connect(connection(), expiring(60))),
     ?assertEqual(none, delivered(50)).
@@ -103,14 +111,14 @@ will_after_the_connection() ->
 will_waits() ->
     ok = embedded_node_router:subscribe(<<"will">>, 1, false),
     One = connection(),
-    connect(One, (expiring(60))#{will := will(1)}),
+    connect(One, (expiring(60))#{will := will(2)}),
     gone(One),
     ?assertEqual(none, delivered(300)),
     Other = connection(),
-    connect(Other, (expiring(60))#{will := will(1)}),
-    ?assertEqual(none, delivered(1000)),
+    connect(Other, (expiring(60))#{will := will(2)}),
+    ?assertEqual(none, delivered(2000)),
     gone(Other),
-    ?assertMatch(#{topic := <<"will">>}, delivered(2000)).
+    ?assertMatch(#{topic := <<"will">>}, delivered(10_000)).
 
 will_of_a_deleted_session() ->
     ok = embedded_node_router:subscribe(<<"will">>, 1, false),
@@ -118,7 +126,7 @@ will_of_a_deleted_session() ->
     connect(One, (expiring(60))#{will := will(60)}),
     gone(One),
     connect(connection(), (expiring(60))#{clean_start := true}),
-    ?assertMatch(#{topic := <<"will">>}, delivered(500)).
+    ?assertMatch(#{topic := <<"will">>}, delivered(10_000)).
 
 no_session_after_expiry_0() ->
     One = connection(),
@@ -308,7 +316,7 @@ publish(Topic) ->
 delivered(Within) ->
     receive {deliver, Message} -> Message after Within -> none end.
 
-await(Test) -> await(Test, 300).
+await(Test) -> await(Test, 1000).
 
 await(Test, Left) when Left > 0 ->
     Test() orelse begin timer:sleep(10), await(Test, Left - 1) end.

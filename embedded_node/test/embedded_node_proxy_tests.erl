@@ -92,7 +92,7 @@ a_listener_knows_whom_the_header_names_test() ->
     unlink(Supervisor),
     gen_server:stop(Supervisor).
 
-await(Condition) -> await(Condition, 200).
+await(Condition) -> await(Condition, 1000).
 
 await(Condition, Tries) when Tries > 0 ->
     case Condition() of
