@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import signal
 import socket
@@ -20,6 +19,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded 
 from tests.support.costs import add_up
 from tests.support.playbooks import ROOT, WITHOUT_FIGURES, Cluster, Done, write_inventory
 from tests.support.ports import free_ports
+from tests.support.terminal import CTRL_C, Terminal
 
 SAFE = ("-e", "resumption_max_impact=safe")
 
@@ -241,21 +241,15 @@ def test_ctrl_c_leaves_a_partial_report_and_no_process(cluster: Cluster) -> None
         inventory = write_inventory(folder, cluster.name, [*cluster.ports, port])
         interrupted = Cluster(cluster.name, cluster.ports, inventory, folder / "reports")
         nodes = cluster.pids()
-        pid, terminal = pty.fork()
-        if pid == 0:  # pragma: no cover - the child is ansible-playbook
-            os.chdir(ROOT)
-            os.execvpe("ansible-playbook",  # noqa: S606 - the command under test
-                       interrupted.command("verify.yml"), interrupted.environment())
+        terminal = Terminal(interrupted.command("verify.yml"), ROOT, interrupted.environment())
         wait_for(folder / "reports" / "latest")
         time.sleep(1.0)
-        os.write(terminal, b"\x03")
-        begun = time.monotonic()
-        _, status = os.waitpid(pid, 0)
-        assert os.waitstatus_to_exitcode(status) != 0
-        while modules_running(str(folder)) and time.monotonic() - begun < 10:
+        terminal.press(CTRL_C)
+        assert terminal.end() != 0
+        end = time.monotonic() + 30
+        while modules_running(str(folder)) and time.monotonic() < end:
             time.sleep(0.1)
         assert modules_running(str(folder)) == []
-        os.close(terminal)
     results = interrupted.results()
     assert results["complete"] is False
     assert results["verdict"] == "error"

@@ -2,8 +2,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import socket
 import time
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.playbooks import ROOT, WITHOUT_FIGURES, Cluster
+from tests.support.terminal import CTRL_C, Terminal
 
 DISRUPTIVE = ("-e", "resumption_max_impact=disruptive")
 SAFE = ("-e", "resumption_max_impact=safe")
@@ -111,11 +110,7 @@ def test_ctrl_c_while_a_node_is_down_leaves_a_report_and_brings_it_back(
     run = Cluster(cluster.name, cluster.ports, cluster.inventory, reports)
     # Once with what is known to deviate: it is not to be failed in what was interrupted, either.
     briefly = WITHOUT_FIGURES if moment == "LIFE-01" else BRIEF
-    pid, terminal = pty.fork()
-    if pid == 0:  # pragma: no cover - the child is ansible-playbook
-        os.chdir(ROOT)
-        os.execvpe("ansible-playbook",  # noqa: S606 - the command under test
-                   run.command("verify.yml", *DISRUPTIVE, *briefly), run.environment())
+    terminal = Terminal(run.command("verify.yml", *DISRUPTIVE, *briefly), ROOT, run.environment())
     # All three are restarted before any is killed.
     await_refused(cluster, 1, within_s=60)
     if moment == "LIFE-02":
@@ -125,10 +120,8 @@ def test_ctrl_c_while_a_node_is_down_leaves_a_report_and_brings_it_back(
             time.sleep(0.05)
         await_refused(cluster, 0, within_s=30)
         await_refused(cluster, 1, within_s=30)
-    os.write(terminal, b"\x03")
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) != 0
-    os.close(terminal)
+    terminal.press(CTRL_C)
+    assert terminal.end() != 0
     # The module outlives ansible-playbook for as long as it takes to finish the report.
     end = time.monotonic() + 20
     while "not_measured" in {row["reason"] for row in run.results()["checks"]}:

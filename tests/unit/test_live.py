@@ -32,6 +32,8 @@ def worker(queue_lock: Any, on_its_way: Any) -> None:
         time.sleep(30)
 
 
+# Ansible forks its workers, whatever threads there are; Python 3.12 and later warn of it.
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_worker_that_a_signal_ends_leaves_the_queue_to_the_others() -> None:
     queue_lock, on_its_way = FORK.Lock(), FORK.Event()
     child = FORK.Process(target=worker, args=(queue_lock, on_its_way))
