@@ -26,6 +26,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.jud
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.words import (
     AS_IT_COMES,
+    PLACES,
     SHOWN,
     TOLD,
     WAYS,
@@ -72,7 +73,7 @@ def reduced(results: Mapping[str, Any]) -> dict[str, Any]:
         "stacks": [{key: row[key] for key in
                     ("stack", "title", "library", "nodes", "ways", "costs")}
                    for row in sorted(clients["stacks"], key=lambda row: row["title"].lower())],
-        "matrix": [{key: cell[key] for key in ("stack", "way", "issuer", "redeemer", "result")}
+        "matrix": [{key: cell[key] for key in ("stack", "way", "issuer", "place", "result")}
                    for cell in clients["matrix"]]}
 
 
@@ -117,11 +118,10 @@ def _why(row: Mapping[str, Any], whys: Mapping[tuple[str, str], str]) -> str:
     return whys[row["stack"], way]
 
 
-def _words(data: Mapping[str, Any], stack: str, way: str, *, home: bool) -> str:
-    """Return what a matrix says of a stack in one way, by node where that differs."""
+def _words(data: Mapping[str, Any], stack: str, way: str, place: str) -> str:
+    """Return what a place's matrix says of a stack in one way, by node where that differs."""
     found = {cell["issuer"]: SHOWN[Result(cell["result"])] for cell in data["matrix"]
-             if (cell["stack"], cell["way"]) == (stack, way)
-             and (cell["issuer"] == cell["redeemer"]) is home}
+             if (cell["stack"], cell["way"], cell["place"]) == (stack, way, place)}
     if len(set(found.values())) <= 1:
         return next(iter(found.values()), "-")
     return ", ".join(f"{node} {word}" for node, word in found.items())
@@ -133,12 +133,12 @@ def seen(data: Mapping[str, Any]) -> Iterator[str]:
     yield (f"On {data['measured_on']}, on {len(data['nodes'])} nodes ({node['product']}, "
            f"Erlang/OTP {node['otp_release']}), in {data['took_s']} s.")
     yield ""
-    yield ("| stack | measured | as it comes | elsewhere | told to resume | elsewhere | | "
-           "how, or why not |")
-    yield "|---|---|---|---|---|---|---|---|"
+    yield ("| stack | measured | as it comes | elsewhere | back | told to resume | elsewhere | "
+           "back | | how, or why not |")
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for row in data["stacks"]:
-        words = " | ".join(_words(data, row["stack"], way, home=home)
-                           for way in (AS_IT_COMES, TOLD) for home in (True, False))
+        words = " | ".join(_words(data, row["stack"], way, place)
+                           for way in (AS_IT_COMES, TOLD) for place in PLACES)
         yield (f"| {row['title']} | {row['library']} | {words} | {_concluded(row)} | "
                f"{_why(row, whys)} |")
 
@@ -166,10 +166,10 @@ def _cost(row: Mapping[str, Any]) -> str:
 
 def java(data: Mapping[str, Any]) -> Iterator[str]:
     """Yield the table of Java's ways."""
-    yield "| | second connection to a node | third, to another one |"
-    yield "|---|---|---|"
+    yield "| | second connection to a node | third, to another one | fourth, back to the first |"
+    yield "|---|---|---|---|"
     for way, title in WAYS.items():
-        words = (_words(data, "java", way, home=home) for home in (True, False))
+        words = (_words(data, "java", way, place) for place in PLACES)
         yield f"| {title} | {' | '.join(words)} |"
 
 

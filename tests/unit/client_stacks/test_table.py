@@ -29,15 +29,14 @@ def test_every_stack_was_measured_in_each_of_its_ways() -> None:
     assert {row["stack"]: tuple(row["ways"]) for row in DATA["stacks"]} == {
         name: read(name, table.ROOT).ways for name in names(table.ROOT)}
     assert len(DATA["nodes"]) == 3
-    assert len(DATA["matrix"]) == 3 * 2 * sum(len(row["ways"]) for row in DATA["stacks"])
+    assert len(DATA["matrix"]) == 3 * 3 * sum(len(row["ways"]) for row in DATA["stacks"])
 
 
 def test_what_was_measured_is_what_is_expected() -> None:
     otp = DATA["nodes"][0]["otp_release"]
     for cell in DATA["matrix"]:
-        place = "home" if cell["issuer"] == cell["redeemer"] else "elsewhere"
         [one] = {entry.result.value for entry in expected(table.ROOT)
-                 if entry.covers(cell["stack"], cell["way"], place, otp)}
+                 if entry.covers(cell["stack"], cell["way"], cell["place"], otp)}
         assert one == cell["result"], cell
 
 
