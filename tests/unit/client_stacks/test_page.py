@@ -124,7 +124,7 @@ def test_a_connect_that_tcp_holds_back_is_explained(
     results["clients"]["stacks"] = results["clients"]["stacks"][:1]
     results["clients"]["stacks"][0]["costs"]["resumed"].update(pause_ms=pause_ms, cpu_ms=cpu_ms)
     told = rendered(results).told
-    assert ("Resumed, it waits 41 ms before CONNECT and does nothing" in told) is says
+    assert ("Resumed, 41 ms pass before its CONNECT" in told) is says
     assert ("TCP_NODELAY" in told) is says
 
 

@@ -26,10 +26,10 @@ _FIGURES = (("bytes_from_client", "Bytes that it sends"), ("bytes_from_node", "B
             ("pause_ms", "Of that, from the node's Finished to CONNECT"),
             ("cpu_ms", "Its processor time, ms"))
 HELD_BACK = (
-    "Resumed, it waits {} ms before CONNECT and does nothing: its Finished and its CONNECT are two "
-    "small writes in a row, of which TCP holds back the second (Nagle's algorithm, RFC 896) until "
-    "the node's kernel has acknowledged the first, and that takes its time (RFC 1122 4.2.3.2). "
-    "TCP_NODELAY on the client's socket ends it.")
+    "Resumed, {} ms pass before its CONNECT, far more than it computes for: its Finished and "
+    "its CONNECT are small writes in a row, of which TCP holds back the second (Nagle's algorithm, "
+    "RFC 896) until the node's kernel has acknowledged the first, and that takes its time (RFC "
+    "1122 4.2.3.2). TCP_NODELAY on the client's socket ends it.")
 """What is said of a client that TCP keeps waiting; with milliseconds."""
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _SPACE = 5.0
