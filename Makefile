@@ -62,7 +62,7 @@ TRIED = $(if $(strip $(STACKS)),\
   -e resumption_client_stacks=$(subst $(space),$(comma),$(strip $(STACKS))))
 
 .PHONY: help verify deploy check test test-all test-debian13 bench bench-publish fuzz lint docs \
-  image upgrade upgrade-check upgrade-table stacks clients clients-check destroy clean
+  image upgrade upgrade-check upgrade-table stacks clients clients-check clients-table destroy clean
 
 help:
 	@echo "make verify [INVENTORY=inventory/local] [COMPARE=reports/latest] [EXTRA='-e name=value']"
@@ -84,8 +84,9 @@ help:
 	@echo "             hostile bytes by a coverage-guided fuzzer, see docs/fuzzing.md"
 	@echo "make lint    ansible-lint, yamllint, ruff, mypy, shellcheck"
 	@echo "make docs    write docs/conformance.md and the table of docs/staging.md from the registry of"
-	@echo "             checks, the table of docs/known-deviations.md from known_deviations/, and"
-	@echo "             docs/upgrade.md from upgrade_table/measured.json"
+	@echo "             checks, the table of docs/known-deviations.md from known_deviations/,"
+	@echo "             docs/upgrade.md from upgrade_table/measured.json, and docs/clients.md and"
+	@echo "             README's table of client stacks from client_stacks/measured.json"
 	@echo "make image [OTP='25 27 29']"
 	@echo "             build Docker images of the embedded OTP node (not EMQX) from Debian packages"
 	@echo "make upgrade INVENTORY=inventory/upgrade"
@@ -96,7 +97,10 @@ help:
 	@echo "             into docs/upgrade.md"
 	@echo "make clients [INVENTORY=inventory/local] [STACKS='openssl erlang_ssl']"
 	@echo "             which client stacks resume on the nodes, see docs/clients.md; 'make clients-check'"
-	@echo "             says what it would do, and 'make stacks' builds the clients only"
+	@echo "             says what it would do, and 'make stacks' builds the clients only; without STACKS"
+	@echo "             they take about 1 GB of Debian packages"
+	@echo "make clients-table"
+	@echo "             try all of them, and write what was measured into docs/clients.md and README.md"
 	@echo "make destroy stop every node of this checkout"
 	@echo "make clean   destroy, and remove everything generated but the reports"
 
@@ -120,6 +124,10 @@ stacks: $(VENV)/.installed
 
 clients: $(VENV)/.installed node-packages stacks
 	@$(PLAYBOOK) playbooks/deploy.yml playbooks/clients.yml $(TRIED) $(EXTRA)
+
+clients-table: clients
+	@PYTHONPATH=playbooks/collections:. $(VENV)/bin/python -m client_stacks.table \
+	  reports/clients/latest/results.json
 
 clients-check: $(VENV)/.installed
 	@$(PLAYBOOK) playbooks/clients.yml --check $(TRIED) $(EXTRA)
@@ -185,6 +193,7 @@ docs: $(VENV)/.installed
 	  'from ansible_collections.emqx.conformance.plugins.module_utils.checks import \
 	     document, staging_cost; document.write(); staging_cost.write()'
 	@PYTHONPATH=playbooks/collections:. $(VENV)/bin/python -m upgrade_table.page
+	@PYTHONPATH=playbooks/collections:. $(VENV)/bin/python -m client_stacks.table
 
 upgrade-table: $(VENV)/.installed
 	@VENV=$(VENV) scripts/make-image

@@ -66,6 +66,14 @@ def forged(made: ssl.SSLContext, session: ssl.SSLSession) -> None:
                 tcp.sendall(outgoing.read())
 
 
+def hang_up(tls: ssl.SSLSocket) -> None:
+    """Close without close_notify, and wait until the node has seen it and closed, too."""
+    with socket.socket(fileno=tls.detach()) as tcp, contextlib.suppress(OSError):
+        tcp.shutdown(socket.SHUT_WR)
+        while tcp.recv(65536):
+            pass
+
+
 class Client:
     """Connects, and remembers what it is to offer."""
 
@@ -104,9 +112,11 @@ class Client:
         code, reused = connack(tls), bool(tls.session_reused)
         if FAULT != "keeps_unknown_id":
             self._session = tls.session
-        if FAULT != "closes_without_notice":
-            with contextlib.suppress(OSError):
-                tls.unwrap()
+        if FAULT == "closes_without_notice":
+            hang_up(tls)
+            return self._told(reused), code
+        with contextlib.suppress(OSError):
+            tls.unwrap()
         tls.close()
         return self._told(reused), code
 

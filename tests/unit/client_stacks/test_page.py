@@ -67,7 +67,7 @@ def test_a_run_leaves_the_page_of_its_result(made: tuple[dict[str, Any], Path]) 
 def test_every_cell_is_there_and_what_is_to_be_looked_at_is_marked(
         made: tuple[dict[str, Any], Path]) -> None:
     results, reader = made[0], rendered(made[0])
-    assert len(reader.cells) == len(results["clients"]["matrix"]) == 4 * 2 * 2 * 2
+    assert len(reader.cells) == len(results["clients"]["matrix"]) == 4 * 2 * 2 * 3
     # Python's ssl, as it comes and told, on two nodes.
     assert reader.cells[:4] == [("full", "full")] * 2 + [("resumed", "resumed")] * 2
     assert ("not_measured unexpected", "LOCKED OUT !") in reader.cells
@@ -81,17 +81,17 @@ def test_ladders_show_a_full_and_a_resumed_handshake_message_by_message(
         made: tuple[dict[str, Any], Path]) -> None:
     results, reader = made[0], rendered(made[0])
     [cell] = [cell for cell in results["clients"]["matrix"]
-              if (cell["stack"], cell["way"], cell["issuer"], cell["redeemer"]) == (
-                  "python_ssl", "told", "n1", "n1")]
+              if (cell["stack"], cell["way"], cell["issuer"], cell["place"]) == (
+                  "python_ssl", "told", "n1", "home")]
     first, second = ([f"{message['from']} sends {message['message']}, {message['bytes']} bytes"
                       for message in results["connections"][key]["messages"]]
                      for key in cell["connections"])
-    # It is the first stack, and as it comes it has three connections.
-    assert reader.ladders[3:5] == [first, second]
+    # It is the first stack, and as it comes it has four connections.
+    assert reader.ladders[4:6] == [first, second]
     assert any("Certificate" in message for message in first)
     assert not any("Certificate" in message for message in second)
-    # Three connections of each stack in each way.
-    assert len(reader.ladders) == 4 * 2 * 3
+    # Four connections of each stack in each way.
+    assert len(reader.ladders) == 4 * 2 * 4
 
 
 def test_what_it_costs_is_told_with_and_without(made: tuple[dict[str, Any], Path]) -> None:
@@ -124,7 +124,7 @@ def test_a_connect_that_tcp_holds_back_is_explained(
     results["clients"]["stacks"] = results["clients"]["stacks"][:1]
     results["clients"]["stacks"][0]["costs"]["resumed"].update(pause_ms=pause_ms, cpu_ms=cpu_ms)
     told = rendered(results).told
-    assert ("Resumed, it waits 41 ms before CONNECT and does nothing" in told) is says
+    assert ("Resumed, 41 ms pass before its CONNECT" in told) is says
     assert ("TCP_NODELAY" in told) is says
 
 

@@ -21,6 +21,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.mea
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.words import (
     AS_IT_COMES,
+    BACK,
     HOME,
     TOLD,
     Expected,
@@ -84,15 +85,15 @@ def test_a_stack_that_is_locked_out_fails_the_run(
         certificate, tmp_path, nodes, stack("stubborn", "gives_up_on_fallback"),
         stack("missing", "none", why_not="since it is not built: make stacks STACKS=missing")))
     assert results["verdict"] == "failed"
-    assert results["counts"] == {"info": 2, "warned": 0, "failed": 2, "skipped": 0, "error": 0}
+    assert results["counts"] == {"info": 4, "warned": 0, "failed": 2, "skipped": 0, "error": 0}
     assert results["headline"].startswith("stubborn gave up where a session was declined; ")
-    assert "Stubborn, told to resume  resumed       resumed" in text
+    assert "Stubborn, told to resume  resumed  resumed" in text
     assert "Stubborn, told to resume  LOCKED OUT !  LOCKED OUT !" in text
     assert "Is locked out when its session is declined" in text
     assert "Missing   Left out, since it is not built: make stacks STACKS=missing" in text
     budget = results["budget"]["nodes"]["n1"]
-    assert (budget["handshakes_announced"], budget["handshakes_done"]) == (5, 5)
-    assert nodes[0].handshakes == 5
+    assert (budget["handshakes_announced"], budget["handshakes_done"]) == (6, 6)
+    assert nodes[0].handshakes == 6
 
 
 def test_what_is_expected_on_another_erlang_is_not_expected_here(
@@ -129,7 +130,7 @@ def test_a_node_that_is_not_there_is_named(
     nodes[0].stop()
     results, text = ran(request(certificate, tmp_path, nodes, stack("sturdy", "none")))
     assert [cell["status"] for cell in results["clients"]["matrix"]] == [
-        "skipped", "skipped", "info", "skipped"]
+        "skipped", "skipped", "skipped", "info", "skipped", "info"]
     assert "connection refused" in text
     assert ("Could not be tried, as is said of the node (n1); resumes when told (n2)"
             in " ".join(text.split()))
@@ -145,16 +146,33 @@ def test_one_reason_is_told_once_for_all_that_have_it(
         *(stack(name, "none", why_not=f"since it is not built ({name} is not there): make stacks "
                 f"STACKS={name}") for name in ("three", "four")))
     results, text = ran(replace(wanted, session_cache_max=100_000))
-    assert results["counts"]["skipped"] == 2 * 2 * 2 * 2
+    assert results["counts"]["skipped"] == 2 * 2 * 2 * 3
     assert text.count("SKIPPED") == 1
     flat = " ".join(text.split())
-    assert "SKIPPED One, Two, on n1, n2: 16 connections could not be tried: " in flat
+    assert "SKIPPED One, Two, on n1, n2: 24 connections could not be tried: " in flat
     assert "2 stacks Could not be tried: " in flat
     assert ("2 stacks Left out, since they are not built: make stacks STACKS='three four' (Three, "
             "Four)") in flat
     # All of it is in the files.
-    assert [cell["status"] for cell in results["clients"]["matrix"]].count("skipped") == 16
+    assert [cell["status"] for cell in results["clients"]["matrix"]].count("skipped") == 24
     assert [one["stack"] for one in results["clients"]["left_out"]] == ["three", "four"]
+
+
+def test_a_client_that_comes_back_offers_what_it_was_given_last(
+        certificate: tuple[Path, Path], tmp_path: Path,
+        started: Callable[..., MqttBroker]) -> None:
+    wanted = replace(
+        request(certificate, tmp_path, [started(), started()], stack("forgetful", "none")),
+        expected=(Expected("forgetful", TOLD, BACK, Result.RESUMED),))
+    results, text = ran(wanted)
+    back = [cell for cell in results["clients"]["matrix"] if cell["place"] == "back"]
+    assert [(cell["issuer"], cell["redeemer"], cell["result"], cell["reason"])
+            for cell in back] == [(node, node, "declined", "not_as_expected")
+                                  for node in ("n1", "n2")]
+    flat = " ".join(text.split())
+    assert "Its fourth, back to this node; ! marks what is to be looked at" in flat
+    assert ("Forgetful, told to resume, on n1 after n2: offers its session, is declined, and MQTT "
+            "works after a full handshake; expected was resumed, and it is declined") in flat
 
 
 def test_an_interrupted_run_says_what_it_has_not_measured(
@@ -172,11 +190,11 @@ def test_the_session_budget_decides_how_many_are_tried(tmp_path: Path) -> None:
     nodes = {name: Endpoint(name, "127.0.0.1", 1, "localhost") for name in ("n1", "n2")}
     wanted = Request(nodes, tuple(stacks), tmp_path, rate_limit=50)
     plan = plan_of(wanted)
-    assert (plan.session_limit, dict(plan.sessions)) == (10, {"n1": 8, "n2": 8})
+    assert (plan.session_limit, dict(plan.sessions)) == (10, {"n1": 10, "n2": 10})
     said = " ".join(plan.lines())
     assert ("two: left out, since a node's session budget is 10 (resumption_max_impact: safe): "
             "allow more, or name others in resumption_client_stacks") in said
-    assert "Budget: 16 handshakes: 8 with each of n1, n2, of which up to 8 full" in said
+    assert "Budget: 20 handshakes: 10 with each of n1, n2, of which up to 10 full" in said
     assert "Rate: 50 handshakes a second with a node at most" in said
     assert not plan_of(replace(wanted, max_impact=Impact.NOISY)).left_out
     # One is tried in any case.

@@ -17,8 +17,7 @@ from ..deviation_files import content
 from ..listeners.nearest import did_you_mean
 from .words import (
     AS_IT_COMES,
-    ELSEWHERE,
-    HOME,
+    PLACES,
     USUAL_WAYS,
     WAYS,
     Expected,
@@ -29,7 +28,7 @@ from .words import (
 FOLDER, BUILT = "client_stacks", ".built"
 """Where stacks are, in the checkout; and in there, where what is built of them goes."""
 _KEYS = ("title", "packages", "build", "run", "ways")
-_EXPECTED_KEYS = ("stack", "way", HOME, ELSEWHERE, "otp", "why")
+_EXPECTED_KEYS = ("stack", "way", *PLACES, "otp", "why")
 _EXPECTED = {result.value: result for result in Result
              if result not in (Result.NOT_TRIED, Result.INCONSISTENT)}
 
@@ -131,7 +130,7 @@ def _expected(path: Path, row: Any, known: Iterable[str]) -> Iterable[Expected]:
                          f"{', '.join(WAYS)}) and a why; this has not: {row}")
     if set(otp) - {"from", "to"} or not all(isinstance(value, int) for value in otp.values()):
         raise StackError(f"{path}: otp has from and to, major releases of Erlang/OTP: {row}")
-    for place in (HOME, ELSEWHERE):
+    for place in PLACES:
         if place not in row:
             continue
         if row[place] not in _EXPECTED:

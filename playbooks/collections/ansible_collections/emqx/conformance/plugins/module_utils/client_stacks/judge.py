@@ -1,7 +1,7 @@
 """Judges the run of a client by the wire, and compares with what it says of itself. Pure.
 
 A run is a first connection, a second one to the same node and, where there is another node, a third
-to that.
+to that and a fourth back to the first.
 """
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from .process import Run
 from .relay import Passed
 from .words import (
     AS_IT_COMES,
+    BACK,
+    ELSEWHERE,
+    HOME,
     IN_WORDS,
+    PLACES,
     TOLD,
     WAYS,
     Cell,
@@ -43,16 +47,18 @@ class Row:
     stack: Stack
     way: str
     route: tuple[Endpoint, ...]
-    """The node that issues the session, twice, and then another one, if there is any."""
+    """The node that issues the session, twice, and then another one and the first, if there is one.
+    """
 
     @property
     def home(self) -> Endpoint:
         """The node that issues the session."""
         return self.route[0]
 
-    def pairs(self) -> list[tuple[int, Endpoint]]:
-        """Return the place in the route, and the node, of every connection that can resume."""
-        return list(enumerate(self.route))[1:]
+    def reconnects(self) -> list[tuple[int, str, Endpoint]]:
+        """Return number in the route, place and node of every connection that can resume."""
+        return [(at, place, endpoint) for (at, endpoint), place in zip(
+            list(enumerate(self.route))[1:], PLACES)]
 
 
 @dataclass(frozen=True)
@@ -85,13 +91,13 @@ class Judge:
         who = f"{row.stack.name} {row.way} {row.home.name}"
         refusal = _first_refused(run)
         cells = []
-        for at, _ in row.pairs():
+        for at, place, _ in row.reconnects():
             given = {passed.server_id for passed in run.passed[:at] if passed.server_id}
             seen = refusal or self._seen(row, run, at, given, who)
             expected = next((one.result for one in self.expected if one.covers(
-                row.stack.name, row.way, "home" if at == 1 else "elsewhere", otp_release)), None)
+                row.stack.name, row.way, place, otp_release)), None)
             used = tuple(keys[index] for index in (0, at) if index < len(keys))
-            cells.append(_cell(row, at, seen, run, expected=expected, keys=used))
+            cells.append(_cell(row, at, place, seen, run, expected=expected, keys=used))
         self.given.update((passed.server_id, who) for passed in run.passed if passed.server_id)
         return cells
 
@@ -188,11 +194,11 @@ def _why(run: Run) -> str:
     return f"; {run.trouble}" if run.trouble else ""
 
 
-def _cell(row: Row, at: int, seen: _Seen, run: Run, *, expected: Result | None,
+def _cell(row: Row, at: int, place: str, seen: _Seen, run: Run, *, expected: Result | None,
           keys: tuple[str, ...]) -> Cell:
     result, endpoint = seen.result, row.route[at]
-    where = endpoint.name if endpoint == row.home else \
-        f"{endpoint.name} with a session of {row.home.name}"
+    where = {HOME: endpoint.name, ELSEWHERE: f"{endpoint.name} with a session of {row.home.name}",
+             BACK: f"{endpoint.name} after {row.route[at - 1].name}"}[place]
     text = (f"{row.stack.title}, {WAYS[row.way]}, on {where}: {IN_WORDS[result]}"
             + (f": {seen.why}" if seen.why else ""))
     status, reason = "info", ""
@@ -207,8 +213,8 @@ def _cell(row: Row, at: int, seen: _Seen, run: Run, *, expected: Result | None,
         if complaints:
             status, reason = "warned", complaints[0][0]
             text += "; " + "; ".join(words for _, words in complaints)
-    return Cell(row.stack.name, row.way, row.home.name, endpoint.name, result, status, reason,
-                text, expected, keys)
+    return Cell(row.stack.name, row.way, row.home.name, endpoint.name, place, result, status,
+                reason, text, expected, keys)
 
 
 def _complaints(run: Run, at: int, result: Result,
@@ -235,7 +241,7 @@ def _complaints(run: Run, at: int, result: Result,
 
 def conclusion(cells: Sequence[Cell]) -> str:
     """Return what a stack's cells of one node, both ways together, come to."""
-    home = {cell.way: cell.result for cell in cells if cell.issuer == cell.redeemer}
+    home = {cell.way: cell.result for cell in cells if cell.place == HOME}
     if any(cell.result is Result.LOCKED_OUT for cell in cells):
         return LOCKED_OUT
     if home.get(AS_IT_COMES) is Result.RESUMED:
@@ -270,5 +276,5 @@ def _because(token: str, names: Sequence[str], cells: Sequence[Cell]) -> str:
     whys = dict.fromkeys(
         why_not_tried(cell.message) for cell in cells
         if cell.issuer in names and cell.result is Result.NOT_TRIED
-        and cell.issuer == cell.redeemer)
+        and cell.place == HOME)
     return f": {some(list(whys), 1)}" if whys else ""

@@ -171,9 +171,9 @@ class _Measuring:
     def _row(self, row: Row) -> None:
         record, control = self._record, self._record.controls[row.home.name]
         if not control.resumes:
-            record.cells += [Cell(row.stack.name, row.way, row.home.name, endpoint.name,
+            record.cells += [Cell(row.stack.name, row.way, row.home.name, endpoint.name, place,
                                   Result.NOT_TRIED, "skipped", CONTROL, control.why)
-                             for _, endpoint in row.pairs()]
+                             for _, place, endpoint in row.reconnects()]
             return
         run = process.run(row.stack, row.way, row.route, self._asked)
         keys = []

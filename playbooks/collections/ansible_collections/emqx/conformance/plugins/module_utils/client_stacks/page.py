@@ -13,7 +13,7 @@ from ..report.template import Template
 from . import report
 from .costs import FULL, RESUMED, held_back
 from .judge import BY_DEFAULT, CONCLUSIONS, LOCKED_OUT, NEVER, NOT_TRIED, WHEN_TOLD
-from .words import SHOWN, WAYS, Result
+from .words import HOME, SHOWN, WAYS, Result
 
 _BADGES = {BY_DEFAULT: ("passed", "✓"), WHEN_TOLD: ("info", "i"), NEVER: ("skipped", "-"),
            LOCKED_OUT: ("failed", "✗"), NOT_TRIED: ("warned", "△")}
@@ -26,10 +26,10 @@ _FIGURES = (("bytes_from_client", "Bytes that it sends"), ("bytes_from_node", "B
             ("pause_ms", "Of that, from the node's Finished to CONNECT"),
             ("cpu_ms", "Its processor time, ms"))
 HELD_BACK = (
-    "Resumed, it waits {} ms before CONNECT and does nothing: its Finished and its CONNECT are two "
-    "small writes in a row, of which TCP holds back the second (Nagle's algorithm, RFC 896) until "
-    "the node's kernel has acknowledged the first, and that takes its time (RFC 1122 4.2.3.2). "
-    "TCP_NODELAY on the client's socket ends it.")
+    "Resumed, {} ms pass before its CONNECT, far more than it computes for: its Finished and "
+    "its CONNECT are small writes in a row, of which TCP holds back the second (Nagle's algorithm, "
+    "RFC 896) until the node's kernel has acknowledged the first, and that takes its time (RFC "
+    "1122 4.2.3.2). TCP_NODELAY on the client's socket ends it.")
 """What is said of a client that TCP keeps waiting; with milliseconds."""
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _SPACE = 5.0
@@ -55,15 +55,12 @@ class Page:
 
 
 def _matrices(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield a matrix for the node that issued a session, and one for the next, if there is one."""
+    """Yield the matrix of each place where clients come with what they have."""
     clients, names = results["clients"], [node["name"] for node in results["nodes"]]
-    for home, title in ((True, report.AT_HOME), (False, report.ELSEWHERE)):
-        cells = {(cell["stack"], cell["way"], cell["issuer"]): cell for cell in clients["matrix"]
-                 if (cell["issuer"] == cell["redeemer"]) is home}
-        if cells:
-            yield {"title": title, "key": "home" if home else "elsewhere", "stacks": [
-                (row, [(WAYS[way], [_cell(cells[row["stack"], way, name]) for name in names])
-                       for way in row["ways"]]) for row in clients["stacks"]]}
+    for title, cells in report.matrices(clients):
+        yield {"title": title, "stacks": [
+            (row, [(WAYS[way], [_cell(cells[row["stack"], way, name]) for name in names])
+                   for way in row["ways"]]) for row in clients["stacks"]]}
 
 
 def _cell(cell: Mapping[str, Any]) -> tuple[str, str]:
@@ -124,7 +121,7 @@ def _cost_notes(full: Mapping[str, Any] | None,
 def _way(way: str, cells: Sequence[Mapping[str, Any]],
          connections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the ladders of one way at one node: one that resumed there, if there is any."""
-    home = [cell for cell in cells if cell["issuer"] == cell["redeemer"]]
+    home = [cell for cell in cells if cell["place"] == HOME]
     shown = next((cell for cell in home if cell["result"] == Result.RESUMED.value), home[0])
     route = [cell for cell in cells if cell["issuer"] == shown["issuer"]]
     keys = list(dict.fromkeys(key for cell in route for key in cell["connections"]))

@@ -14,8 +14,9 @@ from .words import WAYS, Stack
 
 CONTROL = 2
 """Connections with which our own client finds out whether a node resumes at all."""
-AT_HOME, ELSEWHERE = 2, 1
-"""Connections of a client with the node that issues its session, and with another one."""
+AT_HOME, WITH_OTHERS = 2, 2
+"""Connections of a client with a node that is alone; and how many more there are for each of
+several: one as another's neighbour, and one of a client that comes back."""
 
 
 NOT_BUILT = "not_built"
@@ -91,7 +92,7 @@ def make_plan(nodes: Mapping[str, Endpoint], stacks: Sequence[Stack], *, max_imp
         if stack.why_not:
             plan.left_out.append(LeftOut(stack, NOT_BUILT, stack.why_not))
             continue
-        cost = len(stack.ways) * (AT_HOME + (ELSEWHERE if len(names) > 1 else 0))
+        cost = len(stack.ways) * (AT_HOME + (WITH_OTHERS if len(names) > 1 else 0))
         if plan.rows and max(plan.sessions.values()) + cost > plan.session_limit:
             plan.left_out.append(LeftOut(stack, "session_budget", (
                 f"since a node's session budget is {plan.session_limit} (resumption_max_impact: "
@@ -109,7 +110,7 @@ def make_plan(nodes: Mapping[str, Endpoint], stacks: Sequence[Stack], *, max_imp
 def _row(stack: Stack, way: str, names: Sequence[str], at: int,
          nodes: Mapping[str, Endpoint]) -> Row:
     home, other = nodes[names[at]], nodes[names[(at + 1) % len(names)]]
-    return Row(stack, way, (home, home) if home == other else (home, home, other))
+    return Row(stack, way, (home, home) if home == other else (home, home, other, home))
 
 
 def as_dict(left_out: LeftOut) -> dict[str, Any]:

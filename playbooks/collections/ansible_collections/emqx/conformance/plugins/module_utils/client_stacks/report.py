@@ -16,7 +16,17 @@ from .control import CONTROL
 from .costs import costs
 from .judge import CONCLUSIONS, NOT_TRIED, concluded
 from .plan import NOT_BUILT, as_dict
-from .words import IN_WORDS, SHOWN, WAYS, Cell, Result, Stack, why_not_tried
+from .words import (
+    HOME,
+    IN_WORDS,
+    PLACES,
+    SHOWN,
+    WAYS,
+    Cell,
+    Result,
+    Stack,
+    why_not_tried,
+)
 
 if TYPE_CHECKING:
     from .measure import Record
@@ -26,9 +36,6 @@ STATUSES = ("info", "warned", "failed", "skipped", "error")
 _COLOURS = {"passed": "green", "failed": "red", "error": "red", "warned": "yellow",
             "skipped": "cyan", "info": "normal"}
 _INTERRUPTED = "the run was interrupted before"
-AT_HOME = "A client's second connection to a node"
-ELSEWHERE = "Its third, to the next node, with what it has from this one"
-"""What the matrices are about."""
 
 
 def build(record: Record) -> dict[str, Any]:
@@ -57,11 +64,11 @@ def build(record: Record) -> dict[str, Any]:
 
 def _missing(record: Record) -> list[Cell]:
     """Return the planned cells that were not come to."""
-    done = {(cell.stack, cell.way, cell.issuer, cell.redeemer) for cell in record.cells}
-    return [Cell(row.stack.name, row.way, row.home.name, endpoint.name, Result.NOT_TRIED, "error",
-                 "not_measured", _INTERRUPTED)
-            for row in record.plan.rows for _, endpoint in row.pairs()
-            if (row.stack.name, row.way, row.home.name, endpoint.name) not in done]
+    done = {(cell.stack, cell.way, cell.issuer, cell.place) for cell in record.cells}
+    return [Cell(row.stack.name, row.way, row.home.name, endpoint.name, place, Result.NOT_TRIED,
+                 "error", "not_measured", _INTERRUPTED)
+            for row in record.plan.rows for _, place, endpoint in row.reconnects()
+            if (row.stack.name, row.way, row.home.name, place) not in done]
 
 
 def _stack(record: Record, stack: Stack, cells: list[Cell]) -> dict[str, Any]:
@@ -123,7 +130,7 @@ def render_junit(results: dict[str, Any]) -> bytes:
         suite = junit.add_suite(root, row["title"], (cell["status"] for cell in cells))
         for cell in cells:
             case = junit.add_case(suite, f"clients.{cell['stack']}.{cell['way']}",
-                              f"{cell['issuer']} -> {cell['redeemer']}")
+                              f"{cell['place']}: {cell['issuer']} -> {cell['redeemer']}")
             junit.add_outcome(case, cell["status"], cell["reason"], cell["message"])
     for left_out in results["clients"]["left_out"]:
         suite = junit.add_suite(root, left_out["title"], ["skipped"])
@@ -140,12 +147,9 @@ def render(results: dict[str, Any], folder: str, width: int = 80) -> list[Line]:
     """Return the matrix, what is to be said of it, and the verdict, for a terminal."""
     clients = results["clients"]
     names = [node["name"] for node in results["nodes"]]
-    cells = {(cell["stack"], cell["way"], cell["issuer"], cell["issuer"] == cell["redeemer"]): cell
-             for cell in clients["matrix"]}
-    lines = [*_matrix(AT_HOME, clients["stacks"], names, cells,
-                      width, home=True), Line("")]
-    if len(names) > 1:
-        lines += [*_matrix(ELSEWHERE, clients["stacks"], names, cells, width, home=False), Line("")]
+    lines: list[Line] = []
+    for title, cells in matrices(clients):
+        lines += [*_matrix(title, clients["stacks"], names, cells, width), Line("")]
     lines += _told(clients, width)
     for node in results["nodes"]:
         if node["why_not"]:
@@ -160,9 +164,21 @@ def render(results: dict[str, Any], folder: str, width: int = 80) -> list[Line]:
     return [Line(printable(line.text), line.colour) for line in lines]
 
 
-def _matrix(title: str, stacks: list[dict[str, Any]], names: list[str],
-            cells: dict[tuple[str, str, str, bool], dict[str, Any]], width: int, *,
-            home: bool) -> list[Line]:
+Cells = Mapping[tuple[str, str, str], dict[str, Any]]
+"""By stack, way and the node that issued the session."""
+
+
+def matrices(clients: Mapping[str, Any]) -> Iterator[tuple[str, Cells]]:
+    """Yield what each matrix is about, and its cells; where one node is alone there is one."""
+    for place, title in PLACES.items():
+        cells = {(cell["stack"], cell["way"], cell["issuer"]): cell
+                 for cell in clients["matrix"] if cell["place"] == place}
+        if cells or place == HOME:
+            yield title, cells
+
+
+def _matrix(title: str, stacks: list[dict[str, Any]], names: list[str], cells: Cells,
+            width: int) -> list[Line]:
     """Return rows of stack and way, columns of nodes; where they do not fit, in several parts."""
     labels = {(row["stack"], way): f"{row['title']}, {WAYS[way]}"
               for row in stacks for way in row["ways"]}
@@ -176,7 +192,7 @@ def _matrix(title: str, stacks: list[dict[str, Any]], names: list[str],
         heads = "".join(left(name, column) for name in some_names)
         lines.append(Line(" " * first + heads.rstrip()))
         for (stack, way), label in labels.items():
-            row = [cells[stack, way, name, home] for name in some_names]
+            row = [cells[stack, way, name] for name in some_names]
             text = "".join(left(word(cell), column) for cell in row)
             lines.append(Line(left(label, first) + text.rstrip(), _colour(row)))
     return lines

@@ -16,8 +16,14 @@ WAYS: Mapping[str, str] = {AS_IT_COMES: "as it comes", NAME_UNVERIFIED: "name no
 """Every way, for people."""
 USUAL_WAYS = (AS_IT_COMES, TOLD)
 """Those of a stack that does not name its own."""
-HOME, ELSEWHERE = "home", "elsewhere"
-"""Places where a client connects again: the node that issued its session, and another one."""
+HOME, ELSEWHERE, BACK = "home", "elsewhere", "back"
+"""Places where a client connects again: the node that issued its session, another one, and the
+first one after that, as behind an address that leads to one node after the other."""
+PLACES: Mapping[str, str] = {
+    HOME: "A client's second connection to a node",
+    ELSEWHERE: "Its third, to the next node, with what it has from this one",
+    BACK: "Its fourth, back to this node"}
+"""Every place, in the order in which a client comes there, with what a matrix of it is about."""
 
 
 class Result(str, enum.Enum):
@@ -142,9 +148,10 @@ class Cell:
     stack: str
     way: str
     issuer: str
-    """The node that issued the session."""
+    """The node that issued the first session."""
     redeemer: str
-    """The node that the client came to with it."""
+    """The node that the client came to with what it had."""
+    place: str
     result: Result
     status: str
     """``info``, ``warned``, ``failed``, ``skipped`` or ``error``."""
@@ -156,15 +163,10 @@ class Cell:
     connections: tuple[str, ...] = ()
     """Keys of the evidence."""
 
-    @property
-    def place(self) -> str:
-        """Where the client came with its session."""
-        return HOME if self.issuer == self.redeemer else ELSEWHERE
-
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         return {"stack": self.stack, "way": self.way, "issuer": self.issuer,
-                "redeemer": self.redeemer, "result": self.result.value, "status": self.status,
-                "reason": self.reason, "message": self.message,
+                "redeemer": self.redeemer, "place": self.place, "result": self.result.value,
+                "status": self.status, "reason": self.reason, "message": self.message,
                 "expected": self.expected.value if self.expected else None,
                 "connections": list(self.connections)}
