@@ -24,6 +24,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import Endp
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import Credentials
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
+from tests.support import client_run
 from tests.support.mqtt_broker import MqttBroker
 from tests.support.playbooks import ROOT, Cluster, write_inventory
 from tests.support.ports import free_ports
@@ -104,6 +105,18 @@ def test_java_wants_the_name_verified_or_no_extended_master_secret(cluster: Clus
             for way in ("as_it_comes", "name_unverified", "told")} == {
         "as_it_comes": {(True, True)}, "name_unverified": {(True, False)},
         "told": {(False, True)}}
+
+
+@pytest.mark.beyond_gate("it installs a JDK")
+def test_java_resumes_in_any_case_where_that_secret_is_negotiated(
+        certificate: tuple[Path, Path], tmp_path: Path) -> None:
+    build("java")
+    found, _ = client_run.run(certificate, tmp_path, [read("java", ROOT).stack()])
+    assert {(cell["way"], cell["result"]) for cell in found["clients"]["matrix"]
+            if cell["place"] == "home"} == {
+        (way, "resumed") for way in ("as_it_comes", "name_unverified", "told")}
+    assert {one["way"] for one in found["connections"].values()
+            if one["extended_master_secret"]} == {"as_it_comes", "name_unverified"}
 
 
 def each(*, but: Sequence[str] = ()) -> pytest.MarkDecorator:
