@@ -28,6 +28,7 @@ from tests.support import client_run
 from tests.support.mqtt_broker import MqttBroker
 from tests.support.playbooks import ROOT, Cluster, write_inventory
 from tests.support.ports import free_ports
+from tests.support.rabbitmq_node import RabbitMqNode
 from tests.support.strangers import Authority
 
 STACKS = ("erlang_ssl", "openssl", "python_ssl")
@@ -165,6 +166,26 @@ def test_a_client_says_who_it_is_by_certificate_and_password(name: str, tmp_path
         node.stop()
     told = [(cell["status"], cell["message"]) for cell in found["clients"]["matrix"]]
     assert [status for status, _ in told] == ["info"] * len(told), told
+
+
+@pytest.mark.beyond_gate("RabbitMQ takes 20 s to start")
+def test_they_do_the_same_on_rabbitmq(tmp_path: Path) -> None:
+    build(*STACKS)
+    node = RabbitMqNode(tmp_path / "node")
+    try:
+        given = node.credentials
+        found, _ = measure(Request(
+            {"rabbit1": Endpoint("rabbit1", "127.0.0.1", node.port, "127.0.0.1")},
+            tuple(read(name, ROOT).stack() for name in STACKS), tmp_path / "reports",
+            expected(ROOT), Trust(str(node.ca)),
+            Credentials(given["mqtt_username"], given["mqtt_password"]),
+            session_cache_max=100_000), threading.Event())
+    finally:
+        node.stop()
+    assert [cell["message"] for cell in found["clients"]["matrix"]
+            if cell["status"] != "info"] == []
+    assert {row["stack"]: row["nodes"]["rabbit1"] for row in found["clients"]["stacks"]} == {
+        "erlang_ssl": "by_default", "openssl": "when_told", "python_ssl": "when_told"}
 
 
 def test_check_says_what_it_would_do_and_connects_to_nobody(cluster: Cluster) -> None:
