@@ -24,9 +24,11 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import Endp
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
+from tests.support import client_run
 from tests.support.mqtt_broker import MqttBroker
 from tests.support.playbooks import ROOT, Cluster, write_inventory
 from tests.support.ports import free_ports
+from tests.support.rabbitmq_node import RabbitMqNode
 from tests.support.strangers import Authority
 
 STACKS = ("erlang_ssl", "openssl", "python_ssl")
@@ -106,6 +108,18 @@ def test_java_wants_the_name_verified_or_no_extended_master_secret(cluster: Clus
         "told": {(False, True)}}
 
 
+@pytest.mark.beyond_gate("it installs a JDK")
+def test_java_resumes_in_any_case_where_that_secret_is_negotiated(
+        certificate: tuple[Path, Path], tmp_path: Path) -> None:
+    build("java")
+    found, _ = client_run.run(certificate, tmp_path, [read("java", ROOT).stack()])
+    assert {(cell["way"], cell["result"]) for cell in found["clients"]["matrix"]
+            if cell["place"] == "home"} == {
+        (way, "resumed") for way in ("as_it_comes", "name_unverified", "told")}
+    assert {one["way"] for one in found["connections"].values()
+            if one["extended_master_secret"]} == {"as_it_comes", "name_unverified"}
+
+
 def each(*, but: Sequence[str] = ()) -> pytest.MarkDecorator:
     """Every stack, of which the gate tries one."""
     return pytest.mark.parametrize("name", [
@@ -152,6 +166,26 @@ def test_a_client_says_who_it_is_by_certificate_and_password(name: str, tmp_path
         node.stop()
     told = [(cell["status"], cell["message"]) for cell in found["clients"]["matrix"]]
     assert [status for status, _ in told] == ["info"] * len(told), told
+
+
+@pytest.mark.beyond_gate("RabbitMQ takes 20 s to start")
+def test_they_do_the_same_on_rabbitmq(tmp_path: Path) -> None:
+    build(*STACKS)
+    node = RabbitMqNode(tmp_path / "node")
+    try:
+        given = node.credentials
+        found, _ = measure(Request(
+            {"rabbit1": Endpoint("rabbit1", "127.0.0.1", node.port, "127.0.0.1")},
+            tuple(read(name, ROOT).stack() for name in STACKS), tmp_path / "reports",
+            expected(ROOT), Trust(str(node.ca)),
+            Credentials(given["mqtt_username"], given["mqtt_password"]),
+            session_cache_max=100_000), threading.Event())
+    finally:
+        node.stop()
+    assert [cell["message"] for cell in found["clients"]["matrix"]
+            if cell["status"] != "info"] == []
+    assert {row["stack"]: row["nodes"]["rabbit1"] for row in found["clients"]["stacks"]} == {
+        "erlang_ssl": "by_default", "openssl": "when_told", "python_ssl": "when_told"}
 
 
 def test_check_says_what_it_would_do_and_connects_to_nobody(cluster: Cluster) -> None:

@@ -123,6 +123,20 @@ def test_on_a_node_that_resumes_nobody_no_client_is_tried(
     assert node.handshakes == 2
 
 
+@pytest.mark.parametrize(("mqtt_version", "verdict"), [("auto", "passed"), ("5", "error")])
+def test_a_node_that_closes_on_mqtt_5_is_asked_by_mqtt_3(
+        certificate: tuple[Path, Path], tmp_path: Path, mqtt_version: str, verdict: str,
+        started: Callable[..., MqttBroker]) -> None:
+    node = started()
+    node.faults.add("closes_on_v5")
+    results, _ = ran(replace(request(certificate, tmp_path, [node], stack("sturdy", "none")),
+                             mqtt_version=mqtt_version))
+    assert results["verdict"] == verdict
+    [told] = results["nodes"]
+    assert told["why_not"] == ("" if verdict == "passed" else (
+        "the target closed the connection instead of answering CONNECT"))
+
+
 def test_a_node_that_is_not_there_is_named(
         certificate: tuple[Path, Path], tmp_path: Path,
         started: Callable[..., MqttBroker]) -> None:

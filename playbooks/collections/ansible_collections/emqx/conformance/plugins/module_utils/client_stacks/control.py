@@ -66,7 +66,13 @@ class Asking:
             except mqtt.UnsupportedVersionError as error:
                 refused = str(error)
                 continue
-            except (mqtt.MqttError, WireError) as error:
+            except mqtt.MqttError as error:
+                # MQTT 3.1.1 3.1.4: who does not speak 5 may close on such a CONNECT.
+                if error.cause != "mqtt_closed" or version != "5" or self.mqtt_version != "auto":
+                    return Control(False, str(error), unknown, full, full)
+                refused = str(error)
+                continue
+            except WireError as error:
                 return Control(False, str(error), unknown, full, full)
             return self._again(endpoint, attempt.session, version, Control(
                 False, "", identity, full, full))
