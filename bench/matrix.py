@@ -51,7 +51,8 @@ def run(ca: str, ports: list[int]) -> tuple[float, int, int]:
     findings: list[Finding] = []
     record = RunRecord(bench.ledger, plan, "embedded", utc_now(), bench.prober.paces,
                        findings=findings)
-    record.complete = Runner(bench, plan, on_finding=findings.append).run()
+    record.complete = Runner(
+        bench, plan, on_verdict=lambda *told: findings.append(Finding(*told))).run()
     results = build(record)
     took = time.monotonic() - begun
     bench.prober.close()

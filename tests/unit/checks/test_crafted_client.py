@@ -50,7 +50,7 @@ def found(certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.Mo
             Settings(deadline_s=3.0)), threading.Event()))
         findings: list[Finding] = []
         plan = make_plan(bench.target, CHECKS, Impact.NOISY)
-        Runner(bench, plan, on_finding=findings.append).run()
+        Runner(bench, plan, on_verdict=lambda *told: findings.append(Finding(*told))).run()
         return {finding.check.id: finding for finding in findings}, bench
 
     yield run

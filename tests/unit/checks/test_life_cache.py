@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks import life_cache
@@ -156,7 +157,8 @@ def test_all_nodes_wait_at_the_same_time(tried: Callable[..., Tried]) -> None:
     found: list[Finding] = []
     told: list[str] = []
     bench.on_wait = told.append
-    assert Runner(bench, plan, parallel=1, on_finding=found.append).run()
+    assert Runner(bench, plan, parallel=1,
+                  on_verdict=lambda *told: found.append(Finding(*told))).run()
     assert {finding.verdict.status for finding in found} == {Status.PASSED}
     # It is over once, when it is over for the last of them: in turn it would be over four times.
     assert [what == "" for what in told] == [*[False] * (len(told) - 1), True]
@@ -193,11 +195,11 @@ def test_sessions_past_half_their_lifetime_are_renewed_and_that_is_counted(
     plan = make_plan(target, [CHECKS[f"CORE-0{number}"] for number in range(1, 6)], Impact.SAFE)
     found: list[Finding] = []
 
-    def linger(finding: Finding) -> None:
-        found.append(finding)
+    def linger(*told: Any) -> None:
+        found.append(Finding(*told))
         time.sleep(0.4 * LIFETIME)
 
-    assert Runner(bench, plan, on_finding=linger).run()
+    assert Runner(bench, plan, on_verdict=linger).run()
     assert {finding.verdict.status for finding in found} == {Status.PASSED}
     assert len(bench.ledger.handshakes) == sum(plan.handshakes.values()) + bench.ledger.unannounced
     # Once more for each node from CORE-02 on, and what CORE-04 asks after had to be away first.

@@ -39,7 +39,8 @@ def bench() -> Iterator[Bench]:
 def run(bench: Bench, *checks: Check) -> tuple[bool, list[Finding]]:
     findings: list[Finding] = []
     plan = make_plan(bench.target, checks, Impact.SAFE)
-    return Runner(bench, plan, parallel=4, on_finding=findings.append).run(), findings
+    return Runner(bench, plan, parallel=4,
+                  on_verdict=lambda *told: findings.append(Finding(*told))).run(), findings
 
 
 class Crowd:
@@ -159,7 +160,7 @@ def test_a_cluster_that_is_not_whole_is_disturbed_no_more(bench: Bench) -> None:
     findings: list[Finding] = []
     plan = make_plan(bench.target, [a_check(impact=Impact.DISRUPTIVE), a_check(2)],
                      Impact.DISRUPTIVE)
-    Runner(bench, plan, on_finding=findings.append).run()
+    Runner(bench, plan, on_verdict=lambda *told: findings.append(Finding(*told))).run()
     assert {(finding.check.id, finding.verdict.status, finding.verdict.reason)
             for finding in findings} == {
         ("X-01", Status.SKIPPED, "not_whole"), ("X-02", Status.PASSED, "")}

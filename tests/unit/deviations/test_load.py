@@ -12,9 +12,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.deviations
     Deviation,
     DeviationError,
     load,
-    major_of,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Level
+from ansible_collections.emqx.conformance.plugins.module_utils.identity import major_of
 
 ENTRY: dict[str, Any] = {
     "check": "NEG-04", "reason": "closed_without_alert", "otp": {"from": 25, "to": 29},

@@ -83,8 +83,8 @@ class Run:
         self.tolerance = Tolerance(Allowances(entries, ("own.yml",), strict, waivers),
                                    nodes=nodes, otp_release=told.get)
         self.findings: list[Finding] = []
-        Runner(bench, make_plan(bench.target, checks, Impact.SAFE), tolerance=self.tolerance,
-               on_finding=self.findings.append).run()
+        Runner(bench, make_plan(bench.target, checks, Impact.SAFE),
+               on_verdict=lambda *told: self.findings.append(self.tolerance.judge(*told))).run()
         engine.close()
 
     @property

@@ -13,6 +13,7 @@ from typing import Any, cast
 import jsonschema
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.finding import Finding
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Impact
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.runner import Runner
@@ -96,8 +97,8 @@ def run(count: int, folder: Path | None, *, most: int,
                        bench.prober.paces)
     record.archive.most, record.archive.folder = most, folder
     record.complete = Runner(
-        bench, plan, parallel=1,
-        on_finding=lambda finding: record.findings.append(record.archive.settle(finding))).run()
+        bench, plan, parallel=1, on_verdict=lambda *told: record.findings.append(
+            record.archive.settle(Finding(*told)))).run()
     record.archive.close()
     return record
 

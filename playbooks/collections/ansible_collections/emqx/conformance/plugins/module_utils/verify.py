@@ -11,9 +11,8 @@ from .checks import announcement, waivers
 from .checks.catalogue import catalogue
 from .checks.choosing import Choice, problems
 from .checks.deviations import DeviationError, load
-from .checks.finding import Finding
 from .checks.plan import Plan, make_plan
-from .checks.registry import Impact
+from .checks.registry import Check, Impact, Subject, Verdict
 from .checks.runner import Runner
 from .checks.tolerance import Allowances, Tolerance, today_utc
 from .drivers.base import Driver, DriverError, NodeSpec
@@ -275,7 +274,8 @@ class _Progress:
     record: RunRecord
     report: files.Report
 
-    def found(self, finding: Finding) -> None:
+    def found(self, check: Check, subject: Subject, verdict: Verdict) -> None:
+        finding = self.record.tolerance.judge(check, subject, verdict)
         self.record.findings.append(self.record.archive.settle(finding))
         learn(self.record)
         self.report.save_sometimes()
@@ -400,12 +400,10 @@ def _run(wanted: Request, stop: threading.Event,
         return identity.otp_release if identity is not None else None
 
     bench.otp_release = otp_release
-    tolerance = record.tolerance = Tolerance(wanted.allowances, nodes=bench.nodes,
-                                             otp_release=otp_release)
+    record.tolerance = Tolerance(wanted.allowances, nodes=bench.nodes, otp_release=otp_release)
     report = begun(record)
     progress = _Progress(record, report)
-    runner = Runner(bench, plan, tolerance=tolerance, parallel=wanted.parallel,
-                    on_finding=progress.found)
+    runner = Runner(bench, plan, parallel=wanted.parallel, on_verdict=progress.found)
     try:
         record.identities.update(_inspected(driver, list(bench.specs.values()), stop))
         record.complete = runner.run()

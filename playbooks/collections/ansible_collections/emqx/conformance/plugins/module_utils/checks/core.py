@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from .. import client_certificate
 from ..hints import with_hint
+from ..identity import major_of
 from ..listeners.reuse import TRUE_OMITTED_SINCE, off_unless_told
 from ..model import Handshake, Outcome, Session
 from ..mqtt.client import Connack
@@ -14,7 +15,6 @@ from ..run import beyond
 from ..run.bench import Bench
 from ..run.prober import Contact
 from ..run.target import Target
-from .deviations import major_of
 from .preconditions import resuming
 from .registry import Check, Cost, Impact, Level, Need, Per, Status
 from .story import Story, StoryEnd

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..identity import major_of
 from ..listeners.nearest import did_you_mean
 from . import reasons
 from .registry import Check, Level
@@ -25,7 +26,6 @@ _ENTRY_KEYS = ("check", "reason", "otp", "measured", "evidence", "upstream")
 _OPTIONAL = ("intermittent",)
 _RANGE_KEYS = ("from", "to")
 _TOKEN = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_RELEASE = re.compile(r"([1-9][0-9]*)(\.[0-9]+)*")
 
 
 class DeviationError(Exception):
@@ -34,12 +34,6 @@ class DeviationError(Exception):
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
         super().__init__(" ".join(self.problems))
-
-
-def major_of(release: str | None) -> int | None:
-    """Return 25 of ``25`` and of ``25.2.3``; None of what is no Erlang/OTP release."""
-    match = _RELEASE.fullmatch(release or "")
-    return int(match[1]) if match else None
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,9 @@ from dataclasses import replace
 
 from ..run.bench import Bench
 from ..tls.wire import Interrupted
-from .finding import Finding
 from .plan import Plan, PlannedCheck
 from .registry import Check, Level, Need, Status, Subject, Verdict
 from .story import broken, measured
-from .tolerance import Tolerance
 from .verdicts import error, skipped, trouble
 
 _Measured = concurrent.futures.Future[Verdict]
@@ -35,12 +33,11 @@ class Runner:
     The subjects of a check that runs alone are measured one after another too.
     """
 
-    def __init__(self, bench: Bench, plan: Plan, *, tolerance: Tolerance | None = None,
-                 parallel: int = 4, on_finding: Callable[[Finding], None]) -> None:
-        """``on_finding`` is called from this runner's own thread, once for each finding."""
+    def __init__(self, bench: Bench, plan: Plan, *, parallel: int = 4,
+                 on_verdict: Callable[[Check, Subject, Verdict], None]) -> None:
+        """``on_verdict`` is called from this runner's own thread, once for each subject."""
         self._bench, self._plan = bench, plan
-        self._tolerance = tolerance or Tolerance()
-        self._parallel, self._on_finding = parallel, on_finding
+        self._parallel, self._on_verdict = parallel, on_verdict
         self._statuses: dict[tuple[str, Subject], Status] = {}
 
     def run(self) -> bool:
@@ -161,7 +158,7 @@ class Runner:
             verdict = replace(verdict, status=Status.WARNED)
         # Prerequisites look at the measured status: what is known to fail still failed.
         self._statuses[check.id, subject] = verdict.status
-        self._on_finding(self._tolerance.judge(check, subject, verdict))
+        self._on_verdict(check, subject, verdict)
 
 
 def _subject_of(need: Need, subject: Subject) -> Subject:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..checks.deviations import major_of
+from ..identity import major_of
 
 AS_IT_COMES, TOLD = "as_it_comes", "told"
 """Ways: a stack's client as its user writes it first, and as its documentation says how to resume.

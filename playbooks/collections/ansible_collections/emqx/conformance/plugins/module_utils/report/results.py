@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..checks.choosing import ids_of, unmeasured
-from ..checks.deviations import major_of
 from ..checks.finding import Finding
 from ..checks.plan import Plan, handshakes_of
 from ..checks.quantiles import percentile
 from ..checks.registry import Check, Status
 from ..checks.tolerance import Tolerance
-from ..identity import DeclaredOtp, Identity
+from ..identity import DeclaredOtp, Identity, major_of
 from ..model import Handshake, Outcome
 from ..run import beyond
 from ..run.ledger import Ledger
