@@ -9,17 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import life_cache
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.finding import Finding
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
-    Impact,
-    Status,
-    Verdict,
-)
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.runner import Runner
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.life import capacity, lifetime
 from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     Endpoint,
     Handshake,
@@ -29,15 +20,24 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     Session,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import (
+    Impact,
+    Status,
+    Verdict,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import (
     Contact,
     Offer,
     Prober,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.run.runner import Runner
+from ansible_collections.emqx.conformance.plugins.module_utils.run.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Interrupted
+from ansible_collections.emqx.conformance.plugins.module_utils.tolerance.finding import Finding
 
 from tests.faulty_servers.message_server import MessageServer
 from tests.support.openssl_cli import make_identity
@@ -82,7 +82,7 @@ class Tried:
 def tried(rsa_certificate: tuple[Path, Path],
           monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Tried]]:
     # The server counts in fractions of a second, and a test should not take many whole ones.
-    monkeypatch.setattr(life_cache, "_LATE_S", 0.3)
+    monkeypatch.setattr(lifetime, "_LATE_S", 0.3)
     made: list[Tried] = []
 
     def make(*faults: str, **settings: float) -> Tried:
@@ -378,7 +378,7 @@ def test_filling_a_cache_leaves_the_other_checks_their_share() -> None:
 
 @pytest.mark.parametrize("declared", [1, 2, 10, 200, 999, 1000, 20_000])
 def test_what_is_kept_on_our_side_is_bounded(declared: int) -> None:
-    fill = life_cache._Fill(declared)
+    fill = capacity._Fill(declared)
     kept = len(range(0, fill.sessions, fill.step))
     assert 1 <= fill.probes <= kept <= 500
     assert fill.step <= max(1, 0.01 * declared)

@@ -6,22 +6,22 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.finding import Finding
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
+from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import (
     Check,
     Impact,
     Need,
     Status,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.runner import Runner
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import Story
-from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
-from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.runner import Runner
+from ansible_collections.emqx.conformance.plugins.module_utils.run.story import Story
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
+from ansible_collections.emqx.conformance.plugins.module_utils.tolerance.finding import Finding
 
 from tests.support.a_check import a_check
 

@@ -7,14 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
-from .checks import announcement, waivers
 from .checks.catalogue import catalogue
-from .checks.choosing import Choice, problems
-from .checks.deviations import DeviationError, load
-from .checks.plan import Plan, make_plan
-from .checks.registry import Check, Impact, Subject, Verdict
-from .checks.runner import Runner
-from .checks.tolerance import Allowances, Tolerance, today_utc
 from .drivers.base import Driver, DriverError, NodeSpec
 from .drivers.factory import DRIVERS, open_driver
 from .drivers.ready import Caller
@@ -26,12 +19,20 @@ from .progress import ProgressFile
 from .report import compare, files
 from .report.results import RunRecord
 from .report.vantage import VantagePoint
+from .run import announcement
 from .run.bench import Bench
+from .run.check import Check, Impact, Subject, Verdict
+from .run.choosing import Choice, problems
+from .run.plan import Plan, make_plan
 from .run.prober import Prober
+from .run.runner import Runner
 from .run.target import Balancer, Fleet, Settings, Target
 from .tls.engine import OrdinaryEngine
 from .tls.evidence import utc_now
 from .tls.trust import EngineError, Trust
+from .tolerance import waivers
+from .tolerance.deviations import DeviationError, load
+from .tolerance.judge import Allowances, Tolerance, today_utc
 
 if TYPE_CHECKING:
     from .report.page import Page
