@@ -16,9 +16,6 @@ if CRAFTED:
     from ...tls.crafted import CraftedSession, Hello
 
 
-_NEEDS = (Need("CORE-02"),)
-
-
 @Check(
     id="NEG-10",
     title="The extended master secret is kept when resuming",
@@ -33,7 +30,7 @@ _NEEDS = (Need("CORE-02"),)
         "An attacker in the middle can make sessions with client and server that share one master "
         "secret (the triple handshake), which resumption then carries over to connections that "
         "both trust."),
-    needs=_NEEDS, precondition=crafted_and_resuming,
+    needs=(Need("CORE-02"),), precondition=crafted_and_resuming,
     how=(
         "A crafted client derives both kinds of master secret and offers each session with "
         "and without the extension, as far as RFC 7627 has a rule. With a node that does not "

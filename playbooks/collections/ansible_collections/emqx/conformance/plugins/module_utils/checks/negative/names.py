@@ -19,7 +19,6 @@ SOME_NAME, OTHER_NAME = "first.example", "second.example"
 """Names that no target has by chance (RFC 2606 3)."""
 BROKEN_NAME = b"\x00\x05\x00\x00\xffab"
 """A server_name extension in which a name of 255 bytes has two."""
-_NEEDS = (Need("CORE-02"),)
 
 
 @Check(
@@ -36,7 +35,7 @@ _NEEDS = (Need("CORE-02"),)
     meaning=(
         "What one virtual host has agreed with a client holds at another one, whose certificate "
         "and rules the client has never met."),
-    needs=_NEEDS, precondition=crafted_and_resuming,
+    needs=(Need("CORE-02"),), precondition=crafted_and_resuming,
     how=(
         "A session made under the node's server name (under first.example, if that is an "
         "address) is offered under the same name, under second.example, without any name, and "

@@ -11,9 +11,6 @@ if CRAFTED:
     pass
 
 
-_NEEDS = (Need("CORE-02"),)
-
-
 @Check(
     id="NEG-11",
     title="Secure renegotiation is signalled when resuming",
@@ -23,7 +20,7 @@ _NEEDS = (Need("CORE-02"),)
     meaning=(
         "Clients that insist on secure renegotiation break off when they resume, and the others "
         "are open to prefix injection."),
-    needs=_NEEDS, precondition=resuming,
+    needs=(Need("CORE-02"),), precondition=resuming,
     how=(
         "An ordinary client resumes, and the extensions of the ServerHello are read from "
         "the wire."),

@@ -17,7 +17,6 @@ if CRAFTED:
 
 _RECORD, _TINY_RECORD, _SEGMENT = 16, 3, 5
 """Bytes. A tiny record does not even hold a handshake message's header, of 4 bytes."""
-_NEEDS = (Need("CORE-02"),)
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ _TOKENS = {
     meaning=(
         "Devices behind links with a small MTU, with a small TLS record limit, or with a modern "
         "TLS library pay for full handshakes or do not get in at all."),
-    needs=_NEEDS, precondition=crafted_and_resuming,
+    needs=(Need("CORE-02"),), precondition=crafted_and_resuming,
     how=(
         "Each shape is tried with a session of its own, which first resumes with a plain "
         "ClientHello. GREASE is among cipher suites, extensions, groups and signature "

@@ -14,9 +14,6 @@ if CRAFTED:
     from ...tls.crafted import SUITES, Conduct, CraftedSession, Hello
 
 
-_NEEDS = (Need("CORE-02"),)
-
-
 @Check(
     id="NEG-05",
     title="A suite that is not offered is not spoken",
@@ -30,7 +27,7 @@ _NEEDS = (Need("CORE-02"),)
     meaning=(
         "A client that has stopped offering a weak suite is pushed back to it by resumption (the "
         "class of CVE-2010-4180)."),
-    needs=_NEEDS, precondition=crafted_and_resuming,
+    needs=(Need("CORE-02"),), precondition=crafted_and_resuming,
     how=(
         "The session is offered with all other suites of ours; a client that would go on with "
         "the session's shows how far the node does. The same hello without a session shows "

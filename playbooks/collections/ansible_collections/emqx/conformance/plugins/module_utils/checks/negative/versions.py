@@ -22,7 +22,6 @@ if CRAFTED:
 _OLDER = {"tlsv1.1": (3, 2), "tlsv1": (3, 1)}
 """Versions before 1.2 in which sessions are resumed by ID too."""
 _LABELS = {"tlsv1.1": "TLS 1.1", "tlsv1": "TLS 1.0"}
-_NEEDS = (Need("CORE-02"),)
 
 
 def _older(target: Target) -> list[str]:
@@ -65,7 +64,7 @@ def _other_versions(target: Target) -> str | Verdict | None:
         "on at an older one, with cipher suites that it does not have or a new session would be "
         "refused; or a client gets a version that it does not speak, and breaks off. Where no old "
         "client needs it, leave TLS 1.2 as the only version (ssl_options.versions)."),
-    needs=_NEEDS, precondition=_other_versions,
+    needs=(Need("CORE-02"),), precondition=_other_versions,
     how=(
         "A session whose cipher suite both versions have, and which has just resumed, is "
         "offered in a ClientHello of TLS 1.1 and 1.0 as far as they are declared (1.1 when "
