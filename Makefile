@@ -190,7 +190,7 @@ fuzz: $(VENV)-fuzz/.installed
 
 docs: $(VENV)/.installed
 	@PYTHONPATH=playbooks/collections $(VENV)/bin/python -c \
-	  'from ansible_collections.emqx.conformance.plugins.module_utils.checks import \
+	  'from ansible_collections.emqx.conformance.plugins.module_utils.report import \
 	     document, staging_cost; document.write(); staging_cost.write()'
 	@PYTHONPATH=playbooks/collections:. $(VENV)/bin/python -m upgrade_table.page
 	@PYTHONPATH=playbooks/collections:. $(VENV)/bin/python -m client_stacks.table

@@ -14,21 +14,21 @@ import threading
 import time
 
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.finding import Finding
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Impact, Status
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.runner import Runner
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
 from ansible_collections.emqx.conformance.plugins.module_utils.report.results import (
     RunRecord,
     build,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Impact, Status
+from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.runner import Runner
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.evidence import utc_now
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
+from ansible_collections.emqx.conformance.plugins.module_utils.tolerance.finding import Finding
 
 CHECKS = ("CORE-01", "CORE-02", "CORE-03")
 CACHE = 50_000
@@ -51,7 +51,8 @@ def run(ca: str, ports: list[int]) -> tuple[float, int, int]:
     findings: list[Finding] = []
     record = RunRecord(bench.ledger, plan, "embedded", utc_now(), bench.prober.paces,
                        findings=findings)
-    record.complete = Runner(bench, plan, on_finding=findings.append).run()
+    record.complete = Runner(
+        bench, plan, on_verdict=lambda *told: findings.append(Finding(*told))).run()
     results = build(record)
     took = time.monotonic() - begun
     bench.prober.close()

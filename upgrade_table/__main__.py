@@ -16,7 +16,6 @@ from typing import Any
 
 import yaml
 from ansible_collections.emqx.conformance.plugins.module_utils import every_listener
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Impact
 from ansible_collections.emqx.conformance.plugins.module_utils.listeners.release import (
     parse_release,
 )
@@ -24,6 +23,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.listeners.reuse i
     off_unless_told,
     resumes,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Impact
 
 from upgrade_table import cells, page
 

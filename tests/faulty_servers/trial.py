@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 from unittest import mock
 
 from ansible_collections.emqx.conformance.plugins.module_utils import verify
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import quality
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Registry
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.security import session_ids
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Registry
 from ansible_collections.emqx.conformance.plugins.modules.resumption_verify import ARGUMENT_SPEC
 
 from tests.faulty_servers.start import Started, started
@@ -201,7 +201,7 @@ def _run(row: Row, only: str) -> Trial:
     begun = time.monotonic()
     alarms = {found.check for found in row.alarms}
     fewer = row.planted and "SEC-03" not in alarms
-    with mock.patch.object(quality, "SAMPLE", FEWER_IDS if fewer else quality.SAMPLE), \
+    with mock.patch.object(session_ids, "SAMPLE", FEWER_IDS if fewer else session_ids.SAMPLE), \
             few_handshakes(*(AT_ONCE if "PERF-01" in alarms else ())), \
             tempfile.TemporaryDirectory(prefix="faulty-") as name:
         folder = Path(name)

@@ -15,17 +15,15 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.conversation import (
-    Conversation,
-)
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import Story
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.conversation import Conversation
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import (
     Contact,
     Offer,
     Prober,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.run.story import Story
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls import crafted
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted import (

@@ -12,10 +12,10 @@ from unittest import mock
 import pytest
 import yaml
 from ansible_collections.emqx.conformance.plugins.module_utils import verify
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import core
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Registry
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import Story
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.core import resuming
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Registry
+from ansible_collections.emqx.conformance.plugins.module_utils.run.story import Story
 
 from tests.faulty_servers import table, trial
 from tests.unit.checks.test_declared import MOST
@@ -31,10 +31,10 @@ def _block(language: str) -> str:
 
 @pytest.fixture(scope="module")
 def with_the_example() -> Iterator[Registry]:
-    """The catalogue, and the check of the page, written into a file like core.py."""
-    module = ModuleType(f"{core.__name__}_example")
+    """The catalogue, and the check of the page, written into a file like resuming.py."""
+    module = ModuleType(f"{resuming.__name__}_example")
     sys.modules[module.__name__] = module
-    exec(_block("python"), {**vars(core), "__name__": module.__name__}, vars(module))  # noqa: S102
+    exec(_block("python"), {**vars(resuming), "__name__": module.__name__}, vars(module))  # noqa: S102
     registry = catalogue()
     registry.collect(module)
     with mock.patch.object(verify, "catalogue", return_value=registry):
@@ -67,8 +67,8 @@ def test_it_finds_nothing_in_a_right_server(with_the_example: Registry) -> None:
 
 
 def test_what_the_page_names_is_there() -> None:
-    for name in re.findall(r"`((?:checks|tests)/[\w/]+\.(?:py|yml))`", PAGE):
-        folder = Path(core.__file__).parents[1] if name.startswith("checks/") else (
+    for name in re.findall(r"`((?:checks|run|tests)/[\w/]+\.(?:py|yml))`", PAGE):
+        folder = Path(resuming.__file__).parents[2] if name.startswith(("checks/", "run/")) else (
             Path(__file__).parents[2])
         assert (folder / name).is_file(), name
     methods = re.findall(

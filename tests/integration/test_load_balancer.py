@@ -12,7 +12,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.load_balan
     DEVICES,
     PLACED,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Registry
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Registry
 
 from tests.support.embedded_cluster import TestCluster
 from tests.support.haproxy import haproxy

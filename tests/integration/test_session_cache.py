@@ -10,12 +10,12 @@ from typing import Any
 import jsonschema
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils import verify as v
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import quality
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Status
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.security import session_ids
 from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Status
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
@@ -78,7 +78,7 @@ def test_short_lived_sessions_and_a_small_cache_are_measured_and_disturb_no_othe
         assert budget["sessions_made"] > PLACES
     # Of SEC-03 one handshake is listed; of LIFE-04 none of those that fill the cache.
     done = sum(budget["handshakes_done"] for budget in results["budget"]["nodes"].values())
-    assert done - len(results["handshakes"]) == 2 * (quality.SAMPLE - 1 + 126)
+    assert done - len(results["handshakes"]) == 2 * (session_ids.SAMPLE - 1 + 126)
 
 
 @pytest.mark.parametrize(("check", "settings", "reason"), [

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import (
     Check,
     Cost,
     Impact,
@@ -13,7 +13,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
     Tell,
     Verdict,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import Story, StoryEnd
+from ansible_collections.emqx.conformance.plugins.module_utils.run.story import Story, StoryEnd
 
 
 def a_check(number: int = 1, **declared: Any) -> Check:

@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from ansible_collections.emqx.conformance.plugins import module_utils
 from ansible_collections.emqx.conformance.plugins.module_utils import client_certificate
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Status
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.verdicts import trouble
 from ansible_collections.emqx.conformance.plugins.module_utils.hints import (
     HINTS,
     cause_of,
@@ -30,7 +28,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import client as mqtt
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Status
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Contact
+from ansible_collections.emqx.conformance.plugins.module_utils.run.verdict import trouble
 from ansible_collections.emqx.conformance.plugins.module_utils.tls import verify_results, wire
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.transcript import (
@@ -48,7 +48,7 @@ _CAUSE_AT = {"Failure": 1, "MqttResult": 1, "MqttError": 0, "UnsupportedVersionE
              "AclRefusedError": 0, "_QosError": 0}
 """Callables that are given a cause, and which argument it is."""
 _IN_ONE_FILE = {"handshake.py": {"EndError": 0}, "paho_session.py": {"_await": 1},
-                "core_mqtt.py": {"await_message": 2}}
+                "mqtt.py": {"await_message": 2}}
 _NOT_WRITTEN_THERE = frozenset((
     # Told elsewhere in the same file, or handed on.
     "cause", "late", "because", "error.cause", "refusal.cause", "*_os_cause(error)", "''"))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.emqx.conformance.plugins.action.resumption_vantage import ActionModule
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Impact
 from ansible_collections.emqx.conformance.plugins.module_utils.report.vantage import VantagePoint
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Impact
 from ansible_collections.emqx.conformance.plugins.module_utils.vantage import (
     HandoverError,
     Received,

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils import verify as v
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import choosing
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.choosing import Choice
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Impact
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
 from ansible_collections.emqx.conformance.plugins.module_utils.report import summary, terminal
 from ansible_collections.emqx.conformance.plugins.module_utils.report.page import Page
 from ansible_collections.emqx.conformance.plugins.module_utils.report.results import judge
+from ansible_collections.emqx.conformance.plugins.module_utils.run import choosing
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Impact
+from ansible_collections.emqx.conformance.plugins.module_utils.run.choosing import Choice
+from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 
 from tests.support.mqtt_broker import MqttBroker

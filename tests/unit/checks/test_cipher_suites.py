@@ -10,17 +10,14 @@ from typing import Any
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils import verify as v
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
-    Status,
-    Verdict,
-)
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import NodeSpec
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.ready import Caller
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
 from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Status, Verdict
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
     CCM_8_LEFT_OUT,

@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import core_mqtt
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.core import mqtt as core_mqtt
+from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import (
     Impact,
     Status,
     Verdict,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
-from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
-from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
-from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
@@ -276,8 +276,8 @@ def test_without_paho_it_is_skipped_and_costs_nothing(monkeypatch: pytest.Monkey
 
 def test_the_catalogue_is_there_without_paho() -> None:
     script = ("import sys; sys.modules['paho'] = None; "
-              f"from {core_mqtt.__name__.rpartition('.')[0]} import catalogue, core_mqtt; "
-              "print(core_mqtt.PAHO, len(list(catalogue.catalogue())))")
+              f"from {catalogue.__module__} import catalogue; import {core_mqtt.__name__} as mqtt; "
+              "print(mqtt.PAHO, len(list(catalogue())))")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
                           check=True, env={"PYTHONPATH": os.pathsep.join(sys.path)})
     assert done.stdout.split() == ["False", str(len(list(catalogue())))]

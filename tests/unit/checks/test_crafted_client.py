@@ -7,21 +7,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import quality
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.finding import Finding
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
-    Impact,
-    Status,
-)
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.runner import Runner
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.security import session_ids
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
 from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Impact, Status
+from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.runner import Runner
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
+from ansible_collections.emqx.conformance.plugins.module_utils.tolerance.finding import Finding
 
 from tests.support.mqtt_broker import MqttBroker
 from tests.support.openssl_cli import make_identity
@@ -34,7 +31,7 @@ CHECKS = [check for check in catalogue() if check.id in {*CRAFTED, "CORE-01", "C
 def found(certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
           ) -> Iterator[Callable[[str, str], tuple[dict[str, Finding], Bench]]]:
     """Runs crafted checks with a client key of a kind, on a broker of some suites."""
-    monkeypatch.setattr(quality, "SAMPLE", 3)
+    monkeypatch.setattr(session_ids, "SAMPLE", 3)
     broker = MqttBroker(*certificate)
     engines = []
 
@@ -50,7 +47,7 @@ def found(certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.Mo
             Settings(deadline_s=3.0)), threading.Event()))
         findings: list[Finding] = []
         plan = make_plan(bench.target, CHECKS, Impact.NOISY)
-        Runner(bench, plan, on_finding=findings.append).run()
+        Runner(bench, plan, on_verdict=lambda *told: findings.append(Finding(*told))).run()
         return {finding.check.id: finding for finding in findings}, bench
 
     yield run

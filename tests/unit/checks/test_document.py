@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import document
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
+from ansible_collections.emqx.conformance.plugins.module_utils.report import document
 
 ROOT = Path(__file__).parents[3]
 

@@ -9,9 +9,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils import verify as v
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import tolerance
 from ansible_collections.emqx.conformance.plugins.module_utils.report import junit, terminal
 from ansible_collections.emqx.conformance.plugins.module_utils.report.page import Page
+from ansible_collections.emqx.conformance.plugins.module_utils.tolerance import judge as tolerance
 from ansible_collections.emqx.conformance.plugins.module_utils.words import capital
 
 from tests.faulty_servers.message_server import MessageServer

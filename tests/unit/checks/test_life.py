@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils import verify as v
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import Story
 from ansible_collections.emqx.conformance.plugins.module_utils.cluster import BACKENDS
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.backend import Backend
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import DriverError
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Alert
 from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Contact
+from ansible_collections.emqx.conformance.plugins.module_utils.run.story import Story
 
 from tests.support.broker_driver import BrokerDriver, InspectingDriver
 from tests.support.costs import never_completed

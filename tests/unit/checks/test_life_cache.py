@@ -7,19 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import life_cache
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.finding import Finding
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
-    Impact,
-    Status,
-    Verdict,
-)
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.runner import Runner
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.life import capacity, lifetime
 from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     Endpoint,
     Handshake,
@@ -30,15 +22,24 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.run import sessions
 from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import (
+    Impact,
+    Status,
+    Verdict,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import (
     Contact,
     Offer,
     Prober,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.run.runner import Runner
+from ansible_collections.emqx.conformance.plugins.module_utils.run.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Interrupted
+from ansible_collections.emqx.conformance.plugins.module_utils.tolerance.finding import Finding
 
 from tests.faulty_servers.message_server import MessageServer
 from tests.support.openssl_cli import make_identity
@@ -83,7 +84,7 @@ class Tried:
 def tried(rsa_certificate: tuple[Path, Path],
           monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Tried]]:
     # The server counts in fractions of a second, and a test should not take many whole ones.
-    monkeypatch.setattr(life_cache, "_LATE_S", 0.3)
+    monkeypatch.setattr(lifetime, "_LATE_S", 0.3)
     made: list[Tried] = []
 
     def make(*faults: str, **settings: float) -> Tried:
@@ -158,7 +159,8 @@ def test_all_nodes_wait_at_the_same_time(tried: Callable[..., Tried]) -> None:
     found: list[Finding] = []
     told: list[str] = []
     bench.on_wait = told.append
-    assert Runner(bench, plan, parallel=1, on_finding=found.append).run()
+    assert Runner(bench, plan, parallel=1,
+                  on_verdict=lambda *told: found.append(Finding(*told))).run()
     assert {finding.verdict.status for finding in found} == {Status.PASSED}
     # It is over once, when it is over for the last of them: in turn it would be over four times.
     assert [what == "" for what in told] == [*[False] * (len(told) - 1), True]
@@ -198,13 +200,13 @@ def test_sessions_past_half_their_lifetime_are_renewed_and_that_is_counted(
     plan = make_plan(target, [CHECKS[f"CORE-0{number}"] for number in range(1, 6)], Impact.SAFE)
     found: list[Finding] = []
 
-    def linger(finding: Finding) -> None:
-        found.append(finding)
+    def linger(*told: Any) -> None:
+        found.append(Finding(*told))
         # Each of these checks has two subjects, which are measured side by side.
         if len(found) % 2 == 0:
             now[0] += 0.6 * LIFETIME
 
-    assert Runner(bench, plan, on_finding=linger).run()
+    assert Runner(bench, plan, on_verdict=linger).run()
     assert {finding.verdict.status for finding in found} == {Status.PASSED}
     assert len(bench.ledger.handshakes) == sum(plan.handshakes.values()) + bench.ledger.unannounced
     # Once more for each node from CORE-02 on, and what CORE-04 asks after had to be away first.
@@ -383,7 +385,7 @@ def test_filling_a_cache_leaves_the_other_checks_their_share() -> None:
 
 @pytest.mark.parametrize("declared", [1, 2, 10, 200, 999, 1000, 20_000])
 def test_what_is_kept_on_our_side_is_bounded(declared: int) -> None:
-    fill = life_cache._Fill(declared)
+    fill = capacity._Fill(declared)
     kept = len(range(0, fill.sessions, fill.step))
     assert 1 <= fill.probes <= kept <= 500
     assert fill.step <= max(1, 0.01 * declared)

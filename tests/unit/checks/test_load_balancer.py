@@ -11,19 +11,16 @@ import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils import verify as v
 from ansible_collections.emqx.conformance.plugins.module_utils.checks import load_balancer
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.core import DIAGNOSIS
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.core.resuming import DIAGNOSIS
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.load_balancer import (
     DEVICES,
     FEWER_DEVICES,
     PLACED,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
-    Impact,
-    Registry,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
 from ansible_collections.emqx.conformance.plugins.module_utils.report import terminal
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Impact, Registry
+from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import (
     Balancer,
     Settings,

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import preconditions
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
+from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
+from ansible_collections.emqx.conformance.plugins.module_utils.run import preconditions
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import (
     Check,
     Cost,
     Impact,
     Status,
     Verdict,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
-from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
-from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust

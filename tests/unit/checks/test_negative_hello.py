@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
+from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import (
     Cost,
     Impact,
     Status,
     Verdict,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
-from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
-from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust

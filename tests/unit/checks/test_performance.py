@@ -10,17 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import performance, quantiles
+from ansible_collections.emqx.conformance.plugins.module_utils.checks import performance
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
-    Cost,
-    Impact,
-    Status,
-    Verdict,
-)
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.savings import Savings
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base import (
     Driver,
     DriverError,
@@ -33,12 +24,22 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     SecretFingerprint,
     Session,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.run import quantiles
 from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import (
+    Cost,
+    Impact,
+    Status,
+    Verdict,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import (
     Contact,
     Offer,
     Prober,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.run.savings import Savings
+from ansible_collections.emqx.conformance.plugins.module_utils.run.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import (
     Fleet,
     Settings,

@@ -6,18 +6,15 @@ from collections import Counter
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.document import USUAL
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import (
-    Plan,
-    make_plan,
-)
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
+from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.report.document import USUAL
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import (
     Cost,
     Impact,
     Need,
     Registry,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import Plan, make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from hypothesis import given
 from hypothesis import strategies as st

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.load_balancer import (
     DEVICES,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.proportion import (
+from ansible_collections.emqx.conformance.plugins.module_utils.run.proportion import (
     SURE,
     Rate,
     wilson,

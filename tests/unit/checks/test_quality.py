@@ -11,19 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import (
-    quality,
-    session_ids,
-)
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
-    Status,
-    Verdict,
-)
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.security import session_ids
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.run import randomness
 from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Status, Verdict
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.transcript import parse_hello
@@ -124,16 +119,16 @@ def test_the_sample_is_counted_and_not_listed(
     server = message_server()
     verdict, bench = measure(server.port, "SEC-03")
     assert len(bench.ledger.handshakes) == 2
-    assert bench.ledger.unlisted.handshakes["n1"] == quality.SAMPLE - 1
+    assert bench.ledger.unlisted.handshakes["n1"] == session_ids.SAMPLE - 1
     assert not bench.ledger.unlisted.sessions["n1"]
     assert len(server.cache) == 1  # that of the full handshake before
-    assert verdict.data["session_ids"] == quality.SAMPLE
+    assert verdict.data["session_ids"] == session_ids.SAMPLE
     assert verdict.data["compared_with"] == 1
 
 
 def test_an_id_of_an_earlier_handshake_counts_too() -> None:
-    ids = [secrets.token_bytes(32) for _ in range(quality.SAMPLE)]
-    assert session_ids.read(ids, [ids[7]]).repeated == (ids[7],)
+    ids = [secrets.token_bytes(32) for _ in range(session_ids.SAMPLE)]
+    assert randomness.read(ids, [ids[7]]).repeated == (ids[7],)
 
 
 def test_a_node_that_is_gone_is_an_error(
@@ -165,19 +160,19 @@ def _hashes(count: int, length: int, start: int = 0) -> list[bytes]:
 @pytest.mark.parametrize("length", [16, 20, 32])
 def test_random_ids_are_never_found_wanting(length: int) -> None:
     for run in range(20):
-        reading = session_ids.read(_hashes(256, length, run * 1000))
+        reading = randomness.read(_hashes(256, length, run * 1000))
         assert not reading.repeated
         assert not reading.steps
-        assert reading.independent_bits >= session_ids.ENOUGH_BITS
+        assert reading.independent_bits >= randomness.ENOUGH_BITS
 
 
 def test_a_nodes_name_and_a_time_before_enough_random_bytes_do_no_harm() -> None:
     ids = [b"node" + (1_700_000_000_000 + 3 * number).to_bytes(8, "big") + tail
            for number, tail in enumerate(_hashes(256, 20))]
-    reading = session_ids.read(ids)
+    reading = randomness.read(ids)
     assert not reading.steps
     assert 160 <= reading.varying_bits < 180
-    assert reading.independent_bits >= session_ids.ENOUGH_BITS
+    assert reading.independent_bits >= randomness.ENOUGH_BITS
 
 
 @pytest.mark.parametrize("ids", [
@@ -190,7 +185,7 @@ def test_a_nodes_name_and_a_time_before_enough_random_bytes_do_no_harm() -> None
      for number in range(256)],
 ])
 def test_counters_are_counters(ids: list[bytes]) -> None:
-    assert session_ids.read(ids).steps
+    assert randomness.read(ids).steps
 
 
 def _shift_register(state: int, count: int) -> list[bytes]:
@@ -218,7 +213,7 @@ def _shift_register(state: int, count: int) -> list[bytes]:
         _hashes(256, 8))], 80),
 ])
 def test_patterns_leave_few_bits(ids: list[bytes], most: int) -> None:
-    reading = session_ids.read(ids)
+    reading = randomness.read(ids)
     assert not reading.repeated
     assert reading.independent_bits <= most
 
@@ -226,14 +221,14 @@ def test_patterns_leave_few_bits(ids: list[bytes], most: int) -> None:
 @pytest.mark.parametrize("length", [1, 2, 8])
 def test_short_ids_are_read_without_complaint(length: int) -> None:
     ids: list[bytes] = _hashes(256, length)
-    reading = session_ids.read(ids)
+    reading = randomness.read(ids)
     assert (reading.shortest, reading.longest) == (length, length)
     assert not reading.steps
 
 
 def test_nothing_can_be_said_of_nothing() -> None:
     with pytest.raises(ValueError, match="no session ID"):
-        session_ids.read([])
+        randomness.read([])
 
 
 def test_the_compression_method_is_read_off_the_hello() -> None:

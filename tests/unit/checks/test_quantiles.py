@@ -5,7 +5,7 @@ import math
 import random
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import quantiles
+from ansible_collections.emqx.conformance.plugins.module_utils.run import quantiles
 
 
 @pytest.mark.parametrize(("numbers", "percent", "value"), [

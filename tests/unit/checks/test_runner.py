@@ -6,22 +6,22 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.finding import Finding
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
+from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import (
     Check,
     Impact,
     Need,
     Status,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.runner import Runner
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import Story
-from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
-from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.runner import Runner
+from ansible_collections.emqx.conformance.plugins.module_utils.run.story import Story
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
+from ansible_collections.emqx.conformance.plugins.module_utils.tolerance.finding import Finding
 
 from tests.support.a_check import a_check
 
@@ -39,7 +39,8 @@ def bench() -> Iterator[Bench]:
 def run(bench: Bench, *checks: Check) -> tuple[bool, list[Finding]]:
     findings: list[Finding] = []
     plan = make_plan(bench.target, checks, Impact.SAFE)
-    return Runner(bench, plan, parallel=4, on_finding=findings.append).run(), findings
+    return Runner(bench, plan, parallel=4,
+                  on_verdict=lambda *told: findings.append(Finding(*told))).run(), findings
 
 
 class Crowd:
@@ -156,7 +157,7 @@ def test_a_cluster_that_is_not_whole_is_disturbed_no_more(bench: Bench) -> None:
     findings: list[Finding] = []
     plan = make_plan(bench.target, [a_check(impact=Impact.DISRUPTIVE), a_check(2)],
                      Impact.DISRUPTIVE)
-    Runner(bench, plan, on_finding=findings.append).run()
+    Runner(bench, plan, on_verdict=lambda *told: findings.append(Finding(*told))).run()
     assert {(finding.check.id, finding.verdict.status, finding.verdict.reason)
             for finding in findings} == {
         ("X-01", Status.SKIPPED, "not_whole"), ("X-02", Status.PASSED, "")}

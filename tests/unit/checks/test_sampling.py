@@ -7,18 +7,16 @@ from itertools import combinations
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import Plan, make_plan
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.proportion import (
-    most_in_all,
-)
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Impact
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.sampling import (
+from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Impact
+from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import Plan, make_plan
+from ansible_collections.emqx.conformance.plugins.module_utils.run.proportion import most_in_all
+from ansible_collections.emqx.conformance.plugins.module_utils.run.sampling import (
     Sampling,
     choose,
     usual,
     zone_pairs,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from hypothesis import assume, given
 from hypothesis import strategies as st

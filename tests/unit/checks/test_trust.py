@@ -12,16 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import trust_ended
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
-    CostByNode,
-    Impact,
-    Status,
-    Verdict,
-)
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.story import measured
+from ansible_collections.emqx.conformance.plugins.module_utils.checks.security import trust_ended
 from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     Endpoint,
     Outcome,
@@ -30,11 +22,19 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.run import beyond
 from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import (
+    CostByNode,
+    Impact,
+    Status,
+    Verdict,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import (
     Contact,
     Offer,
     Prober,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.run.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import EngineError, Trust

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils import verify as v
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import tolerance
 from ansible_collections.emqx.conformance.plugins.module_utils.report import terminal
 from ansible_collections.emqx.conformance.plugins.module_utils.run.ledger import Ledger
+from ansible_collections.emqx.conformance.plugins.module_utils.tolerance import judge as tolerance
 
 from tests.support.costs import never_completed
 from tests.support.mqtt_broker import MqttBroker

@@ -11,7 +11,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Impact
 from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks import report
 from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.measure import (
     Request,
@@ -29,6 +28,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.wor
     Stack,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Impact
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 from tests.support import junit_schemas

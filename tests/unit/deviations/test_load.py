@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils import deviation_files
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.deviations import (
+from ansible_collections.emqx.conformance.plugins.module_utils.identity import major_of
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Level
+from ansible_collections.emqx.conformance.plugins.module_utils.tolerance import (
+    files as deviation_files,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.tolerance.deviations import (
     Deviation,
     DeviationError,
     load,
-    major_of,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Level
 
 ENTRY: dict[str, Any] = {
     "check": "NEG-04", "reason": "closed_without_alert", "otp": {"from": 25, "to": 29},

@@ -4,9 +4,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils import deviation_files
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.deviations import (
+from ansible_collections.emqx.conformance.plugins.module_utils.tolerance import (
+    files as deviation_files,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.tolerance.deviations import (
     Deviation,
     load,
 )

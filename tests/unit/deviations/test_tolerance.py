@@ -7,11 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import tolerance
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.deviations import Deviation
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.finding import Finding
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import (
+from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
+from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import (
     Check,
     Impact,
     Level,
@@ -20,24 +18,26 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry i
     Status,
     Verdict,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.runner import Runner
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.tolerance import (
-    Allowances,
-    Tolerance,
-)
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.verdicts import (
+from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import make_plan
+from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
+from ansible_collections.emqx.conformance.plugins.module_utils.run.runner import Runner
+from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
+from ansible_collections.emqx.conformance.plugins.module_utils.run.verdict import (
     error,
     failed,
     passed,
     skipped,
 )
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.waivers import Waiver
-from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
-from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
-from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
-from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
+from ansible_collections.emqx.conformance.plugins.module_utils.tolerance import judge as tolerance
+from ansible_collections.emqx.conformance.plugins.module_utils.tolerance.deviations import Deviation
+from ansible_collections.emqx.conformance.plugins.module_utils.tolerance.finding import Finding
+from ansible_collections.emqx.conformance.plugins.module_utils.tolerance.judge import (
+    Allowances,
+    Tolerance,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.tolerance.waivers import Waiver
 
 from tests.support.a_check import a_check, ends_in
 
@@ -83,8 +83,8 @@ class Run:
         self.tolerance = Tolerance(Allowances(entries, ("own.yml",), strict, waivers),
                                    nodes=nodes, otp_release=told.get)
         self.findings: list[Finding] = []
-        Runner(bench, make_plan(bench.target, checks, Impact.SAFE), tolerance=self.tolerance,
-               on_finding=self.findings.append).run()
+        Runner(bench, make_plan(bench.target, checks, Impact.SAFE),
+               on_verdict=lambda *told: self.findings.append(self.tolerance.judge(*told))).run()
         engine.close()
 
     @property

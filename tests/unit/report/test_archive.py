@@ -13,9 +13,6 @@ from typing import Any, cast
 import jsonschema
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.plan import make_plan
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Impact
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.runner import Runner
 from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     Endpoint,
     Handshake,
@@ -32,13 +29,17 @@ from ansible_collections.emqx.conformance.plugins.module_utils.report.results im
     build,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Impact
+from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import make_plan
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import (
     Contact,
     Offer,
     Prober,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.run.runner import Runner
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
+from ansible_collections.emqx.conformance.plugins.module_utils.tolerance.finding import Finding
 
 SCHEMA = json.loads(
     (Path(__file__).parents[3] / "schemas/results.schema.json").read_text(encoding="utf-8"))
@@ -96,8 +97,8 @@ def run(count: int, folder: Path | None, *, most: int,
                        bench.prober.paces)
     record.archive.most, record.archive.folder = most, folder
     record.complete = Runner(
-        bench, plan, parallel=1,
-        on_finding=lambda finding: record.findings.append(record.archive.settle(finding))).run()
+        bench, plan, parallel=1, on_verdict=lambda *told: record.findings.append(
+            record.archive.settle(Finding(*told)))).run()
     record.archive.close()
     return record
 

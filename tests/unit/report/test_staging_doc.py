@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.emqx.conformance.plugins.module_utils.checks import staging_cost
+from ansible_collections.emqx.conformance.plugins.module_utils.report import staging_cost
 
 ROOT = Path(__file__).parents[3]
 PLUGINS = ROOT / "playbooks/collections/ansible_collections/emqx/conformance/plugins"

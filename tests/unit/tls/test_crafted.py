@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Status
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.verdicts import trouble
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import client as mqtt
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Status
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Contact
+from ansible_collections.emqx.conformance.plugins.module_utils.run.verdict import trouble
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted import (
     SUITES,
     Conduct,

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-from .checks.choosing import Choice
-from .checks.registry import Impact
 from .drivers.external import ExternalDriver
 from .identity import DeclaredOtp
 from .model import Endpoint, TrustDomain
+from .run.check import Impact
+from .run.choosing import Choice
 from .run.target import Settings, Target
 from .tls.trust import Trust
 from .verify import Request, announced, verify

@@ -1,10 +1,19 @@
 """What a node is, and how that was learnt."""
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .mqtt.client import Connack
+
+_RELEASE = re.compile(r"([1-9][0-9]*)(\.[0-9]+)*")
+
+
+def major_of(release: str | None) -> int | None:
+    """Return 25 of ``25`` and of ``25.2.3``; None of what is no Erlang/OTP release."""
+    match = _RELEASE.fullmatch(release or "")
+    return int(match[1]) if match else None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+CONTROLLER = "controller"
+"""What the place is called that ansible-playbook runs on."""
+
 _FILES = ("ca", "client_cert", "client_key")
 _DOMAIN_FILES = ("client_cert", "client_key")
 _STAYS = ("reports_dir", "page_template", "progress_file", "state_dir", "cluster_name", "vantage",

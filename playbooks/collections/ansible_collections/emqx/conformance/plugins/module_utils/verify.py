@@ -7,15 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
-from .checks import announcement, waivers
 from .checks.catalogue import catalogue
-from .checks.choosing import Choice, problems
-from .checks.deviations import DeviationError, load
-from .checks.finding import Finding
-from .checks.plan import Plan, make_plan
-from .checks.registry import Impact
-from .checks.runner import Runner
-from .checks.tolerance import Allowances, Tolerance, today_utc
 from .cluster import BACKENDS, open_driver
 from .drivers.base import Driver, DriverError, NodeSpec
 from .drivers.ready import Caller
@@ -27,12 +19,20 @@ from .progress import ProgressFile
 from .report import compare, files
 from .report.results import RunRecord
 from .report.vantage import VantagePoint
+from .run import announcement
 from .run.bench import Bench
+from .run.check import Check, Impact, Subject, Verdict
+from .run.choosing import Choice, problems
+from .run.plan import Plan, make_plan
 from .run.prober import Prober
+from .run.runner import Runner
 from .run.target import Balancer, Fleet, Settings, Target
 from .tls.engine import OrdinaryEngine
 from .tls.evidence import utc_now
 from .tls.trust import EngineError, Trust
+from .tolerance import waivers
+from .tolerance.deviations import DeviationError, load
+from .tolerance.judge import Allowances, Tolerance, today_utc
 
 if TYPE_CHECKING:
     from .report.page import Page
@@ -275,7 +275,8 @@ class _Progress:
     record: RunRecord
     report: files.Report
 
-    def found(self, finding: Finding) -> None:
+    def found(self, check: Check, subject: Subject, verdict: Verdict) -> None:
+        finding = self.record.tolerance.judge(check, subject, verdict)
         self.record.findings.append(self.record.archive.settle(finding))
         learn(self.record)
         self.report.save_sometimes()
@@ -400,12 +401,10 @@ def _run(wanted: Request, stop: threading.Event,
         return identity.otp_release if identity is not None else None
 
     bench.otp_release = otp_release
-    tolerance = record.tolerance = Tolerance(wanted.allowances, nodes=bench.nodes,
-                                             otp_release=otp_release)
+    record.tolerance = Tolerance(wanted.allowances, nodes=bench.nodes, otp_release=otp_release)
     report = begun(record)
     progress = _Progress(record, report)
-    runner = Runner(bench, plan, tolerance=tolerance, parallel=wanted.parallel,
-                    on_finding=progress.found)
+    runner = Runner(bench, plan, parallel=wanted.parallel, on_verdict=progress.found)
     try:
         record.identities.update(_inspected(driver, list(bench.specs.values()), stop))
         record.complete = runner.run()

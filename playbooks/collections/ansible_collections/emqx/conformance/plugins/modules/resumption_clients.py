@@ -151,7 +151,6 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.emqx.conformance.plugins.module_utils.checks.registry import Impact
 from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.measure import (
     Request,
     RequestError,
@@ -168,6 +167,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.interrupt import 
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
 from ansible_collections.emqx.conformance.plugins.module_utils.report.files import PageError
+from ansible_collections.emqx.conformance.plugins.module_utils.run.check import Impact
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import EngineError, Trust
 
 ARGUMENT_SPEC = {

@@ -1,1 +1,1 @@
-"""The catalogue of checks, what they tell their stories with, and what runs and judges them."""
+"""What is verified: nothing but checks, a folder a family, and the list of them."""

@@ -1,27 +1,33 @@
 """The catalogue: every family's checks, in the order in which they run."""
 from __future__ import annotations
 
-from . import (
-    core,
-    core_mqtt,
-    life,
-    life_cache,
-    load_balancer,
-    negative,
-    negative_hello,
-    negative_offers,
-    performance,
-    quality,
-    trust,
-    trust_ended,
+from ..run.check import Registry
+from . import load_balancer, performance
+from .core import mqtt, resuming, versions
+from .life import capacity, disturbed, lifetime
+from .negative import (
+    extended_master_secret,
+    ids,
+    names,
+    renegotiation,
+    secrets,
+    shapes,
+    suites,
 )
-from .registry import Registry
+from .negative import versions as other_versions
+from .security import secrecy, session_ids, trust, trust_ended
+
+_MODULES = (
+    resuming, versions, mqtt,
+    ids, secrets, suites, other_versions, names, extended_master_secret, renegotiation, shapes,
+    session_ids, secrecy, trust, trust_ended,
+    load_balancer, performance,
+    disturbed, lifetime, capacity)
 
 
 def catalogue() -> Registry:
     """Return all checks."""
     registry = Registry()
-    for family in (core, core_mqtt, negative, negative_hello, negative_offers, quality, trust,
-                   trust_ended, load_balancer, performance, life, life_cache):
-        registry.collect(family)
+    for module in _MODULES:
+        registry.collect(module)
     return registry

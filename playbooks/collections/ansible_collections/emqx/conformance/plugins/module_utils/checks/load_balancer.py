@@ -26,13 +26,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..model import Outcome, Session
+from ..run.check import Check, Cost, CostByNode, Impact, Level, Per
+from ..run.preconditions import resuming
 from ..run.prober import Contact, Guest
+from ..run.proportion import Rate
+from ..run.story import Story
 from ..run.target import Target
-from .preconditions import resuming
-from .proportion import Rate
-from .registry import Check, Cost, CostByNode, Impact, Level, Per
-from .story import Story
-from .verdicts import trouble
+from ..run.verdict import trouble
 
 DEVICES = 60
 """Sessions that are made through a load balancer; each is offered once."""

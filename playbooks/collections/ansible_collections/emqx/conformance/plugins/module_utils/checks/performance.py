@@ -13,8 +13,8 @@ which all were busy: not while the first connection of each goes on, nor while t
 probe is one process of Python: where it is at its limit before the node is at its own, the finding
 says so.
 
-Intervals are of order statistics (:mod:`.quantiles`): of latencies, and of the ``ROUNDS`` blocks or
-equal parts, of which the median lies between the least and the greatest.
+Intervals are of order statistics (``run/quantiles.py``): of latencies, and of the ``ROUNDS``
+blocks or equal parts, of which the median lies between the least and the greatest.
 """
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from typing import Any, NoReturn
 
 from ..drivers.base import DriverError
 from ..model import Handshake, Outcome, Session
+from ..run import quantiles
 from ..run.bench import Bench
+from ..run.check import Check, Cost, Impact, Level, Need, Per, Verdict
+from ..run.preconditions import resuming
 from ..run.prober import Contact
+from ..run.savings import Savings
+from ..run.story import Story, StoryEnd
 from ..run.target import Target
+from ..run.verdict import skipped
 from ..tls.wire import Interrupted
-from . import quantiles
-from .preconditions import resuming
-from .registry import Check, Cost, Impact, Level, Need, Per, Verdict
-from .savings import Savings
-from .story import Story, StoryEnd
-from .verdicts import skipped
 
 ROUNDS = 6
 """The fewest of which the median has an interval."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from ..deviation_files import content
 from ..listeners.nearest import did_you_mean
+from ..tolerance.files import content
 from .words import (
     AS_IT_COMES,
     PLACES,

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..checks.registry import Impact
 from ..identity import DeclaredOtp, Identity
 from ..model import Endpoint
 from ..mqtt.credentials import Credentials
 from ..progress import ProgressFile
 from ..report.files import link_latest, new_folder
+from ..run.check import Impact
 from ..run.pace import Pace
 from ..tls.engine import OrdinaryEngine
 from ..tls.evidence import utc_now

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..checks.registry import Impact
 from ..model import Endpoint
+from ..run.check import Impact
 from ..words import some
 from .judge import Row
 from .words import WAYS, Stack

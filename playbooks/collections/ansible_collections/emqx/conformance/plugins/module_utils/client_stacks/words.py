@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..checks.deviations import major_of
+from ..identity import major_of
 
 AS_IT_COMES, NAME_UNVERIFIED, TOLD = "as_it_comes", "name_unverified", "told"
 """Ways: a stack's client as its user writes it first; the same, but that it does not verify the

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..drivers.docker import emqx_image
+from ..drivers.docker.emqx_image import PUBLISHED_ON
 from ..listeners import kinds, schema
 from ..listeners.complete import Certificates, Node, is_enabled
 
-PUBLISHED_ON = "127.0.0.1"
-"""Test clusters are nobody else's: their ports are opened on loopback only."""
 LOOPBACK_NAMES = (PUBLISHED_ON, "localhost")
 
 _EVERYWHERE = "0.0.0.0"  # noqa: S104 - inside a container of its own network

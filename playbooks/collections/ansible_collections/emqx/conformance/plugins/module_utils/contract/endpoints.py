@@ -4,8 +4,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from ..drivers.docker import emqx_image
 from ..model import Endpoint
-from . import containers
 from .settings import PATH_NAME
 from .values import Inventory, Values
 
@@ -23,7 +23,7 @@ def nodes(values: Values) -> list[Endpoint]:
     """Return all nodes, in inventory order."""
     in_containers = values.shared("emqx_driver") == "docker"
     addresses = values.inventory.addresses
-    return [read(values, host, containers.PUBLISHED_ON if in_containers
+    return [read(values, host, emqx_image.PUBLISHED_ON if in_containers
                  else addresses.get(host) or host) for host in values.hosts]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from ..listeners.nearest import nearest
-from ..report.vantage import CONTROLLER
+from ..vantage import CONTROLLER
 from ..words import some
 from .values import (
     BALANCERS,

@@ -117,7 +117,7 @@ class InContainers(Placement):
         """Refuse other addresses than loopback, and a dashboard where something else is."""
         problems = [
             f"emqx_tls_host of {node.name} is {node.host}, but the driver docker opens its "
-            f"nodes' ports on {containers.PUBLISHED_ON} only: leave emqx_tls_host out."
+            f"nodes' ports on {emqx_image.PUBLISHED_ON} only: leave emqx_tls_host out."
             for node in nodes if node.host not in containers.LOOPBACK_NAMES]
         taken = {node.port: f"emqx_tls_port of {node.name}" for node in nodes}
         for node in nodes:

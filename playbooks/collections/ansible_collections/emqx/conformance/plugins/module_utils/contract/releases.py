@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import shutil
 
-from ..checks import deviations
+from ..identity import major_of
 from ..listeners.release import (
     CLUSTER_LICENCE_SINCE,
     DEFAULT_RELEASE,
@@ -64,7 +64,7 @@ def otp_problems(values: Values) -> list[str]:
     return [f"emqx_otp_release of {host} must be an Erlang/OTP release such as 27 or "
             f'27.3.4, not "{told}".' for host in values.hosts
             if (told := values.of(host, "emqx_otp_release"))
-            and deviations.major_of(told) is None]
+            and major_of(told) is None]
 
 
 def declared_otp(values: Values, host: str) -> dict[str, str] | None:

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import deviation_files, generated
-from ..checks import choosing, deviations, waivers
+from .. import generated
 from ..checks.catalogue import catalogue
 from ..client_stacks import definitions
 from ..listeners import schema
 from ..listeners.nearest import did_you_mean
 from ..report import compare
+from ..run import choosing
+from ..tolerance import deviations, waivers
+from ..tolerance import files as deviation_files
 from . import releases
 from .values import HOST_LEVEL, PREFIXES, Values
 

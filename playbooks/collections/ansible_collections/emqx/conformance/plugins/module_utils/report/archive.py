@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..checks.finding import Finding
-from ..checks.registry import Status, Subject
 from ..model import Handshake, Outcome
+from ..run.check import Status, Subject
 from ..run.ledger import Ledger, place_of
+from ..tolerance.finding import Finding
 
 MOST = 12_000
 """Handshakes in results.json: those of 50 nodes with all their checks, or the matrix of 100."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..vantage import CONTROLLER
 from . import vantage
 from .grouped import AFTERMATH, WORST_FIRST
 from .times import handshake_times
@@ -170,7 +171,7 @@ def compared(results: dict[str, Any], previous: Previous) -> dict[str, Any]:
         told = [*_of_place(_Run.of(earlier[place]), _Run.of(reports[place]))]
         # What nodes are does not depend on where they are seen from.
         changes += [{**change, "place": place} for change in told
-                    if place == vantage.CONTROLLER or change["what"] != "node"]
+                    if place == CONTROLLER or change["what"] != "node"]
         figures += [{**figure, "place": place}
                     for figure in _figures(earlier[place], reports[place])]
     changes += [_change("place", place, None if place in reports else earlier[place]["verdict"],
@@ -179,7 +180,7 @@ def compared(results: dict[str, Any], previous: Previous) -> dict[str, Any]:
     return {**results, "comparison": {
         "with": previous.shown, "started_at": before["started_at"], "verdict": before["verdict"],
         "complete": bool(before.get("complete", True)),
-        "changes": [{"place": vantage.CONTROLLER, **change} for change in changes],
+        "changes": [{"place": CONTROLLER, **change} for change in changes],
         "figures": figures, "latency": _latency(previous, results)}}
 
 
@@ -390,7 +391,7 @@ def _grouped(changes: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
         if change["what"] == "check" and (change["now"] or "").startswith("skipped"):
             # Whatever they came to before, what is skipped alike is told once.
             tail = f": measured before, now {change['now']}"
-        place = "" if change["place"] == vantage.CONTROLLER else f" from {change['place']}"
+        place = "" if change["place"] == CONTROLLER else f" from {change['place']}"
         groups.setdefault((change["what"], tail, place, change["kind"]), []).append(
             change["subject"])
     for (what, tail, place, kind), subjects in groups.items():
@@ -410,7 +411,7 @@ def _says_nothing(change: Mapping[str, Any]) -> bool:
 
 
 def _figure(figure: Mapping[str, Any]) -> tuple[str, str]:
-    place = "" if figure["place"] == vantage.CONTROLLER else f" from {figure['place']}"
+    place = "" if figure["place"] == CONTROLLER else f" from {figure['place']}"
     unit = f" {figure['unit']}".rstrip()
     sentence = (f"{figure['what']} {figure['subject']}{place}: {figure['figure']} "
                 f"{figure['before']:g}{unit} -> {figure['now']:g}{unit}, beyond both runs' "

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..checks.choosing import NOT_CHOSEN
+from ..run.choosing import NOT_CHOSEN
 from . import known
 
 WORST_FIRST = ("failed", "error", "known", "warned", "skipped", "info", "passed")

@@ -18,8 +18,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..vantage import CONTROLLER
 from .times import handshake_times
-from .vantage import CONTROLLER, reports
+from .vantage import reports
 
 _WIDTH, _FONT = 360, 12
 _ROW = 22

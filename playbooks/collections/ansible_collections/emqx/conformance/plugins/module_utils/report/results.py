@@ -9,19 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..checks.choosing import ids_of, unmeasured
-from ..checks.deviations import major_of
-from ..checks.finding import Finding
-from ..checks.plan import Plan, handshakes_of
-from ..checks.quantiles import percentile
-from ..checks.registry import Check, Status
-from ..checks.tolerance import Tolerance
-from ..identity import DeclaredOtp, Identity
+from ..identity import DeclaredOtp, Identity, major_of
 from ..model import Handshake, Outcome
 from ..run import beyond
+from ..run.check import Check, Status
+from ..run.choosing import ids_of, unmeasured
 from ..run.ledger import Ledger
 from ..run.pace import Pace
+from ..run.plan import Plan, handshakes_of
+from ..run.quantiles import percentile
 from ..run.target import Target
+from ..tolerance.finding import Finding
+from ..tolerance.judge import Tolerance
 from .archive import Archive, Timing
 from .compare import SCHEMA_VERSION, Previous, compared
 from .vantage import VantagePoint, merged, not_measured

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..run import beyond
+from ..vantage import CONTROLLER
 from ..words import capital, figure, some, stop
 from . import compare, known, vantage
 from .archive import FILE
@@ -205,7 +206,7 @@ def _vantage(results: dict[str, Any]) -> list[str]:
         return []
     seen = results["vantage"]
     own = seen["controller"]
-    rows = [f"- the {vantage.CONTROLLER}: {own['verdict'].upper()}: {escaped(own['headline'])}"]
+    rows = [f"- the {CONTROLLER}: {own['verdict'].upper()}: {escaped(own['headline'])}"]
     for point in seen["points"]:
         verdict, headline = vantage.verdict_of(point)
         rows.append(f"- {_name(point['name'])}: {verdict.upper()}: {escaped(headline)}")
@@ -213,7 +214,7 @@ def _vantage(results: dict[str, Any]) -> list[str]:
             for what, subjects, clauses in vantage.told(seen["differences"])]
     differing = ["", "Seen differently:", "", *_within("differences", told)] if told else []
     return ["### Probed from", "", *_within("places", rows), *differing, "",
-            f"All the rest is what was seen from the {vantage.CONTROLLER}."]
+            f"All the rest is what was seen from the {CONTROLLER}."]
 
 
 def _notes(results: dict[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Any
 
 from ..run import beyond
+from ..vantage import CONTROLLER
 from ..words import capital, figure, some
 from . import compare, known, vantage
 from .columns import Line, block, columns, left, printable, right
@@ -36,7 +37,7 @@ def render(results: dict[str, Any], report: str, width: int = 80,
     counts = ", ".join(f"{number} {status}" + (f" ({kinds})" if kinds else "")
                        for status, number, kinds in known.counted(results))
     # What several places have seen is not added up.
-    whose = f"of the {vantage.CONTROLLER}: " if "vantage" in results else ""
+    whose = f"of the {CONTROLLER}: " if "vantage" in results else ""
     lines += [*block("Report    ", report, width),
               *block("Budget    ", f"{whose}{_budget(results)}", width),
               *block("Findings  ", f"{whose}{counts}", width)]
@@ -235,7 +236,7 @@ def _vantage(results: dict[str, Any], width: int) -> list[Line]:
     first = max(len("Probed from"), *(columns(point["name"]) for point in points)) + 2
     own = seen["controller"]["verdict"]
     lines = [Line(f"{left('Probed from', first)}verdict    pairs  handshakes  with"),
-             Line(f"{left(vantage.CONTROLLER, first)}{own:<7}  {_figures(results)}".rstrip(),
+             Line(f"{left(CONTROLLER, first)}{own:<7}  {_figures(results)}".rstrip(),
                   _COLOURS[own])]
     for point in points:
         verdict, _ = vantage.verdict_of(point)

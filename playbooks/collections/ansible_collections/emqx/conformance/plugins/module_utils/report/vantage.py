@@ -9,10 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..vantage import CONTROLLER
 from .grouped import AFTERMATH
-
-CONTROLLER = "controller"
-"""What the place is called that ansible-playbook runs on."""
 
 _WORST_FIRST = ("failed", "error", "passed")
 

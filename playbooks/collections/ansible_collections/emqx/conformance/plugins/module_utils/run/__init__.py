@@ -1,1 +1,1 @@
-"""How a run goes; it knows no single check."""
+"""How a run goes, and what checks tell their stories with; it knows no single check."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...contract.containers import PUBLISHED_ON
 from ...identity import Identity
 from .. import hocon, ports
 from ..backend import Wanted
@@ -35,6 +34,7 @@ from .driver import (
     join,
     state,
 )
+from .emqx_image import PUBLISHED_ON
 from .engine import Engine, NoEngineError, translated
 
 if TYPE_CHECKING:

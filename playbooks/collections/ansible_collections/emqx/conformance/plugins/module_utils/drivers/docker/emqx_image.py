@@ -17,6 +17,8 @@ CERTIFICATES = f"{HOME}/etc/conformance"
 """Ours, beside the image's own ``etc/certs``, which other listeners name by default."""
 TLS_PORT = 8883
 DASHBOARD_PORT = 18083
+PUBLISHED_ON = "127.0.0.1"
+"""Test clusters are nobody else's: their ports are opened on loopback only."""
 
 RELEASE_VARIABLE = "CONFORMANCE_EMQX_RELEASE"
 """Ours too: the release that the local image does as."""

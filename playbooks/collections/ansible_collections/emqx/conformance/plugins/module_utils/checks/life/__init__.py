@@ -1,0 +1,1 @@
+"""What ends sessions, and what must not."""

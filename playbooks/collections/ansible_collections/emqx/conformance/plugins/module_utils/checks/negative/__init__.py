@@ -1,0 +1,1 @@
+"""What must not be resumed, and must not do harm."""

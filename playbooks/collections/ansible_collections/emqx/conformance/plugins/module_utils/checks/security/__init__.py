@@ -1,0 +1,1 @@
+"""Who may resume, and what a session gives away."""

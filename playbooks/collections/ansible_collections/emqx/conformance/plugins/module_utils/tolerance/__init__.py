@@ -1,0 +1,1 @@
+"""Which failures are known, and why: deviations of TLS stacks, and waivers."""
