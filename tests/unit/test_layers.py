@@ -12,7 +12,7 @@ ROOT = Path(module_utils.__path__[0])
 LAYERS = (
     {"model", "words", "hints", "generated", "interrupt", "lean_imports", "progress", "vantage"},
     {"tls", "mqtt", "listeners", "identity", "certificates", "client_certificate"},
-    {"drivers"},
+    {"drivers", "cluster"},
     {"contract"},
     {"run"},
     {"checks"},
