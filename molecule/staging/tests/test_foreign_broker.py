@@ -176,6 +176,14 @@ def test_all_nine_pairs_are_as_expected(healthy: outside.Verification) -> None:
     assert_complete(healthy)
 
 
+@pytest.mark.parametrize("version", ["3.1.1", "auto"])
+def test_nothing_is_changed(version: str) -> None:
+    changed = re.findall(r"^\S+ +: ok=\d+ +changed=(\d+)", logged(version).verification.output,
+                         re.MULTILINE)
+    assert changed
+    assert set(changed) == {"0"}
+
+
 def test_the_target_is_what_it_says_of_itself(healthy: outside.Verification) -> None:
     target = healthy.results["target"]
     assert target["driver"] == "external"
