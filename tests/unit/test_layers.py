@@ -10,7 +10,8 @@ from ansible_collections.emqx.conformance.plugins import module_utils
 
 ROOT = Path(module_utils.__path__[0])
 LAYERS = (
-    {"model", "words", "hints", "generated", "interrupt", "lean_imports", "progress", "vantage"},
+    {"__init__", "model", "words", "hints", "generated", "interrupt", "lean_imports", "progress",
+     "vantage"},
     {"tls", "mqtt", "listeners", "identity", "certificates", "client_certificate"},
     {"drivers", "cluster"},
     {"contract"},
