@@ -45,6 +45,7 @@ int main(int count, char **given)
     wolfSSL_Init();
     WOLFSSL_CTX *context = wolfSSL_CTX_new(wolfTLSv1_2_client_method());
     WOLFSSL_SESSION *session = NULL;
+    wolfSSL_CTX_set_verify(context, WOLFSSL_VERIFY_PEER, NULL);
     if (wolfSSL_CTX_load_verify_locations(context, given[3], NULL) != WOLFSSL_SUCCESS
         || (cert && (wolfSSL_CTX_use_certificate_chain_file(context, cert) != WOLFSSL_SUCCESS
                      || wolfSSL_CTX_use_PrivateKey_file(context, key, WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS)))
