@@ -1,6 +1,7 @@
 """What a run is about is known without a connection, and without what makes one."""
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -24,7 +25,8 @@ def target(*names: str, balancers: tuple[str, ...] = ()) -> Target:
 def test_who_plans_imports_no_tls() -> None:
     done = subprocess.run(
         [sys.executable, "-c", f"import sys, {PLUGINS}.run.target\nprint(*sys.modules)"],
-        capture_output=True, text=True, check=True)
+        capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     imported = set(done.stdout.split())
     assert f"{PLUGINS}.run.target" in imported
     assert not {name for name in imported
