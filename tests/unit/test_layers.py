@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,11 @@ UPWARDS = {
     "contract.settings": {"run", "checks", "tolerance", "report", "client_stacks"},
 }
 """By module: layers that it sees from below, with why."""
+ROOMS = {**dict.fromkeys(LAYERS[0], "words"), "client_certificate": "tls",
+         "certificates": "listeners", "identity": "mqtt", "cluster": "drivers",
+         "every_listener": "upgrade"}
+"""Files that the picture of docs/architecture.md has in a room; a folder is a room by itself."""
+_ARROW = re.compile(r"^ +(\w+)(?:\[[^]]*\])? --> (\w+)$", re.MULTILINE)
 
 
 def _modules() -> Iterator[tuple[tuple[str, ...], ast.Module]]:
@@ -65,6 +71,29 @@ def test_nobody_looks_up() -> None:
         if above:
             upwards[".".join(module)] = above
     assert upwards == UPWARDS
+
+
+def _reaches(start: str, end: str, arrows: set[tuple[str, str]]) -> bool:
+    todo, seen = [start], {start}
+    while todo:
+        room = todo.pop()
+        onwards = {seen_room for at, seen_room in arrows if at == room} - seen
+        seen |= onwards
+        todo += onwards
+    return end in seen
+
+
+def test_the_picture_has_every_room_and_the_arrows_that_lead_to_all_it_sees() -> None:
+    arrows = set()
+    for module, tree in _modules():
+        if ".".join(module) not in UPWARDS:
+            at = ROOMS.get(module[0], module[0])
+            arrows |= {(at, ROOMS.get(name, name)) for name in _seen(module, tree)} - {(at, at)}
+    needed = {arrow for arrow in arrows if not _reaches(*arrow, arrows - {arrow})}
+    page = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    picture = page.partition("```mermaid\n")[2].partition("```")[0]
+    assert set(_ARROW.findall(picture)) == needed
+    assert len(needed) > 10
 
 
 def test_within_the_collection_imports_are_relative() -> None:
