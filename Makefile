@@ -10,7 +10,7 @@ SHELL := /bin/bash
 INVENTORY ?= inventory/local
 EXTRA ?=
 COMPARE ?=
-SECONDS ?= 3600
+FUZZ_SECONDS ?= 3600
 TARGETS ?=
 WORKERS ?= 4
 VENV := .venv
@@ -80,7 +80,7 @@ help:
 	@echo "make bench [ROUNDS=5]"
 	@echo "             this project's speed against openssl's, NSS's, GnuTLS's and sslyze's,"
 	@echo "             see docs/benchmark.md; 'make bench-publish' puts the last run's into that page"
-	@echo "make fuzz [SECONDS=3600]"
+	@echo "make fuzz [FUZZ_SECONDS=3600]"
 	@echo "             hostile bytes by a coverage-guided fuzzer, see docs/fuzzing.md"
 	@echo "make lint    ansible-lint, yamllint, ruff, mypy, shellcheck"
 	@echo "make docs    write docs/conformance.md and the table of docs/staging.md from the registry of"
@@ -186,7 +186,7 @@ lint: $(VENV)/.installed-dev
 fuzz: $(VENV)-fuzz/.installed
 	@scripts/debian-packages openssl
 	@PYTHONPATH=playbooks/collections:. $(VENV)-fuzz/bin/python -m tests.fuzz.run \
-	  --seconds $(SECONDS) $(if $(TARGETS),--targets "$(TARGETS)")
+	  --seconds $(FUZZ_SECONDS) $(if $(TARGETS),--targets "$(TARGETS)")
 
 docs: $(VENV)/.installed
 	@PYTHONPATH=playbooks/collections $(VENV)/bin/python -c \
