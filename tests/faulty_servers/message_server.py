@@ -58,7 +58,7 @@ from tlslite.utils.cipherfactory import createAESGCM
 from tlslite.utils.codec import DecodeError, Parser
 from tlslite.x509certchain import X509CertChain
 
-from tests.support.held_ports import close_and_hold
+from tests.support.listening import Listening
 from tests.support.mqtt_broker import Clients, HangUpError, MqttClient
 
 FAULTS = frozenset((
@@ -214,8 +214,10 @@ class _Layer(MessageSocket):  # type: ignore[misc]
         return key_length, iv_length, _AesGcm if cipher is createAESGCM else cipher
 
 
-class MessageServer:
-    """Listens on a free loopback port until :meth:`stop`."""
+class MessageServer(Listening):
+    """A server with faults, until :meth:`stop`."""
+
+    ends = (OSError, BaseTLSException, HangUpError)
 
     def __init__(self, cert_file: Path, key_file: Path, *faults: str, port: int = 0,
                  lifetime_s: float | None = None, cache_max: int | None = None) -> None:
@@ -249,8 +251,6 @@ class MessageServer:
         self.tickets: dict[bytes, bytes] = {}
         """Master secrets by ticket, where there are tickets."""
         self._other_cache = SessionCache(self.faults, lifetime_s, cache_max)
-        self.accepted = 0
-        """Connections, whatever came of them."""
         self._resumptions: Counter[bytes] = Counter()
         self._begun: Counter[bytes] = Counter()
         self._resumed_now = 0
@@ -258,33 +258,22 @@ class MessageServer:
         self.chain = X509CertChain()
         self.chain.parsePemList(cert_file.read_text())
         self.key = _key(key_file.read_text())
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
-        self.port: int = self._listener.getsockname()[1]
-        self.stopped = threading.Event()
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
+        super().__init__(port=port)
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.accepted += 1
-            if "alternates_caches" in self.faults:
-                self.cache, self._other_cache = self._other_cache, self.cache
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+    def arrives(self, connection: socket.socket) -> None:
+        """Use another cache for every other client, where that is the fault."""
+        if "alternates_caches" in self.faults:
+            self.cache, self._other_cache = self._other_cache, self.cache
 
-    def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError, BaseTLSException, HangUpError), connection:
-            connection.settimeout(5)
-            client = _Connection(self, connection if "one_byte_a_second" not in self.faults
-                                 else _Drip(connection))
-            try:
-                client.serve()
-            finally:
-                if client.resumed:
-                    self.left()
+    def talk(self, connection: socket.socket) -> None:
+        """Serve a client, in the manner of the faults."""
+        client = _Connection(self, connection if "one_byte_a_second" not in self.faults
+                             else _Drip(connection))
+        try:
+            client.serve()
+        finally:
+            if client.resumed:
+                self.left()
 
     def find(self, session_id: bytes) -> bytes | None:
         """Return the master secret of a session."""
@@ -346,12 +335,6 @@ class MessageServer:
             server.peers = [peer for peer in (self, *others) if peer is not server]
             if "shares_cache" in self.faults:
                 server.cache, server.made = self.cache, self.made
-
-    def stop(self) -> None:
-        """Stop listening."""
-        self.stopped.set()
-        close_and_hold(self._listener, self)
-        self._thread.join(5)
 
 
 class _Drip:

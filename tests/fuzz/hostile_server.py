@@ -5,80 +5,19 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlslite.errors import BaseTLSException
 from tlslite.messages import Message
 
 from tests.faulty_servers import message_server
-from tests.support.mqtt_broker import HangUpError
+from tests.support.listening import Listening, Talk
 
 LINGER_0 = b"\1\0\0\0\0\0\0\0"
 """struct linger: closing resets the connection."""
 _STEP = 2**16
-
-Talk = Callable[[socket.socket], None]
-
-
-class _Listener:
-    """Does the same with each client, each in a thread of its own, until :meth:`stop`."""
-
-    def __init__(self) -> None:
-        self.stopped = threading.Event()
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port: int = self._socket.getsockname()[1]
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection:
-            connection.settimeout(5)
-            self.talk(connection)
-
-    def talk(self, connection: socket.socket) -> None:
-        """Be hostile."""
-        raise NotImplementedError
-
-    def stop(self) -> None:
-        """Stop listening."""
-        self.stopped.set()
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        self._thread.join(5)
-
-
-class HostileServer(_Listener):
-    """Has ``talk`` with each client."""
-
-    def __init__(self, talk: Talk) -> None:
-        self._talk = talk
-        super().__init__()
-
-    def talk(self, connection: socket.socket) -> None:
-        """Have it."""
-        self._talk(connection)
-
-
-@contextlib.contextmanager
-def hostile(talk: Talk) -> Iterator[int]:
-    """Run a server that has this talk; its port is yielded."""
-    server = HostileServer(talk)
-    try:
-        yield server.port
-    finally:
-        server.stop()
 
 
 def heard(connection: socket.socket) -> None:
@@ -149,11 +88,9 @@ class TurnsHostile(message_server.MessageServer):
         self.afterwards = afterwards
         super().__init__(cert_file, key_file)
 
-    def _serve(self, connection: socket.socket) -> None:
-        ends = OSError, BaseTLSException, HangUpError
-        with contextlib.suppress(*ends), connection:
-            connection.settimeout(5)
-            _Hostile(self, connection).serve()
+    def talk(self, connection: socket.socket) -> None:
+        """Begin well."""
+        _Hostile(self, connection).serve()
 
 
 class _Hostile(message_server._Connection):
@@ -188,7 +125,7 @@ class Damage:
     """What is inserted, or comes without end; its first byte is what a byte is flipped with."""
 
 
-class Proxy(_Listener):
+class Proxy(Listening):
     """Stands before a good server and damages some connections."""
 
     def __init__(self, upstream: int, damages: Callable[[int], Damage | None]) -> None:

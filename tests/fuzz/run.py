@@ -23,7 +23,7 @@ from typing import Any
 from zlib import crc32
 
 from tests.fuzz import mutators
-from tests.support.openssl_cli import Identity, make_identity
+from tests.support.openssl_cli import CertifiedKey, make_identity
 
 ROOT = Path(__file__).parents[2]
 FINDINGS = ROOT / "tests/fuzz/findings"
@@ -65,7 +65,8 @@ class Told:
 
 # -- a process that fuzzes one target --------------------------------------------------------------
 
-def _fuzz(name: str, identity: Identity, corpus: Path, findings: Path, options: list[str]) -> None:
+def _fuzz(name: str, identity: CertifiedKey, corpus: Path, findings: Path,
+          options: list[str]) -> None:
     """Fuzz until libFuzzer has had its time; it ends the process."""
     import atheris  # noqa: PLC0415 - only here, and before what it is to watch
 
@@ -96,7 +97,7 @@ def _fuzz(name: str, identity: Identity, corpus: Path, findings: Path, options: 
 
 # -- a process that measures a target's coverage ---------------------------------------------------
 
-def _measure(name: str, identity: Identity, corpus: Path, report: Path) -> None:
+def _measure(name: str, identity: CertifiedKey, corpus: Path, report: Path) -> None:
     """Run a target on its corpus, and write what of its readers was reached."""
     import coverage  # noqa: PLC0415 - only here, and before what it is to watch
 
@@ -120,12 +121,12 @@ def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201 - the fuzzer's one output
 
 
-def _command(identity: Identity, *words: str | Path) -> list[str]:
+def _command(identity: CertifiedKey, *words: str | Path) -> list[str]:
     return [sys.executable, "-m", "tests.fuzz.run", "--certificate", str(identity.certificate),
             "--key", str(identity.key), *map(str, words)]
 
 
-def _run_for(name: str, seconds: float, identity: Identity, seeds: list[bytes]) -> Told:
+def _run_for(name: str, seconds: float, identity: CertifiedKey, seeds: list[bytes]) -> Told:
     """Fuzz one target so long, again after each input that ended the fuzzer."""
     corpus, findings = WORK / "corpus" / name, FINDINGS / name
     artifacts, log = WORK / "artifacts" / name, WORK / f"{name}.log"
@@ -176,7 +177,7 @@ def _add(told: Told, log: str) -> None:
     told.edges = max([told.edges, *map(int, re.findall(r" cov: (\d+) ", log))])
 
 
-def _coverage(name: str, identity: Identity) -> list[str]:
+def _coverage(name: str, identity: CertifiedKey) -> list[str]:
     report = WORK / f"{name}.coverage.json"
     subprocess.run(_command(identity, "--measure", name, "--corpus", WORK / "corpus" / name,
                             "--findings", report), cwd=ROOT, check=True)
@@ -226,7 +227,7 @@ def main() -> int:
     parser.add_argument("options", nargs="*", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.fuzz or asked.measure:
-        identity = Identity(Path(asked.certificate), Path(asked.key))
+        identity = CertifiedKey(Path(asked.certificate), Path(asked.key))
         folders = Path(asked.corpus), Path(asked.findings)
         if asked.fuzz:
             _fuzz(asked.fuzz, identity, *folders, asked.options)

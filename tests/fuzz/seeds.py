@@ -28,7 +28,7 @@ from tests.fuzz.scripted_server import (
     REPEAT,
 )
 from tests.support.mqtt_broker import MqttBroker
-from tests.support.openssl_cli import Identity, make_session, openssl, s_server
+from tests.support.openssl_cli import CertifiedKey, make_session, openssl, s_server
 
 Flights = list[tuple[bytes, bytes]]
 """What client and server put on the wire, one connection after the other."""
@@ -40,7 +40,7 @@ def _talk(attempt: Any) -> None:
         attempt.stream.close()
 
 
-def conversations(identity: Identity) -> Flights:
+def conversations(identity: CertifiedKey) -> Flights:
     """Record full, resumed and refused handshakes with MQTT, of both engines, with OpenSSL."""
     made: list[RecordingWire] = []
     wire = type("Wire", (RecordingWire,), {"made": made})
@@ -74,7 +74,7 @@ def conversations(identity: Identity) -> Flights:
     return [(bytes(one.sent), bytes(one.received)) for one in made]
 
 
-def session_files(identity: Identity, folder: Path) -> list[bytes]:
+def session_files(identity: CertifiedKey, folder: Path) -> list[bytes]:
     """Let openssl write session files: with an ID, with a ticket, of TLS 1.3."""
     seeds = []
     with s_server("-cert", identity.certificate, "-key", identity.key) as port:
@@ -125,7 +125,7 @@ def _scripts() -> list[bytes]:
         bytes((RECORD, 23, 3)) + b"abc", bytes((RAW, 8)) + b"HTTP/1.1"]
 
 
-def seeds(identity: Identity, folder: Path) -> dict[str, list[bytes]]:
+def seeds(identity: CertifiedKey, folder: Path) -> dict[str, list[bytes]]:
     """Return what each target is to start from."""
     flights = conversations(identity)
     hows = bytes((0, 1, 5, 7, 25, 33, 64))

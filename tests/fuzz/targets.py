@@ -39,7 +39,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.witness impor
 from tests.fuzz import reference
 from tests.fuzz.memory_wire import ENDPOINT, MemoryWire, Recorded
 from tests.fuzz.scripted_server import SECRET, SESSION_ID, ScriptedServer
-from tests.support.openssl_cli import Identity
+from tests.support.openssl_cli import CertifiedKey
 
 HANDSHAKE_CAUSES = frozenset((
     "connection_closed", "connection_reset", "timeout", "refused", "not_tls", "library_rejected"))
@@ -232,7 +232,7 @@ def paho(data: bytes) -> None:
     attempt = engine.Attempt(Handshake(ENDPOINT, "now", Outcome.RESUMED, ""), cast(Any, stream))
     made = paho_session.PahoConnection(
         paho_session.Link(lambda: attempt, version, Credentials(), 5),
-        paho_session.Identity("abc"))
+        paho_session.MqttIdentity("abc"))
     try:
         assert made.open()
         accepted = made.await_connack()
@@ -273,7 +273,7 @@ _VERSIONS = {2: ("tlsv1.2", "tlsv1.3"), 4: ("tlsv1", "tlsv1.1")}
 class Probes:
     """The two engines, and an identity that is everybody's: ours and the target's."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: CertifiedKey) -> None:
         self._certificate = identity.certificate
         certificate, key = str(identity.certificate), str(identity.key)
         self._ordinary = engine.OrdinaryEngine(Trust(ca_file=certificate))
@@ -350,7 +350,7 @@ def session_files(data: bytes) -> None:
         assert secret.hex() not in told
 
 
-def targets(identity: Identity) -> dict[str, Target]:
+def targets(identity: CertifiedKey) -> dict[str, Target]:
     """Return all targets by name; ``identity`` is for those that have certificates in them."""
     probes = Probes(identity)
     return {"transcript": transcript, "mqtt": mqtt_reader, "paho": paho,

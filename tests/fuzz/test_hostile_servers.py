@@ -44,9 +44,7 @@ from tests.fuzz.hostile_server import (
     Afterwards,
     Damage,
     Proxy,
-    Talk,
     TurnsHostile,
-    hostile,
     never_stops,
     says,
     silent,
@@ -64,8 +62,9 @@ from tests.fuzz.scripted_server import (
 from tests.fuzz.scripted_server import HELLO as HELLO_OP
 from tests.fuzz.seeds import conversations
 from tests.fuzz.targets import CRAFTED_CAUSES, MQTT_CAUSES, ORDINARY_CAUSES
+from tests.support.listening import Talk, talking
 from tests.support.mqtt_broker import MqttBroker
-from tests.support.openssl_cli import Identity
+from tests.support.openssl_cli import CertifiedKey
 
 ENGINES = ["ordinary", "crafted"]
 CAUSES = {"ordinary": ORDINARY_CAUSES | {"not_offered"}, "crafted": CRAFTED_CAUSES}
@@ -142,7 +141,7 @@ def bounded() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def engine(rsa: Identity) -> Iterator[OrdinaryEngine]:
+def engine(rsa: CertifiedKey) -> Iterator[OrdinaryEngine]:
     """The ordinary engine, which trusts the servers."""
     made = OrdinaryEngine(Trust(ca_file=str(rsa.certificate)))
     yield made
@@ -150,7 +149,7 @@ def engine(rsa: Identity) -> Iterator[OrdinaryEngine]:
 
 
 @pytest.fixture(scope="module")
-def broker(rsa: Identity) -> Iterator[MqttBroker]:
+def broker(rsa: CertifiedKey) -> Iterator[MqttBroker]:
     """A good server."""
     made = MqttBroker(rsa.certificate, rsa.key)
     made.context.set_ciphers("AES128-SHA:ECDHE-RSA-AES128-GCM-SHA256:@SECLEVEL=0")
@@ -159,7 +158,7 @@ def broker(rsa: Identity) -> Iterator[MqttBroker]:
 
 
 @pytest.fixture(scope="module")
-def flights(rsa: Identity) -> list[bytes]:
+def flights(rsa: CertifiedKey) -> list[bytes]:
     """What a good server sent in one conversation each, recorded."""
     return [received for _, received in conversations(rsa)]
 
@@ -211,7 +210,7 @@ ENDLESS: dict[str, Talk] = {
 @pytest.mark.parametrize("kind", ENGINES)
 @pytest.mark.parametrize("what", ENDLESS)
 def test_a_server_that_never_stops(engine: OrdinaryEngine, kind: str, what: str) -> None:
-    with hostile(ENDLESS[what]) as port, bounded():
+    with talking(ENDLESS[what]) as port, bounded():
         contact = in_time(lambda: Probe(engine, port)(kind))
     assert our_own(contact, kind) in {"not_tls", "library_rejected", "unexpected_message",
                                       "timeout", "refused"}
@@ -240,7 +239,7 @@ OVERSIZED = {
 @pytest.mark.parametrize("kind", ENGINES)
 @pytest.mark.parametrize("what", OVERSIZED)
 def test_what_is_too_large(engine: OrdinaryEngine, kind: str, what: str) -> None:
-    with hostile(says(OVERSIZED[what])) as port, bounded():
+    with talking(says(OVERSIZED[what])) as port, bounded():
         contact = in_time(lambda: Probe(engine, port)(kind))
     assert our_own(contact, kind)
 
@@ -248,24 +247,24 @@ def test_what_is_too_large(engine: OrdinaryEngine, kind: str, what: str) -> None
 @pytest.mark.parametrize("kind", ENGINES)
 def test_one_byte_at_a_time_is_held_to_the_deadline(
         engine: OrdinaryEngine, kind: str, flights: list[bytes]) -> None:
-    with hostile(slowly(flights[0])) as port:
+    with talking(slowly(flights[0])) as port:
         contact = in_time(lambda: Probe(engine, port)(kind))
     assert our_own(contact, kind) == "timeout"
 
 
 @pytest.mark.parametrize("kind", ENGINES)
 def test_silence_is_held_to_the_deadline(engine: OrdinaryEngine, kind: str) -> None:
-    with hostile(silent) as port:
+    with talking(silent) as port:
         assert our_own(in_time(lambda: Probe(engine, port)(kind)), kind) == "timeout"
 
 
 # Bits of the modulus, of the exponent: what tlslite-ng would encrypt for, whatever it takes.
 @pytest.mark.parametrize(("modulus", "exponent"), [
     (16385, 17), (2048, 2047), (2**20, 2**19), (2**20, 17), (3, 3), (16, 16), (0, 17)])
-def test_an_rsa_key_that_nobody_can_use(engine: OrdinaryEngine, rsa: Identity, modulus: int,
+def test_an_rsa_key_that_nobody_can_use(engine: OrdinaryEngine, rsa: CertifiedKey, modulus: int,
                                         exponent: int) -> None:
     chain = message(11, _list_of(_certificate(rsa, (1 << modulus) - 1, (1 << exponent) - 1)))
-    with hostile(says(record(22, server_hello(0x009C)) + in_records(chain)
+    with talking(says(record(22, server_hello(0x009C)) + in_records(chain)
                       + record(22, message(14, b"")))) as port:
         made = in_time(lambda: Probe(engine, port)("crafted"))
         ordinary = in_time(lambda: Probe(engine, port)("ordinary"))
@@ -291,7 +290,7 @@ def _integer(number: int) -> bytes:
     return _der(2, number.to_bytes(number.bit_length() // 8 + 1, "big"))
 
 
-def _certificate(like: Identity, modulus: int, exponent: int) -> bytes:
+def _certificate(like: CertifiedKey, modulus: int, exponent: int) -> bytes:
     """Return a certificate with another public key in it; who signs a lie cares for no sum."""
     real = x509.load_pem_x509_certificate(like.certificate.read_bytes())
     key = real.public_key().public_bytes(serialization.Encoding.DER,
@@ -320,7 +319,7 @@ def test_whatever_is_sent(engine: OrdinaryEngine, kind: str, flights: list[bytes
         st.builds(record, st.integers(19, 25), st.binary(max_size=60)),
         st.builds(lambda flight, at, size: flight[at:at + size], st.sampled_from(flights),
                   st.integers(0, 1500), st.integers(0, 300))), max_size=5))
-    with hostile(says(b"".join(pieces), resets=data.draw(st.booleans()))) as port:
+    with talking(says(b"".join(pieces), resets=data.draw(st.booleans()))) as port:
         contact = in_time(lambda: Probe(engine, port)(kind))
     assert our_own(contact, kind)
 
@@ -428,7 +427,7 @@ AFTERWARDS = {
 
 @pytest.mark.parametrize("kind", ENGINES)
 @pytest.mark.parametrize("what", AFTERWARDS)
-def test_a_server_that_turns_hostile(engine: OrdinaryEngine, rsa: Identity, kind: str,
+def test_a_server_that_turns_hostile(engine: OrdinaryEngine, rsa: CertifiedKey, kind: str,
                                      what: str) -> None:
     server = TurnsHostile(rsa.certificate, rsa.key, AFTERWARDS[what])
     try:
@@ -455,7 +454,7 @@ class _InOnePiece:
         return b"".join(iter(self._target.says, b""))
 
 
-def test_the_deadline_holds_between_records_that_have_arrived(rsa: Identity) -> None:
+def test_the_deadline_holds_between_records_that_have_arrived(rsa: CertifiedKey) -> None:
     script = bytes((HELLO_OP, 1, CHANGE, FINISHED)) + 3 * bytes((RECORD, 23, 3, 97, 98, 99))
     session = CraftedSession(SESSION_ID, "AES128-SHA", MasterSecret(SECRET))
     wire = MemoryWire(_InOnePiece(ScriptedServer(script, rsa.certificate)))
@@ -480,7 +479,7 @@ CONNACKS = {
 
 @pytest.mark.parametrize("kind", ENGINES)
 @pytest.mark.parametrize("what", CONNACKS)
-def test_a_hostile_connack(engine: OrdinaryEngine, rsa: Identity, kind: str, what: str) -> None:
+def test_a_hostile_connack(engine: OrdinaryEngine, rsa: CertifiedKey, kind: str, what: str) -> None:
     broker = MqttBroker(rsa.certificate, rsa.key, connack=CONNACKS[what])
     try:
         with bounded():
@@ -490,7 +489,7 @@ def test_a_hostile_connack(engine: OrdinaryEngine, rsa: Identity, kind: str, wha
     assert our_own(contact, kind) == "mqtt_malformed"
 
 
-def test_64_kib_of_properties_are_read(engine: OrdinaryEngine, rsa: Identity) -> None:
+def test_64_kib_of_properties_are_read(engine: OrdinaryEngine, rsa: CertifiedKey) -> None:
     properties = b"\x26\x00\x02kk\x00\x02vv" * 7000
     # Variable Byte Integers of three bytes: 63005 and 63000.
     connack = b"\x20\x9d\xec\x03\x00\x00\x98\xec\x03" + properties

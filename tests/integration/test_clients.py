@@ -17,7 +17,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.def
     read,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.measure import (
-    Request,
+    StackRequest,
     measure,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
@@ -78,7 +78,8 @@ def tried(cluster: Cluster, stacks: Sequence[str]) -> dict[str, Any]:
     # What was announced is what was made.
     for node in found["budget"]["nodes"].values():
         assert node["handshakes_done"] == node["handshakes_announced"]
-    assert f"Verdict PASSED: of {len(stacks)} client stacks on 2 nodes" in done.flat
+    counted = f"{len(stacks)} client stack{'s' if len(stacks) > 1 else ''}"
+    assert f"Verdict PASSED: of {counted} on 2 nodes" in done.flat
     page = (cluster.reports / "clients" / "latest" / "index.html").read_text()
     assert all(f'id="stack-{name}"' in page for name in stacks)
     return found
@@ -157,7 +158,7 @@ def test_a_client_says_who_it_is_by_certificate_and_password(name: str, tmp_path
     node.context.load_verify_locations(authority.file)
     node.context.verify_mode = ssl.CERT_REQUIRED
     try:
-        found, _ = measure(Request(
+        found, _ = measure(StackRequest(
             {"n1": Endpoint("n1", "127.0.0.1", node.port, "localhost")},
             (read(name, ROOT).stack(),), tmp_path / "reports", expected(ROOT),
             Trust(str(authority.file), str(client.cert), str(client.key)),
@@ -174,7 +175,7 @@ def test_they_do_the_same_on_rabbitmq(tmp_path: Path) -> None:
     node = RabbitMqNode(tmp_path / "node")
     try:
         given = node.credentials
-        found, _ = measure(Request(
+        found, _ = measure(StackRequest(
             {"rabbit1": Endpoint("rabbit1", "127.0.0.1", node.port, "127.0.0.1")},
             tuple(read(name, ROOT).stack() for name in STACKS), tmp_path / "reports",
             expected(ROOT), Trust(str(node.ca)),

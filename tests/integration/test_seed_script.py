@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.support.embedded_cluster import TestCluster
+from tests.support.listening import talking
 from tests.support.mqtt_broker import MqttBroker
 from tests.support.openssl_broker import Broker, make_certificate
 from tests.support.playbooks import Cluster
@@ -36,7 +37,6 @@ from tests.support.seed_script import (
     in_pieces,
     s_server,
     silent,
-    tcp_server,
 )
 
 PASSWORD = "correct-horse-battery"  # noqa: S105
@@ -426,18 +426,18 @@ def test_a_host_that_accepts_no_connection(script: Script) -> None:
 ], ids=["closes", "closes at once", "HTTP", "silent"])
 def test_a_port_without_tls(script: Script, serve: object, sentence: str) -> None:
     assert callable(serve)
-    with tcp_server(serve) as port:
+    with talking(serve, silence_s=None) as port:
         at = f"127.0.0.1:{port}"
         assert failed(script, at) == sentence.format(at)
 
 
 def test_a_handshake_that_stops_or_breaks_off_in_the_middle(broker: MqttBroker,
                                                             script: Script) -> None:
-    with tcp_server(first_records(broker.port, 3, then=silent)) as port:
+    with talking(first_records(broker.port, 3, then=silent), silence_s=None) as port:
         assert failed(script, "--insecure", f"127.0.0.1:{port}") == (
             f"127.0.0.1:{port} stopped in the middle of the TLS handshake and said nothing more "
             "for 1 s.")
-    with tcp_server(first_records(broker.port, 3)) as port:
+    with talking(first_records(broker.port, 3), silence_s=None) as port:
         assert failed(script, "--insecure", f"127.0.0.1:{port}") == (
             f"127.0.0.1:{port} broke off the TLS handshake without saying why.")
 
@@ -624,7 +624,7 @@ def test_a_long_password(certificate: tuple[Path, Path], script: Script, length:
 
 
 def test_an_answer_that_comes_in_pieces(broker: MqttBroker, script: Script) -> None:
-    with tcp_server(in_pieces(broker.port, 11)) as port:
+    with talking(in_pieces(broker.port, 11), silence_s=None) as port:
         said = script.run("--insecure", f"localhost:{port}")
     assert said.verdict == RESUMED.format(f"localhost:{port}")
     assert said.code == 0
@@ -765,7 +765,7 @@ def test_a_signal_in_the_middle(certificate: tuple[Path, Path], script: Script, 
 
 
 def test_a_signal_while_the_server_is_silent(script: Script) -> None:
-    with tcp_server(silent) as port:
+    with talking(silent, silence_s=None) as port:
         process = script.start("--timeout", "60", f"127.0.0.1:{port}")
         while not script.processes():
             time.sleep(0.01)

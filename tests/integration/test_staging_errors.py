@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.listening import Talking
 from tests.support.mqtt_broker import MqttBroker
 from tests.support.playbooks import ROOT, Cluster, Done
 from tests.support.strangers import (
     Authority,
     Pair,
-    PlainPort,
     says_nothing,
     speaks_http,
     speaks_plain_mqtt,
@@ -63,8 +63,8 @@ class Staging:
                            ("other_name", self.ca.issue("other", hosts=("other.example",)))):
             self._brokers[name] = self._broker(pair)
         self._brokers["locked"] = self._broker(good, password=RIGHT)
-        self._ports = {"plain_mqtt": PlainPort(speaks_plain_mqtt), "http": PlainPort(speaks_http),
-                       "silent": PlainPort(says_nothing)}
+        self._ports = {name: Talking(talk, silence_s=None) for name, talk in (
+            ("plain_mqtt", speaks_plain_mqtt), ("http", speaks_http), ("silent", says_nothing))}
         # Bound and not listening: refused, and nobody else can take it meanwhile.
         self._taken = socket.socket()
         self._taken.bind(("127.0.0.1", 0))

@@ -11,7 +11,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.def
     read,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.measure import (
-    Request,
+    StackRequest,
     measure,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.words import (
@@ -46,7 +46,7 @@ def run(certificate: tuple[Path, Path], folder: Path,
     """Return the result object and the folder of a run on two nodes."""
     brokers = [MqttBroker(*certificate) for _ in range(2)]
     try:
-        return measure(Request(
+        return measure(StackRequest(
             {f"n{number}": Endpoint(f"n{number}", "127.0.0.1", broker.port, "localhost")
              for number, broker in enumerate(brokers, 1)},
             tuple(stacks), folder / "clients", trust=Trust(str(certificate[0])),

@@ -14,8 +14,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.drivers.base impo
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded import control
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.embedded.deployment import (
     Deployment,
+    EmbeddedChange,
     EmbeddedWanted,
-    Plan,
     destroy,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.layout import (
@@ -126,7 +126,7 @@ class TestCluster:
         self.cluster_folder.path.mkdir(parents=True, exist_ok=True)
         return self.deployment(only=only)
 
-    def deploy(self, *, only: tuple[str, ...] | None = None) -> Plan:
+    def deploy(self, *, only: tuple[str, ...] | None = None) -> EmbeddedChange:
         """Plan, apply, and return the plan."""
         deployment = self.prepared(only=only)
         plan = deployment.plan()

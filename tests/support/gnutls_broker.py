@@ -5,7 +5,6 @@ that it is linked with (``libgnutls.so.30``), called through cffi, which comes w
 """
 from __future__ import annotations
 
-import contextlib
 import socket
 import threading
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import cffi  # type: ignore[import-untyped]
 
-from tests.support.mqtt_broker import HangUpError, MqttBroker, MqttClient
+from tests.support.mqtt_broker import MqttBroker, MqttClient
 
 _ffi = cffi.FFI()
 _ffi.cdef("""
@@ -59,7 +58,9 @@ class GnuTlsError(OSError):
 
 
 class GnuTlsBroker(MqttBroker):
-    """Listens on a free loopback port until :meth:`stop`."""
+    """A broker on GnuTLS, until :meth:`stop`."""
+
+    silence_s = None
 
     def __init__(self, cert_file: Path, key_file: Path, **options: Any) -> None:
         self._library = _ffi.dlopen("libgnutls.so.30")
@@ -109,15 +110,14 @@ class GnuTlsBroker(MqttBroker):
             raise (TimeoutError if code == _TIMED_OUT else GnuTlsError)(text)
         return code
 
-    def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError, HangUpError), connection:
-            connection.settimeout(None)
-            made = _ffi.new("gnutls_session_t *")
-            self._check(self._library.gnutls_init(made, _SERVER))
-            try:
-                self._talk(made[0], connection)
-            finally:
-                self._library.gnutls_deinit(made[0])
+    def talk(self, connection: socket.socket) -> None:
+        """Speak MQTT over GnuTLS."""
+        made = _ffi.new("gnutls_session_t *")
+        self._check(self._library.gnutls_init(made, _SERVER))
+        try:
+            self._talk(made[0], connection)
+        finally:
+            self._library.gnutls_deinit(made[0])
 
     def _talk(self, session: Any, connection: socket.socket) -> None:
         gnutls = self._library

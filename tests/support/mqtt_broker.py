@@ -4,7 +4,6 @@ Topics are matched whole, without wildcards; QoS 2, retained messages and wills 
 """
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
 import threading
@@ -120,7 +119,9 @@ class Clients:
 
 
 class MqttBroker(Clients, Broker):
-    """Listens on a free loopback port until :meth:`stop`."""
+    """A broker on OpenSSL, until :meth:`stop`."""
+
+    ends = (OSError, HangUpError)
 
     def __init__(self, cert_file: Path, key_file: Path, *, password: str | None = None,
                  waits_for_close: bool = False, connack: bytes | None = None,
@@ -130,16 +131,15 @@ class MqttBroker(Clients, Broker):
                          waits_for_close=waits_for_close)
         Broker.__init__(self, cert_file, key_file, **options)
 
-    def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError, HangUpError), connection:
-            connection.settimeout(5)
-            with self._context_for_one().wrap_socket(connection, server_side=True) as tls:
-                self.handshakes += 1
-                try:
-                    MqttClient(self, tls).serve()
-                finally:
-                    tls.settimeout(5)
-                    tls.unwrap()
+    def talk(self, connection: socket.socket) -> None:
+        """Speak MQTT until the client goes, or must."""
+        with self._context_for_one().wrap_socket(connection, server_side=True) as tls:
+            self.handshakes += 1
+            try:
+                MqttClient(self, tls).serve()
+            finally:
+                tls.settimeout(5)
+                tls.unwrap()
 
 
 class MqttClient:

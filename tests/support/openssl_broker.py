@@ -5,12 +5,10 @@ session cache is its own TLS context's.
 """
 from __future__ import annotations
 
-import contextlib
 import datetime
 import ipaddress
 import socket
 import ssl
-import threading
 from pathlib import Path
 
 from cryptography import x509
@@ -18,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.support.held_ports import close_and_hold
+from tests.support.listening import Listening
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
@@ -42,8 +40,8 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     return cert_file, key_file
 
 
-class Broker:
-    """Listens on a free loopback port until :meth:`stop`."""
+class Broker(Listening):
+    """A broker on OpenSSL, until :meth:`stop`."""
 
     def __init__(self, cert_file: Path, key_file: Path, *, cache: bool = True,
                  connack: bytes = b"\x20\x03\x00\x00\x00", speaks_v5: bool = True,
@@ -53,27 +51,11 @@ class Broker:
         self.context.options |= ssl.OP_NO_TICKET
         self.context.maximum_version = ssl.TLSVersion.TLSv1_2
         self.handshakes = 0
-        self.accepted = 0
-        """Connections, whatever came of them."""
         self._connack = connack
         self._speaks_v5 = speaks_v5
         self._cache = cache
         self._cert = (cert_file, key_file)
-        self._listener = socket.create_server(
-            (host, port), backlog=64,
-            family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        self.port: int = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.accepted += 1
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+        super().__init__(host, port)
 
     def _context_for_one(self) -> ssl.SSLContext:
         if self._cache:
@@ -85,23 +67,17 @@ class Broker:
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         return context
 
-    def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection:  # a refused handshake is an OSError too
-            connection.settimeout(5)
-            with self._context_for_one().wrap_socket(connection, server_side=True) as tls:
-                self.handshakes += 1
-                if packet := tls.recv(4096):
-                    tls.sendall(self._answer(packet))
-                    tls.recv(4096)
-                tls.unwrap()
+    def talk(self, connection: socket.socket) -> None:
+        """Answer CONNECT, and wait for DISCONNECT. A refused handshake is an OSError too."""
+        with self._context_for_one().wrap_socket(connection, server_side=True) as tls:
+            self.handshakes += 1
+            if packet := tls.recv(4096):
+                tls.sendall(self._answer(packet))
+                tls.recv(4096)
+            tls.unwrap()
 
     def _answer(self, packet: bytes) -> bytes:
         if self._speaks_v5:
             return self._connack
         level = packet[packet.index(b"MQTT") + 4]
         return b"\x20\x02\x00\x00" if level == 4 else b"\x20\x02\x00\x01"
-
-    def stop(self) -> None:
-        """Stop listening; a later connection is refused."""
-        close_and_hold(self._listener, self)
-        self._thread.join(5)

@@ -19,7 +19,7 @@ def openssl(*arguments: str | Path, data: bytes | None = None) -> bytes:
 
 
 @dataclass(frozen=True)
-class Identity:
+class CertifiedKey:
     """A self-signed certificate and its key."""
 
     certificate: Path
@@ -38,13 +38,13 @@ KEYS = {
 
 
 def make_identity(folder: Path, name: str, *, ecdsa: bool = False, kind: str = "",
-                  serial: str | None = None) -> Identity:
+                  serial: str | None = None) -> CertifiedKey:
     """Write a self-signed certificate; its serial number is in hex.
 
     ``kind`` is one of KEYS, or ``DSA``; without it the key is RSA's, or ECDSA's if that is asked
     for.
     """
-    made = Identity(folder / f"{name}-cert.pem", folder / f"{name}-key.pem")
+    made = CertifiedKey(folder / f"{name}-cert.pem", folder / f"{name}-key.pem")
     key = KEYS.get(kind or ("P-256" if ecdsa else "RSA"))
     if key is None:
         parameters = folder / "dsa.pem"

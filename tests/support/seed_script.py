@@ -127,31 +127,6 @@ def s_server(certificate: tuple[Path, Path], port: int, *options: str,
         process.communicate()
 
 
-@contextlib.contextmanager
-def tcp_server(serve: Callable[[socket.socket], None]) -> Iterator[int]:
-    """Yield the port of a server that does something with each connection, then closes it."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        def accept() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                threading.Thread(target=handle, args=(connection,), daemon=True).start()
-
-        def handle(connection: socket.socket) -> None:
-            with contextlib.suppress(OSError), connection:
-                serve(connection)
-
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join(5)
-
-
 def closes(connection: socket.socket) -> None:
     """What a plain MQTT listener does with a ClientHello."""
     connection.recv(4096)

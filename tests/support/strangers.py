@@ -1,12 +1,9 @@
 """What a user may point the probe at by mistake: wrong certificates, ports without TLS."""
 from __future__ import annotations
 
-import contextlib
 import datetime
 import ipaddress
 import socket
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Union
@@ -15,8 +12,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
-
-from tests.support.held_ports import close_and_hold
 
 Key = Union[ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey]
 
@@ -98,38 +93,6 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
-
-
-class PlainPort:
-    """A TCP port on loopback without TLS, until :meth:`stop`."""
-
-    def __init__(self, answer: Callable[[socket.socket], None]) -> None:
-        self._answer = answer
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port: int = self._listener.getsockname()[1]
-        self._open: list[socket.socket] = []
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self._open.append(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            self._answer(connection)
-
-    def stop(self) -> None:
-        """Close the port and every connection."""
-        close_and_hold(self._listener, self)
-        self._thread.join(5)
-        for connection in self._open:
-            connection.close()
 
 
 def speaks_plain_mqtt(connection: socket.socket) -> None:

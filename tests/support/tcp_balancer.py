@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.support.held_ports import close_and_hold
+from tests.support.listening import Listening
 
 MODES = ("round_robin", "random", "source", "session_id", "broken_session_id")
 _ID_AT = 43
@@ -40,12 +40,14 @@ def _first_record(connection: socket.socket) -> bytes:
     return head + _exactly(connection, int.from_bytes(head[3:5], "big"))
 
 
-class TcpBalancer:
+class TcpBalancer(Listening):
     """Listens on a free loopback port until :meth:`stop`.
 
     ``broken_session_id`` remembers the session IDs of ClientHellos instead of ServerHellos, so
     that it knows none of those that a node has issued.
     """
+
+    silence_s = _WAIT_S
 
     def __init__(self, nodes: Sequence[int], mode: str, *, port: int = 0, seed: int = 1) -> None:
         """Balance between the nodes' ports on loopback; ``seed`` makes ``random`` repeatable."""
@@ -57,21 +59,7 @@ class TcpBalancer:
         self._random = random.Random(seed)  # noqa: S311
         self._node_of: dict[bytes, int] = {}
         self._picking = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def stop(self) -> None:
-        """Accept no more connections."""
-        close_and_hold(self._listener, self)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+        super().__init__(port=port)
 
     def _pick(self, source: str, hello: bytes) -> int:
         with self._picking:
@@ -91,17 +79,16 @@ class TcpBalancer:
             return self._node_of.get(source.encode())
         return self._node_of.get(_session_id(hello)) if "session_id" in self.mode else None
 
-    def _serve(self, client: socket.socket) -> None:
-        with client, contextlib.suppress(OSError):
-            client.settimeout(_WAIT_S)
-            hello = _first_record(client)
-            port = self._pick(client.getpeername()[0], hello)
-            with socket.create_connection(("127.0.0.1", port), timeout=_WAIT_S) as node:
-                node.sendall(hello)
-                back = threading.Thread(target=self._back, args=(node, client, port), daemon=True)
-                back.start()
-                _pump(client, node)
-                back.join(_WAIT_S)
+    def talk(self, connection: socket.socket) -> None:
+        """Pass a client on to a node, and back what that says."""
+        hello = _first_record(connection)
+        port = self._pick(connection.getpeername()[0], hello)
+        with socket.create_connection(("127.0.0.1", port), timeout=_WAIT_S) as node:
+            node.sendall(hello)
+            back = threading.Thread(target=self._back, args=(node, connection, port), daemon=True)
+            back.start()
+            _pump(connection, node)
+            back.join(_WAIT_S)
 
     def _back(self, node: socket.socket, client: socket.socket, port: int) -> None:
         with contextlib.suppress(OSError):

@@ -20,7 +20,7 @@ from .environment import overlaid, overrides, path_of, variable_of
 from .settings import (
     DEFAULT_COOKIE,
     ROOTS,
-    Settings,
+    NodeSettings,
     SettingsError,
     settings,
     without_effect,
@@ -30,7 +30,7 @@ RELEASE_VARIABLE = "CONFORMANCE_EMQX_RELEASE"
 """Names the EMQX release that this node does as: which keys it knows, and what it tells OTP."""
 
 
-def configured(config: Path, environment: Mapping[str, str]) -> tuple[Settings, list[str]]:
+def configured(config: Path, environment: Mapping[str, str]) -> tuple[NodeSettings, list[str]]:
     """Return the node's settings and what there is to say about them, one sentence each.
 
     Raises:
@@ -76,7 +76,7 @@ def _unknown(paths: Iterable[tuple[str, ...]]) -> Iterator[str]:
         yield f"no setting of EMQX, ignored: {names}"
 
 
-def _about_name_and_cookie(found: Settings, tree: Mapping[str, Any]) -> Iterator[str]:
+def _about_name_and_cookie(found: NodeSettings, tree: Mapping[str, Any]) -> Iterator[str]:
     node = tree.get("node")
     in_file = node.get("name") if isinstance(node, Mapping) else None
     if in_file not in (None, found.name):

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.conversion import (
+    CONNECT_TIMEOUT_MS,
+    MAX_PACKET_SIZE,
     ConversionError,
     SslListener,
     convert,
@@ -20,10 +22,6 @@ from ansible_collections.emqx.conformance.plugins.module_utils.listeners.release
 
 DEFAULT_COOKIE = "emqxsecretcookie"
 """The cookie of an EMQX that nobody gave one."""
-
-# EMQX's own: mqtt.idle_timeout and mqtt.max_packet_size.
-_CONNECT_TIMEOUT_MS = 15_000
-_MAX_PACKET_SIZE = 1024 * 1024
 
 # Top-level names of EMQX 5 and 6.
 ROOTS = frozenset((
@@ -56,7 +54,7 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True)
-class Settings:
+class NodeSettings:
     """One container's node."""
 
     name: str
@@ -76,8 +74,8 @@ class Settings:
             # Left to ERL_FLAGS, as with EMQX.
             "session_lifetime": Atom("default"),
             "session_cache_max": Atom("default"),
-            "connect_timeout": _CONNECT_TIMEOUT_MS,
-            "max_packet_size": _MAX_PACKET_SIZE,
+            "connect_timeout": CONNECT_TIMEOUT_MS,
+            "max_packet_size": MAX_PACKET_SIZE,
             "users": Atom("none"),
             "listeners": [listener.term() for listener in self.listeners],
             "container": {
@@ -112,7 +110,7 @@ class _Reader:
         return str(value)
 
 
-def settings(tree: Mapping[str, Any], release: Release) -> Settings:
+def settings(tree: Mapping[str, Any], release: Release) -> NodeSettings:
     """Read the whole configuration, overrides included.
 
     Raises:
@@ -127,7 +125,7 @@ def settings(tree: Mapping[str, Any], release: Release) -> Settings:
         if key not in ROOTS:
             reader.warnings.append(f"{key}: not known here, ignored")
     listeners = _listeners(reader)
-    return Settings(
+    return NodeSettings(
         name=_name(reader), cookie=_cookie(reader),
         cluster_name=reader.text("cluster", "name", default="emqxcl"), seeds=_seeds(reader),
         dashboard=_dashboard(reader), listeners=listeners, warnings=tuple(reader.warnings))

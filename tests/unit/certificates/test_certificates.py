@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.certificates import (
     CertificateError,
-    Plan,
+    CertificatePlan,
     alone_in,
     carry_out,
     check_own,
@@ -31,7 +31,7 @@ FILES = ["ca-key.pem", "ca.pem", "client-cert.pem", "client-key.pem", "server-ce
 
 
 def deploy(directory: Path, names: tuple[str, ...] = NAMES, key_type: str = "rsa",
-           now: datetime.datetime = NOW) -> Plan:
+           now: datetime.datetime = NOW) -> CertificatePlan:
     with alone_in(directory):
         plan = make_plan(directory, names, key_type, now)
         carry_out(plan)

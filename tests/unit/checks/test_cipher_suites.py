@@ -26,7 +26,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 from tests.support.mqtt_broker import MqttBroker
-from tests.support.openssl_cli import Identity, make_identity
+from tests.support.openssl_cli import CertifiedKey, make_identity
 
 CHECKS = {check.id: check for check in catalogue()}
 SECRET = Credentials("probe", "secret")
@@ -45,13 +45,13 @@ class Node(MqttBroker):
 
 
 @pytest.fixture(scope="module")
-def rsa(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+def rsa(tmp_path_factory: pytest.TempPathFactory) -> CertifiedKey:
     """An RSA certificate."""
     return make_identity(tmp_path_factory.mktemp("rsa"), "localhost")
 
 
 @pytest.fixture
-def node(rsa: Identity) -> Iterator[Callable[[str], Node]]:
+def node(rsa: CertifiedKey) -> Iterator[Callable[[str], Node]]:
     """Starts a broker of these suites, in its own order of preference."""
     nodes: list[Node] = []
 
@@ -67,7 +67,7 @@ def node(rsa: Identity) -> Iterator[Callable[[str], Node]]:
 
 
 @pytest.fixture
-def bench(rsa: Identity) -> Iterator[Callable[..., Bench]]:
+def bench(rsa: CertifiedKey) -> Iterator[Callable[..., Bench]]:
     """Makes the bench of a run with a password."""
     engines: list[OrdinaryEngine] = []
 
@@ -146,7 +146,7 @@ def test_a_session_of_before_is_made_again_once_more_is_offered(
 
 
 def test_without_a_password_all_is_offered_at_once(
-        rsa: Identity, node: Callable[[str], Node]) -> None:
+        rsa: CertifiedKey, node: Callable[[str], Node]) -> None:
     engine = OrdinaryEngine(Trust(str(rsa.certificate)))
     for suite in ("AES128-SHA", "AES256-GCM-SHA384", "ECDHE-RSA-AES256-SHA", "AES256-CCM",
                   "ECDHE-RSA-CAMELLIA256-SHA384", "ECDHE-ARIA128-GCM-SHA256"):
@@ -175,7 +175,7 @@ def test_a_target_that_takes_ccm_8_alone_is_verified_where_openssl_offers_it(
 
 
 def test_who_asks_whether_a_node_is_ready_is_as_careful(
-        rsa: Identity, node: Callable[[str], Node]) -> None:
+        rsa: CertifiedKey, node: Callable[[str], Node]) -> None:
     caller = Caller(Trust(str(rsa.certificate)), SECRET)
     for ciphers, handshakes in ((ALONE, 1), (PREFERRED, 1)):
         broker = node(ciphers)
@@ -186,7 +186,7 @@ def test_who_asks_whether_a_node_is_ready_is_as_careful(
     caller.close()
 
 
-def test_a_whole_run_counts_what_it_asked_more(rsa: Identity, node: Callable[[str], Node],
+def test_a_whole_run_counts_what_it_asked_more(rsa: CertifiedKey, node: Callable[[str], Node],
                                                tmp_path: Path) -> None:
     broker = node(ALONE)
     results = v.observe(v.request({

@@ -16,46 +16,41 @@ from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue 
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.core import mqtt as core_mqtt
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
-from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
 from ansible_collections.emqx.conformance.plugins.module_utils.run.check import (
     Impact,
     Status,
     Verdict,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import make_plan
-from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
 from ansible_collections.emqx.conformance.plugins.module_utils.run.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Interrupted
 
+from tests.support.lab import Lab
 from tests.support.mqtt_broker import FAULTS, MqttBroker
 
 CONNECT, PUBLISH, PUBACK, SUBSCRIBE, PINGREQ, DISCONNECT = 1, 3, 4, 8, 12, 14
 
 
-class Tried:
+class Tried(Lab):
     """A broker, a bench on it with a session, and the check."""
 
     def __init__(self, certificate: tuple[Path, Path], *, version: str = "auto",
                  password: str | None = None, deadline_s: float = 4.0,
                  client_certificate: bool = False, **options: Any) -> None:
         self.broker = MqttBroker(*certificate, password=password, **options)
-        self.stop = threading.Event()
-        self.engine = OrdinaryEngine(
+        super().__init__(
+            self.broker.port,
             Trust(str(certificate[0]), *(map(str, certificate) if client_certificate else ())),
-            stop=self.stop)
-        self.bench = Bench(Prober(self.engine, Target(
-            {"n1": Endpoint("n1", "127.0.0.1", self.broker.port, "localhost")},
-            Settings(deadline_s=deadline_s, mqtt_version=version, mqtt_topic="probe/",
-                     credentials=Credentials("probe" if password else None, password))), self.stop))
-        assert self.bench.sessions.fresh("n1").session is not None
-        self.before = len(self.bench.ledger.handshakes)
+            deadline_s=deadline_s, mqtt_version=version, mqtt_topic="probe/",
+            credentials=Credentials("probe" if password else None, password))
+        self.establish()
         self.broker.conversations.clear()
         self.broker.client_ids.clear()
 
-    def measure(self, *faults: str) -> Verdict:
+    def spoken(self, *faults: str) -> Verdict:
+        """Return what CORE-06 comes to with a broker of these faults."""
         self.broker.faults.update(faults)
         return measured(core_mqtt.mqtt_over_resumed_connections, self.bench, ("n1",))
 
@@ -66,9 +61,9 @@ class Tried:
             time.sleep(0.02)
         return not self.broker.sessions
 
-    def end(self) -> None:
+    def close(self) -> None:
         self.broker.stop()
-        self.engine.close()
+        super().close()
 
 
 @pytest.fixture
@@ -82,7 +77,7 @@ def tried(certificate: tuple[Path, Path]) -> Iterator[Callable[..., Tried]]:
     threads = threading.active_count()
     yield make
     for one in made:
-        one.end()
+        one.close()
     end = time.monotonic() + 3
     while threading.active_count() > threads and time.monotonic() < end:
         time.sleep(0.02)
@@ -93,7 +88,7 @@ def tried(certificate: tuple[Path, Path]) -> Iterator[Callable[..., Tried]]:
 def test_a_healthy_broker_passes_on_five_resumed_connections(
         tried: Callable[..., Tried], version: str) -> None:
     one = tried(version=version)
-    verdict = one.measure()
+    verdict = one.spoken()
     assert (verdict.status, verdict.reason) == (Status.PASSED, ""), verdict.message
     assert verdict.message == (f"n1 carries MQTT {version} over 5 resumed connections; "
                                "a persistent session was kept")
@@ -110,7 +105,7 @@ def test_a_healthy_broker_passes_on_five_resumed_connections(
 
 def test_what_the_broker_saw_is_the_whole_of_mqtt(tried: Callable[..., Tried]) -> None:
     one = tried()
-    one.measure()
+    one.spoken()
     assert one.no_session_is_left()
     assert one.broker.conversations == [
         [CONNECT, SUBSCRIBE, PUBLISH, PUBACK, PINGREQ, DISCONNECT],
@@ -128,11 +123,11 @@ def test_what_the_broker_saw_is_the_whole_of_mqtt(tried: Callable[..., Tried]) -
 
 
 def test_the_password_is_used(tried: Callable[..., Tried]) -> None:
-    assert tried(password=secrets.token_hex(8)).measure().status is Status.PASSED
+    assert tried(password=secrets.token_hex(8)).spoken().status is Status.PASSED
 
 
 def test_a_client_certificate_is_remarked_upon(tried: Callable[..., Tried]) -> None:
-    verdict = tried(client_certificate=True).measure()
+    verdict = tried(client_certificate=True).spoken()
     assert verdict.status is Status.PASSED
     assert verdict.message.endswith(
         "no driver can ask the node whether it still knows the client's certificate")
@@ -140,7 +135,7 @@ def test_a_client_certificate_is_remarked_upon(tried: Callable[..., Tried]) -> N
 
 def test_refused_persistence_is_not_offered_and_passes(tried: Callable[..., Tried]) -> None:
     one = tried()
-    verdict = one.measure("expiry_0")
+    verdict = one.spoken("expiry_0")
     assert verdict.status is Status.PASSED
     assert "persistent sessions are not offered" in verdict.message
     assert len(verdict.handshakes) == core_mqtt.CONNECTIONS
@@ -189,7 +184,7 @@ def test_every_fault_fails_by_its_name_and_leaves_no_session(
         says: str) -> None:
     one = tried(version=version, deadline_s=SHORT_S if faults & SILENT else LONG_S)
     begun = time.monotonic()
-    verdict = one.measure(*faults)
+    verdict = one.spoken(*faults)
     assert (verdict.status, verdict.reason) == (Status.FAILED, reason), verdict.message
     assert says in verdict.message
     assert verdict.message.startswith("n1: on a resumed connection ")
@@ -213,14 +208,14 @@ SKIPPED = [
 def test_what_is_not_allowed_or_not_spoken_is_skipped(
         tried: Callable[..., Tried], version: str, faults: set[str], reason: str,
         says: str) -> None:
-    verdict = tried(version=version).measure(*faults)
+    verdict = tried(version=version).spoken(*faults)
     assert (verdict.status, verdict.reason) == (Status.SKIPPED, reason), verdict.message
     assert says in verdict.message
 
 
 def test_a_session_that_cannot_be_deleted_is_named(tried: Callable[..., Tried]) -> None:
     one = tried()
-    verdict = one.measure("hangs_up_on_deletion")
+    verdict = one.spoken("hangs_up_on_deletion")
     assert (verdict.status, verdict.reason) == (Status.FAILED, "mqtt_closed")
     (client_id,) = one.broker.sessions
     assert verdict.message.endswith(f"the persistent session of {client_id} may be left behind")
@@ -236,7 +231,7 @@ def test_every_fault_of_the_broker_is_tried() -> None:
 def test_a_full_handshake_is_not_resumed(tried: Callable[..., Tried]) -> None:
     one = tried()
     one.broker._cache = False
-    verdict = one.measure()
+    verdict = one.spoken()
     assert (verdict.status, verdict.reason) == (Status.FAILED, "not_resumed")
     (handshake,) = verdict.handshakes
     assert handshake.outcome is Outcome.FULL
@@ -245,7 +240,7 @@ def test_a_full_handshake_is_not_resumed(tried: Callable[..., Tried]) -> None:
 def test_a_node_that_went_away_was_not_measured(tried: Callable[..., Tried]) -> None:
     one = tried()
     one.broker.stop()
-    verdict = one.measure()
+    verdict = one.spoken()
     assert (verdict.status, verdict.reason) == (Status.ERROR, "connection_refused")
     assert len(verdict.handshakes) == 1
 
@@ -257,7 +252,7 @@ def test_an_interrupt_ends_it_at_once_and_deletes_the_session(
     threading.Timer(0.5, one.stop.set).start()
     begun = time.monotonic()
     with pytest.raises(Interrupted):
-        one.measure(fault)
+        one.spoken(fault)
     assert time.monotonic() - begun < LONG_S
     assert one.no_session_is_left()
 

@@ -13,16 +13,15 @@ from hypothesis import strategies as st
 from tests.fuzz.hostile_server import (
     Afterwards,
     Damage,
-    HostileServer,
     Proxy,
-    Talk,
     TurnsHostile,
     never_stops,
     says,
     silent,
 )
+from tests.support.listening import Talk, Talking
 from tests.support.mqtt_broker import MqttBroker
-from tests.support.openssl_cli import Identity, make_identity
+from tests.support.openssl_cli import CertifiedKey, make_identity
 
 
 def is_true(results: dict[str, Any]) -> None:
@@ -47,7 +46,7 @@ SERVERS: dict[str, Talk] = {
 
 @pytest.mark.parametrize("what", SERVERS)
 def test_nothing_of_a_hostile_server_is_passed(run: Callable[..., Any], what: str) -> None:
-    server = HostileServer(SERVERS[what])
+    server = Talking(SERVERS[what])
     try:
         results = run([server.port], timeout=0.3)
     finally:
@@ -58,7 +57,7 @@ def test_nothing_of_a_hostile_server_is_passed(run: Callable[..., Any], what: st
 
 
 @pytest.fixture(scope="module")
-def rsa(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+def rsa(tmp_path_factory: pytest.TempPathFactory) -> CertifiedKey:
     """An RSA certificate."""
     return make_identity(tmp_path_factory.mktemp("rsa"), "localhost")
 
@@ -67,7 +66,7 @@ def rsa(tmp_path_factory: pytest.TempPathFactory) -> Identity:
     Afterwards(23, b"\x26\x00\x01k\x00\x01v" * 20), Afterwards(22, bytes(4)),
     Afterwards(0, b"", raw=b"\xff" * 99)], ids=["properties", "HelloRequests", "garbage"])
 def test_a_server_that_turns_hostile_after_each_handshake(
-        run: Callable[..., Any], rsa: Identity, afterwards: Afterwards) -> None:
+        run: Callable[..., Any], rsa: CertifiedKey, afterwards: Afterwards) -> None:
     server = TurnsHostile(rsa.certificate, rsa.key, afterwards)
     try:
         results = run([server.port], timeout=0.4, ca=str(rsa.certificate))

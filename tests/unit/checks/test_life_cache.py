@@ -42,9 +42,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import I
 from ansible_collections.emqx.conformance.plugins.module_utils.tolerance.finding import Finding
 
 from tests.faulty_servers.message_server import MessageServer
+from tests.support.lab import CHECKS, Lab
 from tests.support.openssl_cli import make_identity
 
-CHECKS = {check.id: check for check in catalogue()}
 LIFETIME = 2.0
 PLACES = 20
 
@@ -56,28 +56,21 @@ def rsa_certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pat
     return made.certificate, made.key
 
 
-class Tried:
+class Tried(Lab):
     """A server that keeps so many sessions for so long, and a bench on it."""
 
-    def __init__(self, certificate: tuple[Path, Path], *faults: str, **settings: float) -> None:
+    def __init__(self, certificate: tuple[Path, Path], *faults: str, **settings: Any) -> None:
         self.server = MessageServer(*certificate, *faults, lifetime_s=LIFETIME, cache_max=PLACES)
-        self.engine = OrdinaryEngine(Trust(str(certificate[0])))
-        self.stop = threading.Event()
-        self.target = Target(
-            {"n1": Endpoint("n1", "127.0.0.1", self.server.port, "localhost")},
-            Settings(deadline_s=2.0, **settings))  # type: ignore[arg-type]
-        self.bench = Bench(Prober(self.engine, self.target, self.stop))
+        super().__init__(self.server.port, Trust(str(certificate[0])), **settings)
         self.told: list[int] = []
         self.bench.ledger.on_handshake = self.told.append
 
     def measure(self, check: str) -> Verdict:
+        # Who is gone is asked several times, and the last of these is evidence.
         verdict = measured(CHECKS[check], self.bench, ("n1",))
         assert set(verdict.handshakes) <= set(self.bench.ledger.handshakes)
         json.dumps(dict(verdict.data))
         return verdict
-
-    def cost(self, check: str) -> int:
-        return CHECKS[check].cost_for(self.target).total
 
 
 @pytest.fixture
@@ -94,7 +87,7 @@ def tried(rsa_certificate: tuple[Path, Path],
     yield make
     for each in made:
         each.server.stop()
-        each.engine.close()
+        each.close()
 
 
 # -- LIFE-03 -----------------------------------------------------------------------------------
@@ -105,7 +98,7 @@ def test_sessions_that_expire_in_time_pass(tried: Callable[..., Tried]) -> None:
     lab.bench.on_wait = waited.append
     verdict = lab.measure("LIFE-03")
     assert (verdict.status, verdict.reason) == (Status.PASSED, ""), verdict.message
-    assert lab.told == list(range(1, 1 + lab.cost("LIFE-03")))
+    assert lab.told == list(range(1, 1 + lab.cost("LIFE-03").total))
     assert [handshake.outcome for handshake in verdict.handshakes] == [
         Outcome.FULL, Outcome.FULL, Outcome.RESUMED, Outcome.FULL, Outcome.FULL]
     ages = [(ask["age_s"], ask["resumed"]) for ask in verdict.data["asked"]]
@@ -249,7 +242,7 @@ def test_as_many_as_declared_pass(tried: Callable[..., Tried]) -> None:
     verdict = lab.measure("LIFE-04")
     assert (verdict.status, verdict.reason) == (Status.PASSED, ""), verdict.message
     assert verdict.message.startswith(f"n1 remembers its {PLACES} newest sessions")
-    assert lab.told == list(range(1, 1 + lab.cost("LIFE-04")))
+    assert lab.told == list(range(1, 1 + lab.cost("LIFE-04").total))
     # The probes and the session that is remembered afterwards; the rest is only counted.
     assert len(verdict.handshakes) == 15
     assert lab.bench.ledger.handshakes == list(verdict.handshakes)

@@ -2,29 +2,24 @@
 from __future__ import annotations
 
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.checks.catalogue import catalogue
-from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint, Outcome
-from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
+from ansible_collections.emqx.conformance.plugins.module_utils.model import Endpoint
 from ansible_collections.emqx.conformance.plugins.module_utils.run.check import (
-    Cost,
     Impact,
     Status,
     Verdict,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import make_plan
-from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import Prober
-from ansible_collections.emqx.conformance.plugins.module_utils.run.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
-from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 
 from tests.faulty_servers import message_server
 from tests.faulty_servers.message_server import MessageServer
+from tests.support.lab import Lab
 from tests.support.mqtt_broker import MqttBroker
 from tests.support.openssl_cli import make_identity
 
@@ -39,63 +34,32 @@ def rsa_certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pat
     return made.certificate, made.key
 
 
-class Tried:
-    """A bench on a server that it has a session with."""
-
-    def __init__(self, port: int, trust: Trust, *tls_versions: str) -> None:
-        self.engine = OrdinaryEngine(trust)
-        self.target = Target({"n1": Endpoint("n1", "127.0.0.1", port, "localhost")},
-                             Settings(deadline_s=2.0, tls_versions=tls_versions))
-        self.bench = Bench(Prober(self.engine, self.target, threading.Event()))
-        first = self.bench.sessions.fresh("n1")
-        assert first.session is not None, first.handshake.why
-        self.before = len(self.bench.ledger.handshakes)
-
-    def cost(self, check: str) -> Cost:
-        return CHECKS[check].cost_for(self.target)
-
-    def measure(self, check: str) -> Verdict:
-        verdict = measured(CHECKS[check], self.bench, ("n1",))
-        # Every connection is counted, and each is evidence of the check that made it.
-        assert self.bench.ledger.handshakes[self.before:] == list(verdict.handshakes)
-        return verdict
-
-    def passes_at_its_price(self, check: str) -> Verdict:
-        verdict = self.measure(check)
-        assert (verdict.status, verdict.reason) == (Status.PASSED, ""), verdict.message
-        assert len(verdict.handshakes) == self.cost(check).total
-        full = sum(handshake.outcome is Outcome.FULL for handshake in verdict.handshakes)
-        assert full <= self.cost(check).full
-        assert not any(handshake.failure is None and (
-            handshake.mqtt is None or handshake.mqtt.cause) for handshake in verdict.handshakes)
-        return verdict
-
-
-Try = Callable[..., Tried]
+Try = Callable[..., Lab]
 
 
 @pytest.fixture
 def faulty(rsa_certificate: tuple[Path, Path]) -> Iterator[Try]:
-    made: list[tuple[MessageServer, Tried]] = []
+    made: list[tuple[MessageServer, Lab]] = []
 
-    def make(*faults: str, declares: tuple[str, ...] = ("tlsv1.2", "tlsv1.1")) -> Tried:
+    def make(*faults: str, declares: tuple[str, ...] = ("tlsv1.2", "tlsv1.1")) -> Lab:
         server = MessageServer(*rsa_certificate, *faults)
-        made.append((server, Tried(server.port, Trust(str(rsa_certificate[0])), *declares)))
+        made.append((server, Lab(
+            server.port, Trust(str(rsa_certificate[0])), tls_versions=declares).establish()))
         return made[-1][1]
 
     yield make
     for server, tried in made:
         server.stop()
-        tried.engine.close()
+        tried.close()
 
 
 @pytest.fixture
 def openssl(brokers: Callable[..., MqttBroker], certificate: tuple[Path, Path]) -> Iterator[Try]:
-    made: list[Tried] = []
+    made: list[Lab] = []
 
     def make(lowest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
              highest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2, *,
-             client_certificate: bool = False, declares: tuple[str, ...] = ()) -> Tried:
+             client_certificate: bool = False, declares: tuple[str, ...] = ()) -> Lab:
         broker = brokers()
         broker.context.set_ciphers("DEFAULT:@SECLEVEL=0")
         broker.context.minimum_version, broker.context.maximum_version = lowest, highest
@@ -104,12 +68,12 @@ def openssl(brokers: Callable[..., MqttBroker], certificate: tuple[Path, Path]) 
             broker.context.load_verify_locations(certificate[0])
             broker.context.verify_mode = ssl.CERT_REQUIRED
             trust = Trust(str(certificate[0]), *map(str, certificate))
-        made.append(Tried(broker.port, trust, *declares))
+        made.append(Lab(broker.port, trust, tls_versions=declares).establish())
         return made[-1]
 
     yield make
     for tried in made:
-        tried.engine.close()
+        tried.close()
 
 
 def outcomes(verdict: Verdict) -> list[tuple[str, str]]:

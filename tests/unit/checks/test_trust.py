@@ -4,7 +4,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from itertools import permutations, product
@@ -21,7 +20,6 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     TrustDomain,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.run import beyond
-from ansible_collections.emqx.conformance.plugins.module_utils.run.bench import Bench
 from ansible_collections.emqx.conformance.plugins.module_utils.run.check import (
     CostByNode,
     Impact,
@@ -32,7 +30,6 @@ from ansible_collections.emqx.conformance.plugins.module_utils.run.plan import m
 from ansible_collections.emqx.conformance.plugins.module_utils.run.prober import (
     Contact,
     Offer,
-    Prober,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.run.story import measured
 from ansible_collections.emqx.conformance.plugins.module_utils.run.target import Settings, Target
@@ -41,6 +38,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import 
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Interrupted
 from ansible_collections.emqx.conformance.plugins.module_utils.verify import RequestError
 
+from tests.support.lab import Lab
 from tests.support.trust_broker import AnchorDriver, TrustingBroker, TrustingNode
 
 FDS = Path("/proc/self/fd")
@@ -48,31 +46,24 @@ CHECKS = {check.id: check for check in catalogue()
           if check.id in ("SEC-01", "SEC-02", "SEC-05", "SEC-06")}
 
 
-class Tried:
+class Tried(Lab):
     """A node, and a bench on it."""
 
     def __init__(self, node: TrustingNode, domains: tuple[TrustDomain, ...] | None = None,
                  **settings: Any) -> None:
+        super().__init__(node.ordinary.port, Trust(str(node.folder / "ca.pem")), target={
+            "driver": "anchors", "abilities": AnchorDriver.abilities,
+            "trust_domains": {"n1": node.domains if domains is None else domains}}, **settings)
         self.node = node
-        endpoint = Endpoint("n1", "127.0.0.1", node.ordinary.port, "localhost")
-        self.target = Target(
-            {"n1": endpoint}, Settings(deadline_s=2.0, **settings),
-            "anchors", AnchorDriver.abilities,
-            trust_domains={"n1": node.domains if domains is None else domains})
-        self.engine = OrdinaryEngine(Trust(str(node.folder / "ca.pem")))
-        self.bench = Bench(Prober(self.engine, self.target, threading.Event()))
         self.bench.driver = self.driver = AnchorDriver(node)
 
     def measure(self, check: str) -> Verdict:
-        verdict = measured(CHECKS[check], self.bench, ("n1",))
-        # Every connection is counted, and each is evidence of the check that made it.
-        assert self.bench.ledger.handshakes == list(verdict.handshakes)
+        verdict = super().measure(check)
         assert {handshake.endpoint.name for handshake in verdict.handshakes} <= {"n1"}
         return verdict
 
     def close(self) -> None:
-        self.bench.prober.close()
-        self.engine.close()
+        super().close()
         self.node.stop()
 
 

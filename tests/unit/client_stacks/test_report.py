@@ -13,8 +13,8 @@ import jsonschema
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks import report
 from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.measure import (
-    Request,
     RequestError,
+    StackRequest,
     measure,
     plan_of,
 )
@@ -58,14 +58,14 @@ def started(certificate: tuple[Path, Path]) -> Iterator[Callable[..., MqttBroker
 
 
 def request(certificate: tuple[Path, Path], folder: Path, brokers: list[MqttBroker],
-            *stacks: Stack) -> Request:
-    return Request(
+            *stacks: Stack) -> StackRequest:
+    return StackRequest(
         {f"n{number}": Endpoint(f"n{number}", "127.0.0.1", broker.port, "localhost")
          for number, broker in enumerate(brokers, 1)},
         stacks, folder / "clients", trust=Trust(str(certificate[0])))
 
 
-def ran(wanted: Request, stop: threading.Event | None = None) -> tuple[dict[str, Any], str]:
+def ran(wanted: StackRequest, stop: threading.Event | None = None) -> tuple[dict[str, Any], str]:
     """Return the result object, which is written and valid, and the terminal's text."""
     results, folder = measure(wanted, stop or threading.Event())
     assert json.loads((folder / "results.json").read_text()) == results
@@ -108,7 +108,7 @@ def test_what_is_expected_on_another_erlang_is_not_expected_here(
     assert (cell["status"], cell["expected"]) == ("warned", "not_offered")
     assert "expected was not_offered, and it is resumed" in " ".join(text.split())
     assert results["verdict"] == "passed"
-    assert results["headline"] == "of 1 client stacks on 1 node 1 resumes by default"
+    assert results["headline"] == "of 1 client stack on 1 node, 1 resumes by default"
 
 
 def test_on_a_node_that_resumes_nobody_no_client_is_tried(
@@ -202,7 +202,7 @@ def test_an_interrupted_run_says_what_it_has_not_measured(
 def test_the_session_budget_decides_how_many_are_tried(tmp_path: Path) -> None:
     stacks = [stack(name, "none", AS_IT_COMES, TOLD) for name in ("one", "two", "three")]
     nodes = {name: Endpoint(name, "127.0.0.1", 1, "localhost") for name in ("n1", "n2")}
-    wanted = Request(nodes, tuple(stacks), tmp_path, rate_limit=50)
+    wanted = StackRequest(nodes, tuple(stacks), tmp_path, rate_limit=50)
     plan = plan_of(wanted)
     assert (plan.session_limit, dict(plan.sessions)) == (10, {"n1": 10, "n2": 10})
     said = " ".join(plan.lines())
@@ -217,7 +217,7 @@ def test_the_session_budget_decides_how_many_are_tried(tmp_path: Path) -> None:
 
 
 def test_a_ca_that_is_no_file_is_told_before_anything_starts(tmp_path: Path) -> None:
-    wanted = Request({"n1": Endpoint("n1", "127.0.0.1", 1, "localhost")}, (), tmp_path,
+    wanted = StackRequest({"n1": Endpoint("n1", "127.0.0.1", 1, "localhost")}, (), tmp_path,
                      trust=Trust(str(tmp_path / "none.pem")))
     with pytest.raises(RequestError, match=r"none\.pem is none: set resumption_ca"):
         measure(wanted, threading.Event())

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.docker import emqx_image
 from ansible_collections.emqx.conformance.plugins.module_utils.drivers.docker.emqx_image import (
-    Settings,
+    ContainerSettings,
 )
 
 
@@ -25,7 +25,7 @@ def test_names_that_dns_would_confuse_stay_apart() -> None:
 
 
 def test_the_environment_of_a_node() -> None:
-    assert emqx_image.environment("c", "b", ("a", "b"), Settings(
+    assert emqx_image.environment("c", "b", ("a", "b"), ContainerSettings(
         "cookie", 300, 20000, "admin", "key", "5.10.2")) == {
         "EMQX_NODE_NAME": "emqx@b.c.internal", "EMQX_NODE__NAME": "emqx@b.c.internal",
         "EMQX_NODE__COOKIE": "cookie", "EMQX_CLUSTER__DISCOVERY_STRATEGY": "static",
@@ -37,7 +37,7 @@ def test_the_environment_of_a_node() -> None:
 
 
 def test_what_is_not_set_is_not_there() -> None:
-    variables = emqx_image.environment("c", "a", ("a",), Settings("cookie"))
+    variables = emqx_image.environment("c", "a", ("a",), ContainerSettings("cookie"))
     assert not {"EMQX_LICENSE__KEY", "EMQX_DASHBOARD__DEFAULT_PASSWORD", "ERL_FLAGS",
                 "CONFORMANCE_EMQX_RELEASE"} & set(variables)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from embedded_image import configure
-from embedded_image.settings import Settings, SettingsError
+from embedded_image.settings import NodeSettings, SettingsError
 
 IMAGE = Path(__file__).parents[3] / "embedded_node" / "image"
 NAME = {"EMQX_NODE__NAME": "emqx@node1.example", "EMQX_NODE__COOKIE": "crumb"}
@@ -34,7 +34,7 @@ include "listeners.hocon"
 
 
 def configured(tmp_path: Path, text: str,
-               environment: dict[str, str] | None = None) -> tuple[Settings, list[str]]:
+               environment: dict[str, str] | None = None) -> tuple[NodeSettings, list[str]]:
     file = tmp_path / "emqx.conf"
     file.write_text(text)
     return configure.configured(file, NAME if environment is None else environment)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.listeners.complete import (
     Certificates,
-    Node,
+    ConfiguredNode,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.listeners.release import (
     parse_release,
@@ -93,9 +93,9 @@ def _filled(value: Any, certs: Path) -> Any:
 
 
 def _checked(row: dict[str, Any], release: str, certs: Path) -> Checked:
-    node = Node("emqx1", "127.0.0.1", 30883, _filled(row["emqx_listeners"], certs),
-                Certificates(*(str(certs / name) for name in ("ca.pem", "server.pem",
-                                                              "server.key"))))
+    paths = (str(certs / name) for name in ("ca.pem", "server.pem", "server.key"))
+    node = ConfiguredNode("emqx1", "127.0.0.1", 30883, _filled(row["emqx_listeners"], certs),
+                          Certificates(*paths))
     return check_node(node, parse_release(release))
 
 

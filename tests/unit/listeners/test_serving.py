@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.listeners.complete import (
     Certificates,
-    Node,
+    ConfiguredNode,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.listeners.files import as_named
 from ansible_collections.emqx.conformance.plugins.module_utils.listeners.release import (
@@ -33,8 +33,8 @@ OPTIONS = "listeners.ssl.default.ssl_options"
 def checked(listener: Mapping[str, Any], release: str = "5.8.9",
             certificates: Certificates | None = None) -> Checked:
     """Check one ``ssl`` listener, and its files where there are some."""
-    node = Node("emqx1", "127.0.0.1", 8883, {"ssl": {"default": listener}},
-                certificates or CERTIFICATES)
+    node = ConfiguredNode("emqx1", "127.0.0.1", 8883, {"ssl": {"default": listener}},
+                          certificates or CERTIFICATES)
     return check_node(node, parse_release(release), as_named if certificates else lambda _: None)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.listeners.complete import (
     Certificates,
-    Node,
+    ConfiguredNode,
     bind_of,
     complete,
     merged,
@@ -25,8 +25,8 @@ CERTIFICATES = Certificates("/certs/ca.pem", "/certs/server-cert.pem", "/certs/s
 
 
 def node(listeners: Mapping[str, Any], name: str = "emqx1", port: int = 8883,
-         certificates: Certificates = CERTIFICATES) -> Node:
-    return Node(name, "127.0.0.1", port, listeners, certificates)
+         certificates: Certificates = CERTIFICATES) -> ConfiguredNode:
+    return ConfiguredNode(name, "127.0.0.1", port, listeners, certificates)
 
 
 def nobody_looks(_: str) -> None:

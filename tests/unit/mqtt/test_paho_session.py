@@ -14,8 +14,8 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import MqttError
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.paho_session import (
-    Identity,
     Link,
+    MqttIdentity,
     PahoConnection,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import Attempt
@@ -57,7 +57,7 @@ def connection(stream: Canned, version: str = "5", *, stop: threading.Event | No
     handshake = Handshake(ENDPOINT, "now", Outcome.RESUMED, "")
     return PahoConnection(
         Link(lambda: Attempt(handshake, cast(Any, stream)), version, credentials or Credentials(),
-             0.3, stop), Identity("abc", **identity))
+             0.3, stop), MqttIdentity("abc", **identity))
 
 
 def everything(made: PahoConnection) -> None:
@@ -155,7 +155,7 @@ def test_what_our_own_code_raises_is_not_called_malformed() -> None:
 
 def test_a_handshake_that_failed_is_told_and_has_no_mqtt() -> None:
     attempt = Attempt(Handshake(ENDPOINT, "now", Outcome.FAILED, "no"))
-    made = PahoConnection(Link(lambda: attempt, "5", Credentials(), 0.3), Identity("abc"))
+    made = PahoConnection(Link(lambda: attempt, "5", Credentials(), 0.3), MqttIdentity("abc"))
     assert not made.open()
     assert made.attempt is attempt
     made.close()

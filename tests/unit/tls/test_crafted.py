@@ -40,7 +40,7 @@ from hypothesis import strategies as st
 
 from tests.faulty_servers.message_server import MessageServer
 from tests.support.mqtt_broker import MqttBroker
-from tests.support.openssl_cli import Identity, make_identity, s_server
+from tests.support.openssl_cli import CertifiedKey, make_identity, s_server
 
 CLIENT = CraftedClient(Trust())
 OURS = frozenset((
@@ -50,7 +50,7 @@ OURS = frozenset((
 
 
 @pytest.fixture(scope="module")
-def rsa(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+def rsa(tmp_path_factory: pytest.TempPathFactory) -> CertifiedKey:
     """An RSA certificate."""
     return make_identity(tmp_path_factory.mktemp("rsa"), "localhost")
 
@@ -117,7 +117,7 @@ def test_a_client_certificate_is_shown_to_a_target_that_demands_one(
 
 @pytest.mark.parametrize("algorithms", ["rsa_pss_rsae_sha256", "rsa_pkcs1_sha512"])
 def test_a_client_signs_with_what_the_target_takes(
-        tmp_path: Path, rsa: Identity, algorithms: str) -> None:
+        tmp_path: Path, rsa: CertifiedKey, algorithms: str) -> None:
     ours = make_identity(tmp_path, "client", kind="RSA")
     with s_server("-tls1_2", "-cert", rsa.certificate, "-key", rsa.key, "-Verify", "1",
                   "-CAfile", ours.certificate, "-client_sigalgs", algorithms) as port:
@@ -129,7 +129,7 @@ def test_a_client_signs_with_what_the_target_takes(
 
 
 def test_a_client_without_a_suitable_signature_shows_no_certificate(
-        tmp_path: Path, rsa: Identity) -> None:
+        tmp_path: Path, rsa: CertifiedKey) -> None:
     ours = make_identity(tmp_path, "client", kind="Ed25519")
     with s_server("-tls1_2", "-cert", rsa.certificate, "-key", rsa.key, "-verify", "1",
                   "-CAfile", ours.certificate, "-client_sigalgs", "ecdsa_secp256r1_sha256") as port:
@@ -159,7 +159,7 @@ def test_every_server_key_that_the_ordinary_client_takes_is_taken(
 
 
 @pytest.mark.parametrize("group", ["X25519", "P-256", "X448", "P-521", "P-384"])
-def test_every_group_is_spoken(rsa: Identity, group: str) -> None:
+def test_every_group_is_spoken(rsa: CertifiedKey, group: str) -> None:
     with s_server("-tls1_2", "-cert", rsa.certificate, "-key", rsa.key, "-groups", group) as port:
         made = CLIENT.connect(at(port), Hello())
         assert made.handshake.outcome is Outcome.FULL, made.handshake.why
@@ -230,7 +230,7 @@ def test_a_fatal_alert_of_ours_is_heard_by_the_target(certificate: tuple[Path, P
 
 
 def test_a_target_that_ignores_our_fatal_alert_is_not_waited_for_long(
-        rsa: Identity) -> None:
+        rsa: CertifiedKey) -> None:
     server = MessageServer(rsa.certificate, rsa.key, "stays_after_alert")
     attempt = CLIENT.connect(at(server.port), Hello())
     assert attempt.stream is not None
@@ -254,7 +254,7 @@ def test_wrong_verify_data_is_refused_by_openssl_in_full_handshakes_and_resumed_
         assert attempt.handshake.library_reused is (offer is not None)
 
 
-def test_a_suite_that_was_not_offered_is_spoken_only_on_request(rsa: Identity) -> None:
+def test_a_suite_that_was_not_offered_is_spoken_only_on_request(rsa: CertifiedKey) -> None:
     server = MessageServer(rsa.certificate, rsa.key, "resumes_with_unoffered_suite")
     first = CLIENT.connect(at(server.port), Hello())
     assert first.stream is not None
@@ -280,7 +280,7 @@ def test_a_suite_that_was_not_offered_is_spoken_only_on_request(rsa: Identity) -
     (Hello(server_name="a.example", send_server_name=False), "localhost", None),
 ])
 def test_the_name_that_is_asked_for_and_its_acknowledgement_are_evidence(
-        rsa: Identity, hello: Hello, server_name: str, asked: str | None) -> None:
+        rsa: CertifiedKey, hello: Hello, server_name: str, asked: str | None) -> None:
     server = MessageServer(rsa.certificate, rsa.key)
     attempt = CLIENT.connect(Endpoint("n1", "127.0.0.1", server.port, server_name), hello)
     assert attempt.stream is not None

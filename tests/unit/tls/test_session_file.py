@@ -32,7 +32,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.openssl_cli import (
-    Identity,
+    CertifiedKey,
     make_identity,
     make_session,
     openssl,
@@ -47,7 +47,7 @@ WEAK = ("-cipher", "ALL:@SECLEVEL=0")
 
 
 @pytest.fixture(scope="module")
-def identities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Identity]:
+def identities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CertifiedKey]:
     folder = tmp_path_factory.mktemp("identities")
     return {"rsa": make_identity(folder, "localhost"),
             "ecdsa": make_identity(folder, "elliptic", ecdsa=True, serial="0A1B"),
@@ -55,7 +55,7 @@ def identities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Identity]:
 
 
 @pytest.fixture(scope="module")
-def servers(identities: dict[str, Identity]) -> Iterator[dict[str, int]]:
+def servers(identities: dict[str, CertifiedKey]) -> Iterator[dict[str, int]]:
     """Ports of s_server by what it demands: nothing, or a client certificate."""
     rsa, ecdsa = (("-cert", identities[kind].certificate, "-key", identities[kind].key, *WEAK)
                   for kind in ("rsa", "ecdsa"))
@@ -68,7 +68,7 @@ def servers(identities: dict[str, Identity]) -> Iterator[dict[str, int]]:
 
 
 @pytest.fixture(scope="module")
-def client_options(identities: dict[str, Identity]) -> tuple[str | Path, ...]:
+def client_options(identities: dict[str, CertifiedKey]) -> tuple[str | Path, ...]:
     return "-cert", identities["client"].certificate, "-key", identities["client"].key
 
 
@@ -182,7 +182,7 @@ def test_a_handshake_without_certificate_has_no_peer(servers: dict[str, int],
                                                               "was verified"}
 
 
-def test_a_verified_certificate(servers: dict[str, int], identities: dict[str, Identity],
+def test_a_verified_certificate(servers: dict[str, int], identities: dict[str, CertifiedKey],
                                 tmp_path: Path) -> None:
     path = tmp_path / "session.pem"
     make_session(path, servers["rsa"], *ID_ONLY, "-CAfile", identities["rsa"].certificate)
@@ -396,7 +396,7 @@ def test_a_file_that_is_somebody_elses(plain: Path, tmp_path: Path) -> None:
     assert str(caught.value) == f"{path} cannot be read: permission denied. Read it as its owner"
 
 
-def test_other_files(plain: Path, identities: dict[str, Identity]) -> None:
+def test_other_files(plain: Path, identities: dict[str, CertifiedKey]) -> None:
     rsa = identities["rsa"]
     pem = plain.read_bytes()
     lines = pem.splitlines(keepends=True)
@@ -422,7 +422,7 @@ def test_other_files(plain: Path, identities: dict[str, Identity]) -> None:
         f"has more than {MAX_FILE} bytes, which no session file has")
 
 
-def test_der_that_is_no_session(plain: Path, identities: dict[str, Identity]) -> None:
+def test_der_that_is_no_session(plain: Path, identities: dict[str, CertifiedKey]) -> None:
     der = der_of(plain)
     size = len(der)
     assert refusal(der[:-1]) == f"is cut off: {size - 1} of the session's {size} bytes are there"

@@ -6,7 +6,7 @@ import itertools
 import pytest
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.transcript import (
-    Hello,
+    SeenHello,
     Transcript,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.witness import (
@@ -35,8 +35,8 @@ def test_resumed_and_full_need_all_witnesses(
 def transcript_of(offered: bytes, answered: bytes, flight: tuple[str, ...],
                   version: str = "tlsv1.2", asked_for: str = "tlsv1.2") -> Transcript:
     transcript = Transcript()
-    transcript.client_hello = Hello(asked_for, bytes(32), offered, (0xC02F,), ())
-    transcript.server_hello = Hello(version, bytes(32), answered, (0xC02F,), ())
+    transcript.client_hello = SeenHello(asked_for, bytes(32), offered, (0xC02F,), ())
+    transcript.server_hello = SeenHello(version, bytes(32), answered, (0xC02F,), ())
     direction = transcript._directions["server"]
     for name in flight:
         transcript._add(direction, name, 1)

@@ -66,7 +66,7 @@ class Paths:
 
 
 @dataclass
-class Plan:
+class CertificatePlan:
     """What there is, and why some of it must be made anew."""
 
     paths: Paths
@@ -89,7 +89,7 @@ class Plan:
 
 
 def make_plan(directory: Path, names: Iterable[str], key_type: str,
-              now: datetime.datetime | None = None, domains: Iterable[str] = ()) -> Plan:
+              now: datetime.datetime | None = None, domains: Iterable[str] = ()) -> CertificatePlan:
     """Look at the directory and say what has to be made, changing nothing.
 
     ``names`` are the host names and addresses that clients expect the server to have, ``domains``
@@ -103,8 +103,8 @@ def make_plan(directory: Path, names: Iterable[str], key_type: str,
         if not DOMAIN_NAME.fullmatch(domain):
             raise CertificateError(f'"{domain}" cannot name a trust domain: use letters, digits, _ '
                                    "and -")
-    plan = Plan(Paths(directory), key_type, (), now or datetime.datetime.now(datetime.timezone.utc),
-                roles(domains))
+    plan = CertificatePlan(Paths(directory), key_type, (),
+                           now or datetime.datetime.now(datetime.timezone.utc), roles(domains))
     for role in plan.roles:
         found = _load(plan, role)
         if isinstance(found, Pair):
@@ -145,7 +145,7 @@ def alone_in(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def carry_out(plan: Plan) -> None:
+def carry_out(plan: CertificatePlan) -> None:
     """Make what the plan says, each CA before what it signs, in a directory that exists.
 
     A key is written before its certificate: when the second step does not happen, the next run
@@ -182,7 +182,7 @@ def check_own(cacertfile: Path, certfile: Path, keyfile: Path,
     return certificate
 
 
-def _load(plan: Plan, role: Role) -> Pair | str:
+def _load(plan: CertificatePlan, role: Role) -> Pair | str:
     """Return a pair that can stay as far as it alone can tell, or why it cannot."""
     certificate_path, key_path = plan.paths.certificate(role), plan.paths.key(role)
     missing = [path.name for path in (certificate_path, key_path) if not path.exists()]
@@ -289,7 +289,7 @@ def _name(common_name: str) -> x509.Name:
                       x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _issue_ca(plan: Plan, role: Role) -> Pair:
+def _issue_ca(plan: CertificatePlan, role: Role) -> Pair:
     key = _new_key(plan.key_type)
     # The key in the name keeps an old ca.pem in somebody's trust store from being taken for this.
     digest = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex()
@@ -300,7 +300,7 @@ def _issue_ca(plan: Plan, role: Role) -> Pair:
     return Pair(builder.sign(key, hashes.SHA256()), key)
 
 
-def _issue(plan: Plan, role: Role) -> Pair:
+def _issue(plan: CertificatePlan, role: Role) -> Pair:
     key, issuer = _new_key(plan.key_type), plan.pairs[role.issuer]
     lifetime = min(LIFETIME, issuer.certificate.not_valid_after_utc - plan.now)
     subject = _name(" ".join(("Test", role.kind, *role.domain.split())))

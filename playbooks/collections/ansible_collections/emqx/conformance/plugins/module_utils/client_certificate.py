@@ -20,10 +20,10 @@ _WITHOUT = frozenset(("access_denied", "bad_certificate", "certificate_required"
 
 def shown(handshake: Handshake) -> Message | None:
     """Return the Certificate message with which the client answered CertificateRequest, or None."""
-    asked = any(message.sender == "server" and message.name == "CertificateRequest"
-                for message in handshake.messages)
+    if not handshake.sent("server", "CertificateRequest"):
+        return None
     return next((message for message in handshake.messages
-                 if asked and message.sender == "client" and message.name == "Certificate"), None)
+                 if message.sender == "client" and message.name == "Certificate"), None)
 
 
 def refusal(handshake: Handshake) -> tuple[str, str] | None:
@@ -36,7 +36,7 @@ def refusal(handshake: Handshake) -> tuple[str, str] | None:
     if answer is None:
         return None
     if handshake.outcome is Outcome.REFUSED:
-        alert = handshake.alerts[-1].description
+        alert = handshake.refusal
         how = f"the fatal alert {alert}"
     elif (handshake.failure is not None and handshake.failure.stage == "handshake"
           and handshake.failure.cause in CLOSED):

@@ -195,5 +195,5 @@ def cause_of(handshake: Handshake, *, first: bool) -> str:
 
 
 def _cause_of_alert(handshake: Handshake, *, first: bool) -> str:
-    alert = handshake.alerts[-1].description if handshake.alerts else ""
+    alert = handshake.refusal
     return f"alert {alert}" if first and alert else "refused"

@@ -10,6 +10,9 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+LONGEST_SESSION_ID = 32
+"""In bytes: opaque SessionID<0..32> (RFC 5246 7.4.1.2)."""
+
 
 class Outcome(str, enum.Enum):
     """What a handshake came to, once the witnesses were heard."""
@@ -218,6 +221,15 @@ class Handshake:
         failure = self.failure
         return (failure is None or failure.stage != "connect"
                 or failure.cause == "connection_reset")
+
+    @property
+    def refusal(self) -> str:
+        """What the last alert says that was raised, by RFC 5246 7.2's name; empty without one."""
+        return self.alerts[-1].description if self.alerts else ""
+
+    def sent(self, sender: str, name: str) -> bool:
+        """Tell whether ``client`` or ``server`` sent a message of this name."""
+        return any(message.sender == sender and message.name == name for message in self.messages)
 
     @property
     def witnesses(self) -> dict[str, bool | None]:

@@ -152,8 +152,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.emqx.conformance.plugins.module_utils.client_stacks.measure import (
-    Request,
     RequestError,
+    StackRequest,
     measure,
     plan_of,
 )
@@ -206,7 +206,7 @@ FOLDER = "clients"
 """Of these reports, beside those of verifications: what compares with ``latest`` is no client's."""
 
 
-def request(params: dict[str, Any]) -> Request:
+def request(params: dict[str, Any]) -> StackRequest:
     """Build a request from the module's parameters. Raises RequestError."""
     if not params["nodes"]:
         raise RequestError("there is no node to try clients on: the group emqx is empty")
@@ -214,7 +214,7 @@ def request(params: dict[str, Any]) -> Request:
     # MQTT 3.1.1 has no password without a user name (3.1.2.9).
     who = Credentials("" if password is not None and username is None else username, password,
                       params["mqtt_client_id_prefix"])
-    return Request(
+    return StackRequest(
         nodes={node["name"]: Endpoint(node["name"], node["host"], int(node["port"]),
                                       node.get("server_name") or node["host"])
                for node in params["nodes"]},
@@ -226,7 +226,7 @@ def request(params: dict[str, Any]) -> Request:
         trust=Trust(params["ca"], params["client_cert"], params["client_key"]),
         credentials=who, mqtt_version=params["mqtt_version"], deadline_s=params["timeout"],
         rate_limit=params["rate_limit"],
-        session_cache_max=params["session_cache_max"] or Request.session_cache_max,
+        session_cache_max=params["session_cache_max"] or StackRequest.session_cache_max,
         max_impact=Impact[params["max_impact"].upper()],
         declared={name: DeclaredOtp(str(told["release"]), told["how"])
                   for name, told in params["otp_releases"].items()},

@@ -8,7 +8,6 @@ from typing import Any
 import dns.exception
 import dns.message
 import dns.name
-import dns.rcode
 import dns.resolver
 from ansible_collections.emqx.conformance.plugins.plugin_utils.discovery import (
     RECORDS,

@@ -24,7 +24,7 @@ from . import process, report
 from .control import CONTROL, Asking, Control
 from .judge import Judge, Row
 from .page import Page
-from .plan import Plan, make_plan
+from .plan import StackPlan, make_plan
 from .words import Cell, Expected, Result, Said, Stack
 
 SYSTEM_STORE = "/etc/ssl/certs/ca-certificates.crt"
@@ -36,7 +36,7 @@ class RequestError(Exception):
 
 
 @dataclass(frozen=True)
-class Request:
+class StackRequest:
     """What to measure and how; the names are those of the inventory."""
 
     nodes: Mapping[str, Endpoint]
@@ -61,7 +61,7 @@ class Request:
 class Record:
     """What is known of a run, at any moment of it."""
 
-    plan: Plan
+    plan: StackPlan
     nodes: Mapping[str, Endpoint]
     started_at: str
     identities: dict[str, Identity] = field(default_factory=dict)
@@ -79,13 +79,13 @@ class Record:
     complete: bool = False
 
 
-def plan_of(wanted: Request) -> Plan:
+def plan_of(wanted: StackRequest) -> StackPlan:
     """Return the plan; nothing is connected to, and nothing is started."""
     return make_plan(wanted.nodes, wanted.stacks, max_impact=wanted.max_impact,
                      session_cache_max=wanted.session_cache_max, rate=wanted.rate_limit)
 
 
-def measure(wanted: Request, stop: threading.Event) -> tuple[dict[str, Any], Path]:
+def measure(wanted: StackRequest, stop: threading.Event) -> tuple[dict[str, Any], Path]:
     """Measure everything and write the report; return the result object and its folder.
 
     Raises:
@@ -116,7 +116,7 @@ def _for_clients(trust: Trust) -> Trust:
 class _Measuring:
     """One run."""
 
-    def __init__(self, wanted: Request, stop: threading.Event, engine: OrdinaryEngine) -> None:
+    def __init__(self, wanted: StackRequest, stop: threading.Event, engine: OrdinaryEngine) -> None:
         self._wanted, self._stop = wanted, stop
         self._record = Record(plan_of(wanted), wanted.nodes, utc_now())
         self._judge = Judge(wanted.expected)

@@ -33,7 +33,7 @@ class LeftOut:
 
 
 @dataclass
-class Plan:
+class StackPlan:
     """Every row in order, and the price."""
 
     rows: list[Row] = field(default_factory=list)
@@ -76,14 +76,14 @@ class Plan:
 
 
 def make_plan(nodes: Mapping[str, Endpoint], stacks: Sequence[Stack], *, max_impact: Impact,
-              session_cache_max: int, rate: float | None) -> Plan:
+              session_cache_max: int, rate: float | None) -> StackPlan:
     """Return the rows of as many stacks as the session budget of a node has room for.
 
     The budget is the share of a node's session cache that the allowed impact gives a
     verification, too; one stack is always tried.
     """
     share = max(Impact.SAFE.cache_share, max_impact.cache_share)
-    plan = Plan(session_limit=int(session_cache_max * share), rate=rate)
+    plan = StackPlan(session_limit=int(session_cache_max * share), rate=rate)
     names = list(nodes)
     for name in names:
         plan.handshakes[name] += CONTROL

@@ -18,7 +18,7 @@ from ..model import Alert, Endpoint, Failure, Message
 from ..tls.transcript import (
     EXT_EXTENDED_MASTER_SECRET,
     EXT_SUPPORTED_VERSIONS,
-    Hello,
+    SeenHello,
     Transcript,
     TranscriptError,
 )
@@ -160,7 +160,7 @@ def _difference(before: float | None, after: float | None) -> float | None:
     return None if before is None or after is None else round((after - before) * 1000, 3)
 
 
-def _has_extended_master_secret(hello: Hello | None) -> bool:
+def _has_extended_master_secret(hello: SeenHello | None) -> bool:
     return hello is not None and EXT_EXTENDED_MASTER_SECRET in hello.extensions
 
 

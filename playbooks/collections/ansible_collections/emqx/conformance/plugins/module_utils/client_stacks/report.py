@@ -95,7 +95,8 @@ def judge(cells: list[Cell], stacks: list[dict[str, Any]], nodes: int, *,
     told = ", ".join(f"{count} {CONCLUSIONS[token]}" if count == 1 else
                      f"{count} {_plural(CONCLUSIONS[token])}"
                      for token in CONCLUSIONS if (count := tokens[token]))
-    headline = f"of {len(stacks)} client stacks on {nodes} node{'s' if nodes > 1 else ''} {told}"
+    headline = (f"of {len(stacks)} client stack{'s' if len(stacks) != 1 else ''} on {nodes} "
+                f"node{'s' if nodes != 1 else ''}, {told}")
     if "failed" in statuses:
         locked = dict.fromkeys(cell.stack for cell in cells if cell.status == "failed")
         return "failed", f"{some(locked)} gave up where a session was declined; {headline}"

@@ -14,7 +14,7 @@ from typing import Any
 from ..drivers.docker import emqx_image
 from ..drivers.docker.emqx_image import PUBLISHED_ON
 from ..listeners import kinds, schema
-from ..listeners.complete import Certificates, Node, is_enabled
+from ..listeners.complete import Certificates, ConfiguredNode, is_enabled
 
 LOOPBACK_NAMES = (PUBLISHED_ON, "localhost")
 
@@ -43,19 +43,18 @@ class Mounts:
         self.files[there] = here
         return there
 
-
     def outside(self, path: str) -> str | None:
         """Return where this machine has what the container finds there; None: the image does."""
         return self.files.get(path)
 
 
-def inside(node: Node, mounts: Mounts) -> Node:
+def inside(node: ConfiguredNode, mounts: Mounts) -> ConfiguredNode:
     """Return the node as it sees itself; the files it needs are noted in ``mounts``."""
     own = node.certificates
     certificates = Certificates(*(mounts.inside(path) for path in (
         own.cacertfile, own.certfile, own.keyfile)))
-    return Node(node.name, _EVERYWHERE, emqx_image.TLS_PORT,
-                _with_paths_inside(node.listeners, mounts), certificates)
+    return ConfiguredNode(node.name, _EVERYWHERE, emqx_image.TLS_PORT,
+                          _with_paths_inside(node.listeners, mounts), certificates)
 
 
 def _with_paths_inside(listeners: Mapping[str, Any], mounts: Mounts) -> dict[str, Any]:

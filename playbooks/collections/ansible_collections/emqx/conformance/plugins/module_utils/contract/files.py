@@ -7,13 +7,13 @@ from .. import generated
 from ..listeners.complete import Certificates
 from ..listeners.files import File, read_file
 from .paths import unreadable
-from .settings import Settings
+from .settings import ClusterSettings
 from .values import Values
 
 _OWN = ("emqx_tls_cacertfile", "emqx_tls_certfile", "emqx_tls_keyfile")
 
 
-def to_be_made(settings: Settings) -> dict[str, File]:
+def to_be_made(settings: ClusterSettings) -> dict[str, File]:
     """Return the files that the deploy makes when they are not there, or not as they should be."""
     if not settings.deployed:
         return {}
@@ -34,7 +34,7 @@ def own(values: Values, host: str) -> Certificates | None:
     return Certificates(*map(values.inventory.absolute, paths)) if all(paths) else None
 
 
-def certificates(settings: Settings, values: Values, host: str) -> Certificates:
+def certificates(settings: ClusterSettings, values: Values, host: str) -> Certificates:
     """Return the files of a node's listeners that name none."""
     folder = Path(settings.certs_dir)
     return own(values, host) or Certificates(
@@ -42,7 +42,7 @@ def certificates(settings: Settings, values: Values, host: str) -> Certificates:
         str(folder / generated.SERVER.key))
 
 
-def assured(settings: Settings, values: Values) -> list[File]:
+def assured(settings: ClusterSettings, values: Values) -> list[File]:
     """Return the files that are to be made, and those that users brought, as a node finds them.
 
     What is wrong with one the role test_certificates tells or mends before.
@@ -63,7 +63,7 @@ def _passed(files: Certificates) -> tuple[File, ...]:
         files.certfile, files.keyfile, key_type)
 
 
-def problems_of(settings: Settings, values: Values) -> list[str]:
+def problems_of(settings: ClusterSettings, values: Values) -> list[str]:
     """Return what is wrong with the files that variables name."""
     problems = []
     if bool(settings.client_cert) != bool(settings.client_key):

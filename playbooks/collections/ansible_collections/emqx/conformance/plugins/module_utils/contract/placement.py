@@ -9,12 +9,12 @@ from typing import Any
 
 from ..drivers.docker import emqx_image
 from ..listeners import kinds, schema
-from ..listeners.complete import Node, is_enabled
+from ..listeners.complete import ConfiguredNode, is_enabled
 from ..listeners.files import File, Locate, encrypted_key
 from ..listeners.validate import listeners_of
 from ..model import Endpoint
 from . import containers, files
-from .settings import Settings
+from .settings import ClusterSettings
 from .values import Values
 
 Listeners = Mapping[str, Any]
@@ -24,7 +24,7 @@ Listeners = Mapping[str, Any]
 class Placement(abc.ABC):
     """What differs with where nodes run; what stands here is as if they saw what everybody does."""
 
-    def __init__(self, settings: Settings, values: Values) -> None:
+    def __init__(self, settings: ClusterSettings, values: Values) -> None:
         self._settings = settings
         self._values = values
         self._assured = {os.path.normpath(file.path): file
@@ -35,7 +35,7 @@ class Placement(abc.ABC):
         """Return what is wrong with addresses and ports, before anything is rendered."""
         return []
 
-    def as_seen_inside(self, node: Node) -> Node:
+    def as_seen_inside(self, node: ConfiguredNode) -> ConfiguredNode:
         """Return what the node's configuration is rendered from, as the node sees it."""
         return node
 
@@ -109,7 +109,7 @@ class OnThisMachine(Placement):
 class InContainers(Placement):
     """Nodes in containers, which have files and ports of their own."""
 
-    def __init__(self, settings: Settings, values: Values) -> None:
+    def __init__(self, settings: ClusterSettings, values: Values) -> None:
         super().__init__(settings, values)
         self._mounts = {host: containers.Mounts(values.inventory.root) for host in values.hosts}
 
@@ -129,7 +129,7 @@ class InContainers(Placement):
                 taken[port] = f"emqx_dashboard_port of {node.name}"
         return problems
 
-    def as_seen_inside(self, node: Node) -> Node:
+    def as_seen_inside(self, node: ConfiguredNode) -> ConfiguredNode:
         """Return the node with the container's paths and port; what it needs is mounted."""
         return containers.inside(node, self._mounts[node.name])
 
@@ -178,7 +178,7 @@ class InContainers(Placement):
                 "files": self._mounts[node.name].files}
 
 
-def placement_of(settings: Settings, values: Values) -> Placement | None:
+def placement_of(settings: ClusterSettings, values: Values) -> Placement | None:
     """Return where the nodes run; None where nothing is deployed from here."""
     if not settings.deployed:
         return None

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..listeners import schema
-from ..listeners.complete import Node
+from ..listeners.complete import ConfiguredNode
 from ..listeners.validate import CheckedNodes, check_nodes, unresumed
 from ..model import Endpoint, TrustDomain
 from . import balancers, domains, files, releases
 from .placement import Listeners, Placement, enabled_ssl, port_of
-from .settings import Settings
+from .settings import ClusterSettings
 from .values import InventoryError, Values
 
 
@@ -20,7 +20,7 @@ class Asked:
     """What an inventory asks for, before anything is rendered."""
 
     values: Values
-    settings: Settings
+    settings: ClusterSettings
     nodes: list[Endpoint]
     domains: Mapping[str, list[TrustDomain]]
     """By node."""
@@ -30,7 +30,7 @@ class Asked:
 class Rendered:
     """What the nodes of a cluster are to be given."""
 
-    settings: Settings
+    settings: ClusterSettings
     """As asked, with the release that the listeners are for and the TLS versions they speak."""
     listeners: Mapping[str, Listeners]
     """By node."""
@@ -46,8 +46,9 @@ def render(asked: Asked, placement: Placement) -> Rendered:
     """
     settings, values = asked.settings, asked.values
     release = releases.release_of(values)
-    written = [Node(node.name, node.host, node.port, values.of(node.name, "emqx_listeners"),
-                    files.certificates(settings, values, node.name)) for node in asked.nodes]
+    written = [ConfiguredNode(
+        node.name, node.host, node.port, values.of(node.name, "emqx_listeners"),
+        files.certificates(settings, values, node.name)) for node in asked.nodes]
     checked = check_nodes(map(placement.as_seen_inside, written), release, placement.locate)
     if problems := [*_problems(asked, placement, checked), *placement.missing()]:
         raise InventoryError(problems)

@@ -25,7 +25,7 @@ _MEMORY = re.compile(r"[1-9][0-9]*[bkmgBKMG]?")
 
 
 @dataclass(frozen=True)
-class Settings:
+class ClusterSettings:
     """The cluster's settings by their variables' names without prefix.
 
     Defaults are applied and paths absolute; none is a secret. What a variable means, its argument
@@ -92,7 +92,7 @@ class Settings:
         return self.driver != "external"
 
 
-def read(values: Values, problems: list[str]) -> Settings:
+def read(values: Values, problems: list[str]) -> ClusterSettings:
     """Return the settings; files that they name and that cannot be used are added to ``problems``.
 
     What else is wrong with them :func:`problems_of` tells.
@@ -114,7 +114,7 @@ def read(values: Values, problems: list[str]) -> Settings:
     given["known_deviations"] = _known_deviations(
         given["known_deviations"], values.inventory.root, problems)
     given["compare"] = given["compare"] and _compare(values, given["compare"], problems)
-    return Settings(
+    return ClusterSettings(
         **given, licensed=bool(values.shared("emqx_license")),
         otp_releases={host: declared for host in values.hosts
                       if (declared := releases.declared_otp(values, host))},
@@ -156,7 +156,7 @@ def _compare(values: Values, path: str, problems: list[str]) -> str:
     return str(found)
 
 
-def problems_of(settings: Settings, values: Values) -> list[str]:
+def problems_of(settings: ClusterSettings, values: Values) -> list[str]:
     """Return what is wrong with the settings, each by itself and with each other."""
     problems = []
     if not PATH_NAME.fullmatch(settings.cluster_name):

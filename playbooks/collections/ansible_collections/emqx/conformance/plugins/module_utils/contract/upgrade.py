@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ..listeners.release import parse_release, release_of_image
 from . import releases
-from .settings import Settings
+from .settings import ClusterSettings
 from .values import Inventory, Values
 
 _NEXT = {"emqx_release": "emqx_next_release", "emqx_image": "emqx_next_image"}
@@ -20,7 +20,7 @@ def upgraded(inventory: Inventory) -> Inventory:
         for host, own in inventory.variables.items()})
 
 
-def problems_of(settings: Settings, values: Values) -> list[str]:
+def problems_of(settings: ClusterSettings, values: Values) -> list[str]:
     """Return why the next release is none that these nodes can be upgraded to from here."""
     where = f"emqx_next_release ({values.where('emqx_next_release')})"
     try:

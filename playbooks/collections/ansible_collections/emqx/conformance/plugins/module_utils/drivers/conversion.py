@@ -14,6 +14,11 @@ from ..listeners.release import Release, reuses_by_default
 from ..listeners.reuse import told_to_otp
 from .terms import Atom, Term
 
+CONNECT_TIMEOUT_MS = 15_000
+"""How long a node waits for CONNECT: EMQX's default for mqtt.idle_timeout."""
+MAX_PACKET_SIZE = 1024 * 1024
+"""In bytes: EMQX's default for mqtt.max_packet_size."""
+
 
 class ConversionError(Exception):
     """The embedded node cannot boot from this; the sentence has the key's path."""

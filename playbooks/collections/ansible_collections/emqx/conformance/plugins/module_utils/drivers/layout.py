@@ -68,7 +68,6 @@ class NodeRecord:
         """Return ``running``, ``paused``, ``ending`` or ``gone``."""
         return self.process.state() if self.process else "gone"
 
-
     def await_ending(self) -> None:
         """Return when a process that is ending right now has let go of its ports."""
         if self.process is not None and self.process.state() == "ending":

@@ -25,7 +25,7 @@ class Certificates:
 
 
 @dataclass(frozen=True)
-class Node:
+class ConfiguredNode:
     """A node, its address and what its user wrote under ``emqx_listeners``."""
 
     name: str
@@ -69,7 +69,7 @@ def is_enabled(listener: Mapping[str, Any]) -> bool:
     return listener.get("enable", True) is not False
 
 
-def complete(node: Node) -> dict[str, Any]:
+def complete(node: ConfiguredNode) -> dict[str, Any]:
     """Return the whole mapping ``type -> name -> keys`` for one node, nulls removed.
 
     The node's own mapping is one that :func:`validate.read` has typed.

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import grammar, kinds, schema, serving
 from .ciphers import CIPHERS, cipher_hint
-from .complete import Node, complete, is_enabled
+from .complete import ConfiguredNode, complete, is_enabled
 from .files import Locate, as_named, check_files
 from .kinds import Kind, WrongValueError
 from .nearest import did_you_mean
@@ -40,13 +40,13 @@ class Checked:
     warnings: tuple[str, ...]
 
 
-def check_node(node: Node, release: Release, locate: Locate = as_named) -> Checked:
+def check_node(node: ConfiguredNode, release: Release, locate: Locate = as_named) -> Checked:
     """Read, complete and check one node's listeners; ``locate`` says where its files are."""
     problems = Problems()
     typed = read(node.listeners, release, problems)
     if problems.errors:
         return Checked({}, tuple(problems.errors), tuple(problems.warnings))
-    whole = complete(Node(node.name, node.host, node.port, typed, node.certificates))
+    whole = complete(ConfiguredNode(node.name, node.host, node.port, typed, node.certificates))
     check(whole, release, problems, locate)
     return Checked(whole, tuple(problems.errors), tuple(problems.warnings))
 
@@ -269,7 +269,7 @@ class CheckedNodes:
     warnings: tuple[str, ...]
 
 
-def check_nodes(nodes: Iterable[Node], release: Release,
+def check_nodes(nodes: Iterable[ConfiguredNode], release: Release,
                 locate: Callable[[str], Locate] = lambda _: as_named) -> CheckedNodes:
     """Check every node and name the nodes only where they differ.
 

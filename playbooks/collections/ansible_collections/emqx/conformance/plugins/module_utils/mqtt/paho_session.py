@@ -66,7 +66,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Identity:
+class MqttIdentity:
     """Who connects, and what is to become of the MQTT session."""
 
     client_id: str
@@ -221,7 +221,7 @@ class _Head:
 class PahoConnection:
     """One connection of one MQTT client. Used by one thread; starts none."""
 
-    def __init__(self, link: Link, identity: Identity) -> None:
+    def __init__(self, link: Link, identity: MqttIdentity) -> None:
         self._link, self._identity = link, identity
         self._socket = _Socket(link)
         self._client = self._new_client()
@@ -461,5 +461,5 @@ def _named(reason: ReasonCode) -> str:
     return f"{reason.getName().lower()} (0x{reason.value:02x})"
 
 
-__all__ = ["Accepted", "AclRefusedError", "Identity", "Link", "MqttError", "PahoConnection",
-           "UnsupportedVersionError"]
+__all__ = ["Accepted", "AclRefusedError", "Link", "MqttError", "MqttIdentity",
+           "PahoConnection", "UnsupportedVersionError"]

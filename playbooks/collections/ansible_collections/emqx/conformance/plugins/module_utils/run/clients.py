@@ -29,7 +29,7 @@ def turned_away(handshake: Handshake) -> str | None:
     is a race there. So closing counts once the target has asked for a certificate and got ours.
     """
     if handshake.outcome is Outcome.REFUSED:
-        return f"the fatal alert {handshake.alerts[-1].description}"
+        return f"the fatal alert {handshake.refusal}"
     failure = handshake.failure
     if (failure is not None and failure.stage == "handshake"
             and failure.cause in client_certificate.CLOSED

@@ -55,7 +55,7 @@ def is_forward_secret(cipher: str | None) -> bool:
 def nothing_in_common(handshake: Handshake) -> bool:
     """Tell whether a target refused as if it could take no suite, group or signature offered."""
     return (handshake.outcome is Outcome.REFUSED and handshake.version is None
-            and handshake.alerts[-1].description in _UNHEARD)
+            and handshake.refusal in _UNHEARD)
 
 
 class _Tls:

@@ -12,8 +12,8 @@ from typing import Annotated, Optional
 from cryptography import x509
 from cryptography.hazmat import asn1
 
-MAX_SESSION_ID = 32
-"""RFC 5246 7.4.1.2, in bytes."""
+from ..model import LONGEST_SESSION_ID
+
 MAX_MASTER_SECRET = 512
 """In bytes: 48 up to TLS 1.2 (RFC 5246 8.1); OpenSSL reads up to 512 for TLS 1.3's PSK."""
 
@@ -105,9 +105,9 @@ def _check(session: SslSession) -> None:
         raise SessionFileError("is a session of no TLS or DTLS version")
     if len(session.cipher) != 2:
         raise SessionFileError(f"names its cipher suite in {len(session.cipher)} bytes; TLS has 2")
-    if len(session.session_id) > MAX_SESSION_ID:
+    if len(session.session_id) > LONGEST_SESSION_ID:
         raise SessionFileError(f"has a session ID of {len(session.session_id)} bytes, over "
-                               f"{MAX_SESSION_ID}")
+                               f"{LONGEST_SESSION_ID}")
     if len(session.master_key) > MAX_MASTER_SECRET:
         raise SessionFileError(f"has a master secret of {len(session.master_key)} bytes, over "
                                f"{MAX_MASTER_SECRET}")

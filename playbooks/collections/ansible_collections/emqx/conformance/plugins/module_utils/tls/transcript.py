@@ -73,7 +73,7 @@ class TranscriptError(Exception):
 
 
 @dataclass(frozen=True)
-class Hello:
+class SeenHello:
     """The parts of a ClientHello or ServerHello that resumption is judged by."""
 
     version: str
@@ -202,7 +202,7 @@ def _name_of(*, client: bool) -> str:
     return "ClientHello" if client else "ServerHello"
 
 
-def parse_hello(body: bytes, *, client: bool) -> Hello:
+def parse_hello(body: bytes, *, client: bool) -> SeenHello:
     """Read a ClientHello or ServerHello body (RFC 5246 7.4.1.2, 7.4.1.3).
 
     Raises:
@@ -218,7 +218,7 @@ def parse_hello(body: bytes, *, client: bool) -> Hello:
         raise TranscriptError(f"ServerHello has a session_id of {len(session_id)} bytes, over 32")
     rest = _offer(body[end:], client=client)
     chosen = int.from_bytes(body[:2], "big") if rest.version is None else rest.version
-    return Hello(version_name(chosen), body[2:_HELLO_BEGIN - 1], session_id,
+    return SeenHello(version_name(chosen), body[2:_HELLO_BEGIN - 1], session_id,
                  rest.cipher_suites, rest.extensions, rest.ticket_length, rest.server_name,
                  rest.compression)
 
@@ -245,8 +245,8 @@ class Transcript:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.alerts: list[Alert] = []
-        self.client_hello: Hello | None = None
-        self.server_hello: Hello | None = None
+        self.client_hello: SeenHello | None = None
+        self.server_hello: SeenHello | None = None
         self._directions = {name: _Direction(name) for name in ("client", "server")}
         self._start = time.monotonic()
         self._at_ms = 0.0

@@ -16,7 +16,7 @@ from ...run.target import Target
 from ...run.verdict import skipped
 
 try:
-    from ...mqtt.paho_session import Accepted, Identity, Link, PahoConnection
+    from ...mqtt.paho_session import Accepted, Link, MqttIdentity, PahoConnection
 except ImportError:
     PAHO = False
 else:
@@ -56,7 +56,7 @@ class _Paho:
         return f"{self._bench.settings.mqtt_topic.rstrip('/')}/{secrets.token_hex(6)}"
 
     @contextlib.contextmanager
-    def connected(self, identity: Identity, *, last: bool = False,
+    def connected(self, identity: MqttIdentity, *, last: bool = False,
                   ) -> Iterator[tuple[PahoConnection, Accepted]]:
         """Connect, and send DISCONNECT in the end.
 
@@ -119,7 +119,7 @@ class _Paho:
     def clean_start(self) -> None:
         """Everything a client does, with clean start."""
         topic, payload = self.topic(), secrets.token_bytes(16)
-        with self.connected(Identity(self._new_id())) as (client, accepted):
+        with self.connected(MqttIdentity(self._new_id())) as (client, accepted):
             _demand_absent(accepted, "a client with clean start")
             _subscribe(client, topic)
             client.publish(topic, payload)
@@ -128,7 +128,7 @@ class _Paho:
 
     def persistent_session(self) -> bool:
         """A session outlives its connection. Returns False when the target offers none."""
-        identity = Identity(self._new_id(), clean_start=False, expiry_s=SESSION_EXPIRY_S)
+        identity = MqttIdentity(self._new_id(), clean_start=False, expiry_s=SESSION_EXPIRY_S)
         before = len(self.story.evidence)
         try:
             offered = self._stay_and_return(identity)
@@ -140,13 +140,13 @@ class _Paho:
         self._forget(identity)
         return offered
 
-    def _stay_and_return(self, identity: Identity) -> bool:
+    def _stay_and_return(self, identity: MqttIdentity) -> bool:
         topic, payload = self.topic(), secrets.token_bytes(16)
         with self.connected(identity) as (client, accepted):
             _demand_absent(accepted, "a client id never used before")
             granted = accepted.expiry_s is None or accepted.expiry_s > 0
             _subscribe(client, topic)
-        with self.connected(Identity(self._new_id())) as (publisher, _):
+        with self.connected(MqttIdentity(self._new_id())) as (publisher, _):
             publisher.publish(topic, payload)
         with self.connected(identity) as (client, accepted):
             if not granted:
@@ -159,7 +159,7 @@ class _Paho:
                 client.await_message(topic, payload, "message_lost")
         return granted
 
-    def _forget(self, identity: Identity, *, last: bool = False) -> None:
+    def _forget(self, identity: MqttIdentity, *, last: bool = False) -> None:
         self.left_behind = identity.client_id
         with self.connected(replace(identity, clean_start=True, expiry_s=0),
                             last=last) as (_, accepted):

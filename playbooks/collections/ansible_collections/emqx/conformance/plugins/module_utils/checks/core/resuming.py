@@ -9,7 +9,7 @@ from ... import client_certificate
 from ...hints import with_hint
 from ...identity import major_of
 from ...listeners.reuse import TRUE_OMITTED_SINCE, off_unless_told
-from ...model import Handshake, Outcome, Session
+from ...model import LONGEST_SESSION_ID, Handshake, Outcome, Session
 from ...mqtt.client import Connack
 from ...run import beyond
 from ...run.bench import Bench
@@ -27,8 +27,6 @@ DIAGNOSIS = 12
 and 6, so that nodes which take turns behind one address get equal shares."""
 AT_ONCE = 16
 """How many connections share one session in CORE-07."""
-MAX_SESSION_ID = 32
-"""RFC 5246 7.4.1.3: opaque SessionID<0..32>."""
 _OFFERED = Cost(full=1, resumed=1, at="issuer")
 """What :meth:`Bench.offer` costs where the session has to be made again."""
 
@@ -65,7 +63,7 @@ def issues_session_id(story: Story) -> str:
     if length == 0:
         story.fail("no_session_id", f"{node} issued no session ID, so there is nothing to resume")
     # The reader refuses longer ones already; the bound is stated where the clause is judged.
-    if length > MAX_SESSION_ID:
+    if length > LONGEST_SESSION_ID:
         story.fail("session_id_too_long", f"{node} issued a session ID of {length} bytes")
     return f"{node} issued a session ID of {length} bytes{_besides(story, handshake)}"
 

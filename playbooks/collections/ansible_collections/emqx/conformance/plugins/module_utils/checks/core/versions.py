@@ -89,7 +89,7 @@ def _told(handshake: Handshake) -> str:
     if not handshake.client_random:
         return _NOT_OFFERED
     if handshake.outcome is Outcome.REFUSED:
-        return f"is refused ({handshake.alerts[-1].description})"
+        return f"is refused ({handshake.refusal})"
     return f"ends with: {handshake.failure.detail}"
 
 

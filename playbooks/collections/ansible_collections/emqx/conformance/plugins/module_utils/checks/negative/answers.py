@@ -27,7 +27,7 @@ def demand_last_word(node: Conversation, handshake: Handshake, what: str, then: 
 def reply_of(handshake: Handshake) -> str:
     """Return how a node has answered, in words."""
     if handshake.outcome is Outcome.REFUSED:
-        return f"raised the fatal alert {handshake.alerts[-1].description}"
+        return f"raised the fatal alert {handshake.refusal}"
     how = "resumed" if handshake.outcome is Outcome.RESUMED else "made a full handshake"
     return f"{how} with {handshake.cipher}"
 

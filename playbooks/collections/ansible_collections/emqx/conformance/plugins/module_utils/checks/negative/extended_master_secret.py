@@ -114,7 +114,7 @@ def _offered_with_extension(node: Conversation) -> str:
                                        "client that did not")
     if handshake.outcome is Outcome.REFUSED:
         # RFC 7627 5.2 leaves that to the server.
-        return f"refuses clients without it ({handshake.alerts[-1].description})"
+        return f"refuses clients without it ({handshake.refusal})"
     node.story.reaches_mqtt(contact, "without the extended_master_secret extension")
     if session is None:
         node.story.nothing_to_offer()
@@ -150,4 +150,4 @@ def _judged_without_extension(node: Conversation, contact: Contact, seen: str,
             f"{node} answered {what}, with a full handshake and not with a fatal alert", control))
     return story.confirmed(
         f"{node} keeps to the extended master secret: it resumes with it, {seen}, and answers "
-        f"{what}, with the fatal alert {handshake.alerts[-1].description}", control)
+        f"{what}, with the fatal alert {handshake.refusal}", control)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 
-from ...model import Outcome
+from ...model import LONGEST_SESSION_ID, Outcome
 from ...run.check import Check, Cost, Impact, Level, Need, Per
 from ...run.conversation import CRAFTED, Conversation
 from ...run.preconditions import crafted, crafted_and_resuming, resuming
@@ -17,8 +17,6 @@ if CRAFTED:
     from ...tls.crafted import Hello
 
 
-LONGEST_ID = 32
-"""RFC 5246 7.4.1.2: opaque SessionID<0..32>."""
 NEAR_MISSES = 5
 """IDs that NEG-02 offers."""
 _NEEDS = (Need("CORE-02"),)
@@ -51,7 +49,7 @@ def _unknown_cost(target: Target) -> Cost:
 def unknown_id_falls_back(story: Story) -> str:
     """An ID that nobody issued is no reason to complain."""
     node = Conversation(story)
-    node.falls_back(secrets.token_bytes(LONGEST_ID), "an unknown session ID of 32 bytes")
+    node.falls_back(secrets.token_bytes(LONGEST_SESSION_ID), "an unknown session ID of 32 bytes")
     sentence = (f"{node} answered an unknown session ID of 32 bytes with a full handshake, and "
                 "MQTT works")
     if resuming(story.target):
@@ -100,7 +98,7 @@ def _near_misses(session_id: bytes) -> Iterator[tuple[str, bytes]]:
     yield f"the first {len(shorter)} bytes of its session's ID", shorter
     yield f"the first {len(half)} bytes of its session's ID", half
     yield "the first byte of its session's ID", session_id[:1]
-    yield "a session ID of 32 zero bytes", bytes(LONGEST_ID)
+    yield "a session ID of 32 zero bytes", bytes(LONGEST_SESSION_ID)
 
 
 @Check(
@@ -133,11 +131,11 @@ def _near_misses(session_id: bytes) -> Iterator[tuple[str, bytes]]:
 def long_id_is_refused(story: Story) -> str:
     """SessionID<0..32> is the whole of what a server may have to read."""
     node = Conversation(story)
-    longest = secrets.token_bytes(LONGEST_ID)
+    longest = secrets.token_bytes(LONGEST_SESSION_ID)
     # The same hello with one byte less: only then is an alert known to be about the length.
     node.falls_back(longest, "an unknown session ID of 32 bytes")
     too_long, _ = node.hears(Hello(session_id=longest + secrets.token_bytes(1)))
-    what = f"a session_id of {LONGEST_ID + 1} bytes"
+    what = f"a session_id of {LONGEST_SESSION_ID + 1} bytes"
     _demand_unharmed(story, f"after it was sent {what}")
     alert = _refusal_of_hello(node, too_long, what)
     return (f"{node} answered {what} with the fatal alert {alert}, and 32 bytes with a full "
@@ -155,14 +153,13 @@ def _demand_unharmed(story: Story, when: str) -> None:
 def _refusal_of_hello(node: Conversation, contact: Contact, what: str) -> str:
     """Demand a fatal alert in the place of a ServerHello, and return it with what it should be."""
     handshake = contact.handshake
-    if any(message.sender == "server" and message.name == "ServerHello"
-           for message in handshake.messages):
+    if handshake.sent("server", "ServerHello"):
         how = "made a full handshake" if handshake.outcome is Outcome.FULL else handshake.why
         node.story.fail("accepted_long_id", f"{node} answered {what} with a ServerHello ({how}), "
                                             "instead of a fatal alert")
     demand_last_word(node, handshake, what)
     if handshake.outcome is not Outcome.REFUSED:
         node.story.unexpected(contact)
-    alert = handshake.alerts[-1].description
+    alert = handshake.refusal
     return alert if alert == "decode_error" else (
         f"{alert}, where RFC 5246 7.2.2 has decode_error for a length that is out of range")

@@ -83,7 +83,7 @@ def _made_under(node: Conversation, own: str) -> tuple[Handshake, CraftedSession
             node.story.skip(
                 "no_name_known", f"{node}'s server name is an address, which no client asks for by "
                 "SNI, and it refuses names that it does not know with "
-                f"{handshake.alerts[-1].description}: set emqx_tls_server_name to one that it "
+                f"{handshake.refusal}: set emqx_tls_server_name to one that it "
                 "knows")
         raise
 

@@ -71,7 +71,7 @@ def wrong_secret_is_refused(story: Story) -> str:
     # connection: whether the alert gets out is a race there (in EMQX's acceptor as here).
     demand_last_word(node, lie, _WRONG_FINISHED, f"; {fares}")
     return story.confirmed(f"{node} answered {_WRONG_FINISHED} with the fatal alert "
-                           f"{lie.alerts[-1].description}; {fares}", control)
+                           f"{lie.refusal}; {fares}", control)
 
 
 def _offer_and_forge(node: Conversation) -> tuple[Handshake, CraftedSession]:
@@ -101,8 +101,7 @@ def _demand_refused(node: Conversation, lie: Contact, what: str, accepted: str) 
     handshake = lie.handshake
     cause = handshake.failure.cause if handshake.failure is not None else ""
     # Without our Finished the target has broken off before, and was given none to judge.
-    judged = any(message.sender == "client" and message.name == "Finished"
-                 for message in handshake.messages)
+    judged = handshake.sent("client", "Finished")
     if judged and cause == "accepted":
         node.story.fail(accepted, f"{node} accepted {what}: {handshake.why}")
     if judged and cause == "timeout":
@@ -218,7 +217,7 @@ def _fail_resumed(node: Conversation, alerts: list[str], lie: Handshake | None) 
     by_us = f"after our fatal alert ({', '.join(alerts)})"
     reason, when = "resumed_after_alert", by_us
     if lie is not None:
-        ended = f"had ended with the fatal alert {lie.alerts[-1].description}" \
+        ended = f"had ended with the fatal alert {lie.refusal}" \
             if lie.outcome is Outcome.REFUSED else "had closed without an alert"
         by_it = f"after {_WRONG_FINISHED}, on which it {ended}"
         # A token of its own for both: a deviation known of one must not hide the other.

@@ -108,5 +108,5 @@ def _choice(without: Handshake) -> str:
     """Say what the target speaks without the session's suite, and with no session offered."""
     if without.outcome is Outcome.REFUSED:
         return ("it speaks no other suite of ours: without a session it raises "
-                f"{without.alerts[-1].description} as well")
+                f"{without.refusal} as well")
     return f"without a session it speaks {without.cipher} then"

@@ -164,7 +164,7 @@ def _refusal(contact: Contact, *, may_close: bool) -> str:
     """
     failure = contact.handshake.failure
     if contact.handshake.outcome is Outcome.REFUSED:
-        return f"with the alert {contact.handshake.alerts[-1].description}"
+        return f"with the alert {contact.handshake.refusal}"
     if may_close and failure is not None and failure.cause in CLOSED:
         return "by closing the connection"
     return ""

@@ -78,7 +78,7 @@ class DockerWanted(Wanted):
 
 
 @dataclass
-class ContainerPlan(Change):
+class DockerChange(Change):
     """The change, and the digest of what each node is made from."""
 
     fingerprints: dict[str, str] = field(default_factory=dict)
@@ -106,7 +106,7 @@ class DockerDeployment:
     # -- planning --------------------------------------------------------------------------
 
     def plan(self, *, pretend: bool = False, to_render: Collection[str] = (),
-             restart: bool = False) -> ContainerPlan:
+             restart: bool = False) -> DockerChange:
         """Find out what must be done.
 
         Nothing is changed, except that an image that is not here is fetched unless this is
@@ -117,7 +117,7 @@ class DockerDeployment:
             DriverError: an image cannot be had, a file is missing or a port is taken.
             DriverInterrupted: the run was asked to stop.
         """
-        plan = ContainerPlan()
+        plan = DockerChange()
         self._check_limits()
         if not pretend:
             self._folder.ensure_cookie()
@@ -140,7 +140,7 @@ class DockerDeployment:
         self._check_ports(plan, containers)
         return plan
 
-    def _find_images(self, plan: ContainerPlan, *, pretend: bool) -> None:
+    def _find_images(self, plan: DockerChange, *, pretend: bool) -> None:
         for image in sorted({self._wanted.containers[name].image for name in self._specs}):
             found = self._cluster.engine.image_id(image)
             if found is None and not pretend:
@@ -164,7 +164,7 @@ class DockerDeployment:
             raise DriverError(f"emqx_container_memory is {self._wanted.memory}, and Docker gives a "
                               "container no less than 6m")
 
-    def _can_be_made(self, name: str, plan: ContainerPlan) -> bool:
+    def _can_be_made(self, name: str, plan: DockerChange) -> bool:
         return (self._wanted.containers[name].image in plan.images and self._cookie() is not None
                 and all(Path(path).is_file() for path in self._mounted(name).values()))
 
@@ -173,7 +173,7 @@ class DockerDeployment:
         return (container.labels.get(FINGERPRINT) == fingerprint
                 and {self._cluster.clients_network, self._cluster.cluster_network} <= set(joined))
 
-    def _fingerprint(self, name: str, plan: ContainerPlan) -> str:
+    def _fingerprint(self, name: str, plan: DockerChange) -> str:
         """Digest all that a node is made from."""
         files = {there: _digest(name, here) for there, here in self._mounted(name).items()}
         # The environment's secrets are in the digest and cannot be read from it.
@@ -200,7 +200,7 @@ class DockerDeployment:
     def _environment(self, name: str, cookie: str) -> dict[str, str]:
         wanted = self._wanted
         return emqx_image.environment(
-            self._cluster.name, name, wanted.all_nodes, emqx_image.Settings(
+            self._cluster.name, name, wanted.all_nodes, emqx_image.ContainerSettings(
                 cookie, wanted.session_lifetime, wanted.session_cache_max,
                 wanted.dashboard_password, wanted.license_key, str(wanted.release)))
 
@@ -210,7 +210,7 @@ class DockerDeployment:
         except OSError:
             return None
 
-    def _check_ports(self, plan: ContainerPlan, containers: Mapping[str, Container]) -> None:
+    def _check_ports(self, plan: DockerChange, containers: Mapping[str, Container]) -> None:
         taken: dict[int, str] = {}
         for name in self._specs:
             for port in self._ports(name).values():
@@ -243,7 +243,7 @@ class DockerDeployment:
 
     # -- doing -----------------------------------------------------------------------------
 
-    def apply(self, plan: ContainerPlan) -> dict[str, Identity]:
+    def apply(self, plan: DockerChange) -> dict[str, Identity]:
         """Make it so: return when every node of this run is ready, with what each is.
 
         When that fails, the containers that this call made are removed again, their logs kept
@@ -293,7 +293,7 @@ class DockerDeployment:
         return any("tlsv1.2" in listener.versions for listener in converted.listeners
                    if listener.port == port)
 
-    def _bring_up(self, name: str, known: Container | None, plan: ContainerPlan) -> None:
+    def _bring_up(self, name: str, known: Container | None, plan: DockerChange) -> None:
         fingerprint = plan.fingerprints[name]
         if known is not None and self._is_current(known, fingerprint):
             if state(known) in ("running", "paused"):

@@ -56,7 +56,7 @@ def node_name(cluster: str, node: str) -> str:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ContainerSettings:
     """What a node is told by its environment; secrets are given no other way."""
 
     cookie: str
@@ -71,7 +71,7 @@ class Settings:
 
 
 def environment(cluster: str, node: str, members: Sequence[str],
-                settings: Settings) -> dict[str, str]:
+                settings: ContainerSettings) -> dict[str, str]:
     """Return the container's environment variables."""
     name = node_name(cluster, node)
     seeds = ",".join(node_name(cluster, member) for member in members)

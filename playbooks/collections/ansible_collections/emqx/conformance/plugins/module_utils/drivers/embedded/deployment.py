@@ -22,7 +22,13 @@ from .. import haproxy, hocon, ports
 from ..backend import Wanted
 from ..base import PATIENCE, DriverError, DriverInterrupted, NodeSpec
 from ..change import Change
-from ..conversion import ConversionError, SslListener, convert
+from ..conversion import (
+    CONNECT_TIMEOUT_MS,
+    MAX_PACKET_SIZE,
+    ConversionError,
+    SslListener,
+    convert,
+)
 from ..layout import ClusterFolder, NodeRecord, as_json, erlang_name, replace_file
 from ..lock import exclusive
 from ..processes import Process, working_under
@@ -33,9 +39,6 @@ from .driver import EmbeddedDriver
 from .epmd import ClusterEpmd
 from .users import known_or_new
 
-# EMQX's own: mqtt.idle_timeout and mqtt.max_packet_size.
-_CONNECT_TIMEOUT_MS = 15_000
-_MAX_PACKET_SIZE = 1024 * 1024
 _CONFIG = "node.config"
 
 # One scheduler that sleeps when idle keeps a node small; the node starts distribution by
@@ -72,7 +75,7 @@ class Prepared:
 
 
 @dataclass
-class Plan(Change):
+class EmbeddedChange(Change):
     """The change, and what the nodes are started from."""
 
     prepared: dict[str, Prepared] = field(default_factory=dict)
@@ -97,7 +100,7 @@ class Deployment:
     # -- planning --------------------------------------------------------------------------
 
     def plan(self, *, may_be_unrendered: bool = False, to_render: Collection[str] = (),
-             restart: bool = False) -> Plan:
+             restart: bool = False) -> EmbeddedChange:
         """Find out what must be done; nothing is changed.
 
         Args:
@@ -109,7 +112,7 @@ class Deployment:
         Raises:
             DriverError: a node cannot be made from its configuration, or a port is taken.
         """
-        plan = Plan()
+        plan = EmbeddedChange()
         records = self._folder.nodes()
         for known in records.values():
             known.await_ending()
@@ -144,7 +147,7 @@ class Deployment:
         code = self._wanted.source_dir.resolve() / "ebin" / version
         return [build.program("erl"), *_ERL_FLAGS, "-pa", str(code), "-s", "embedded_node", "boot"]
 
-    def _prepare(self, node: NodeSpec, command: list[str], plan: Plan) -> Prepared:
+    def _prepare(self, node: NodeSpec, command: list[str], plan: EmbeddedChange) -> Prepared:
         if node.config_path is None:
             raise DriverError(f"{node.name}: no rendered listeners.hocon to boot from")
         try:
@@ -173,8 +176,8 @@ class Deployment:
             "peers": [Atom(erlang_name(name)) for name in sorted(wanted.all_nodes)],
             "session_lifetime": _or_default(wanted.session_lifetime),
             "session_cache_max": _or_default(wanted.session_cache_max),
-            "connect_timeout": _CONNECT_TIMEOUT_MS,
-            "max_packet_size": _MAX_PACKET_SIZE,
+            "connect_timeout": CONNECT_TIMEOUT_MS,
+            "max_packet_size": MAX_PACKET_SIZE,
             "users": self._users(node),
             "listeners": [listener.term() for listener in listeners],
         }
@@ -192,7 +195,7 @@ class Deployment:
             config = ""
         return [known_or_new(credentials.username, credentials.password, config).term()]
 
-    def _check_ports(self, plan: Plan) -> None:
+    def _check_ports(self, plan: EmbeddedChange) -> None:
         taken: dict[int, list[tuple[str, str]]] = {}
         ours = self._processes([*plan.restart, *plan.stop])
         for name, prepared in plan.prepared.items():
@@ -240,7 +243,7 @@ class Deployment:
 
     # -- doing -----------------------------------------------------------------------------
 
-    def apply(self, plan: Plan) -> dict[str, Identity]:
+    def apply(self, plan: EmbeddedChange) -> dict[str, Identity]:
         """Make it so: return when every node of this run is ready, with what each says it is.
 
         When that fails, what this call started is ended; what ran before and was not
