@@ -1,5 +1,6 @@
-%% An MQTT 3.1.1 client as an Erlang user's first one (emqtt, bridges of EMQX and VerneMQ): ssl:connect,
-%% CONNECT, CONNACK, DISCONNECT, and again.
+%% An MQTT 3.1.1 client as an Erlang user's first one: ssl:connect, CONNECT, CONNACK, DISCONNECT, and
+%% again. With on_a_socket as its first argument it does as emqtt, which connects TCP by itself and hands
+%% ssl the socket.
 -module(client).
 -export([main/0]).
 
@@ -7,7 +8,10 @@ main() ->
     main(init:get_plain_arguments()),
     init:stop().
 
-main([Host, Port, Ca, ServerName, Way, ClientId, Connections]) ->
+main(["on_a_socket" | Given]) -> main(fun on_a_socket/3, Given);
+main(Given) -> main(fun by_name/3, Given).
+
+main(How, [Host, Port, Ca, ServerName, Way, ClientId, Connections]) ->
     %% What ssl logs of its own goes where it can be told from what this client says.
     logger:remove_handler(default),
     {ok, _} = application:ensure_all_started(ssl),
@@ -15,10 +19,10 @@ main([Host, Port, Ca, ServerName, Way, ClientId, Connections]) ->
     {Named, Check} = named(inet:parse_address(ServerName), ServerName, Address),
     Options = [{verify, verify_peer}, {cacertfile, Ca}, {versions, ['tlsv1.2']},
                {active, false}, binary | Check ++ identity()],
-    connect(1, list_to_integer(Connections), Named, list_to_integer(Port),
-            Options, list_to_binary(ClientId), list_to_atom(Way), []);
-main(_) ->
-    io:format(standard_error, "usage: client HOST PORT CA SERVER_NAME WAY CLIENT_ID CONNECTIONS~n", []),
+    Connect = fun(Told) -> How(Named, list_to_integer(Port), Told ++ Options) end,
+    connect(1, list_to_integer(Connections), Connect, list_to_binary(ClientId), list_to_atom(Way), []);
+main(_, _) ->
+    io:format(standard_error, "usage: client [on_a_socket] HOST PORT CA SERVER_NAME WAY CLIENT_ID CONNECTIONS~n", []),
     halt(2).
 
 %% Whom to connect to, and what is needed to verify that it is the one: under test its name leads to
@@ -47,20 +51,34 @@ identity() ->
         Cert -> [{certfile, Cert}, {keyfile, os:getenv("CLIENT_KEY")}]
     end.
 
-connect(Number, Last, _, _, _, _, _, _) when Number > Last -> ok;
-connect(Number, Last, Host, Port, Options, Id, Way, Session) ->
+by_name(Host, Port, Options) ->
+    ssl:connect(Host, Port, Options, 10000).
+
+%% ssl then knows of an address, and of the name only what server_name_indication says.
+on_a_socket(Host, Port, Options) ->
+    Name = case is_tuple(Host) of
+        true -> [];
+        false -> [{server_name_indication, Host}]
+    end,
+    case gen_tcp:connect(Host, Port, [binary, {active, false}, {nodelay, true}], 10000) of
+        {ok, Socket} -> ssl:connect(Socket, Name ++ Options, 10000);
+        {error, Reason} -> {error, Reason}
+    end.
+
+connect(Number, Last, _, _, _, _) when Number > Last -> ok;
+connect(Number, Last, Connect, Id, Way, Session) ->
     %% What makes it resume: to save what was agreed on, and to name it the next time.
     Told = case {Way, Session} of
         {as_it_comes, _} -> [];
         {told, []} -> [{reuse_sessions, save}];
         {told, {SessionId, Data}} -> [{reuse_session, {SessionId, Data}}]
     end,
-    {Seen, Next} = case ssl:connect(Host, Port, Told ++ Options, 10000) of
+    {Seen, Next} = case Connect(Told) of
         {ok, Socket} -> talk(Socket, Id, Session);
         {error, Reason} -> {{null, -1, reason(Reason)}, Session}
     end,
     say(Number, Seen),
-    connect(Number + 1, Last, Host, Port, Options, Id, Way, Next).
+    connect(Number + 1, Last, Connect, Id, Way, Next).
 
 talk(Socket, Id, Before) ->
     ok = ssl:send(Socket, connect_packet(Id)),

@@ -88,13 +88,25 @@ def test_what_is_expected_goes_by_erlang(tmp_path: Path) -> None:
     [one] = expected(made(tmp_path, expects=(
         "- {stack: mine, way: told, home: resumed, why: it does, otp: {from: 25, to: 27}}")))
     assert one == Expected("mine", TOLD, HOME, Result.RESUMED, 25, 27)
-    covered = [one.covers("mine", TOLD, HOME, release)
+    covered = [one.covers("mine", TOLD, HOME, release, named=True)
                for release in ("24", "25.2.3", "27", "28.1", None)]
     assert covered == [False, True, True, False, False]
 
 
+@pytest.mark.parametrize(("written", "covered"), [
+    ("name", (True, False)), ("address", (False, True)), ("null", (True, True))])
+def test_and_by_what_the_node_is_asked_by(tmp_path: Path, written: str,
+                                          covered: tuple[bool, bool]) -> None:
+    [one] = expected(made(tmp_path, expects=(
+        f"- {{stack: mine, way: told, home: resumed, why: it does, server_name: {written}}}")))
+    assert tuple(one.covers("mine", TOLD, HOME, "25", named=named)
+                 for named in (True, False)) == covered
+
+
 @pytest.mark.parametrize(("text", "says"), [
     ("- {stack: mine, way: told, home: resumed}", "and a why; this has not"),
+    ("- {stack: mine, way: told, home: resumed, why: x, server_name: ip}",
+     "server_name is name or address"),
     ("- {stack: other, way: told, home: resumed, why: x}", "each entry has a stack that there is"),
     ("- {stack: mine, way: told, home: perhaps, why: x}", "home is one of resumed, not_offered"),
     ("- {stack: mine, way: told, home: not_tried, why: x}", "home is one of resumed"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import hmac
+import ipaddress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -35,6 +36,15 @@ class Endpoint:
     host: str
     port: int
     server_name: str
+
+    @property
+    def named(self) -> bool:
+        """Whether it is asked by a name: an address is no server name (RFC 6066 3)."""
+        try:
+            ipaddress.ip_address(self.server_name)
+        except ValueError:
+            return True
+        return False
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -28,7 +28,8 @@ from .words import (
 FOLDER, BUILT = "client_stacks", ".built"
 """Where stacks are, in the checkout; and in there, where what is built of them goes."""
 _KEYS = ("title", "packages", "build", "run", "ways")
-_EXPECTED_KEYS = ("stack", "way", *PLACES, "otp", "why")
+_EXPECTED_KEYS = ("stack", "way", *PLACES, "otp", "server_name", "why")
+_NAMED = {None: None, "name": True, "address": False}
 _EXPECTED = {result.value: result for result in Result
              if result not in (Result.NOT_TRIED, Result.INCONSISTENT)}
 
@@ -130,12 +131,15 @@ def _expected(path: Path, row: Any, known: Iterable[str]) -> Iterable[Expected]:
                          f"{', '.join(WAYS)}) and a why; this has not: {row}")
     if set(otp) - {"from", "to"} or not all(isinstance(value, int) for value in otp.values()):
         raise StackError(f"{path}: otp has from and to, major releases of Erlang/OTP: {row}")
+    if row.get("server_name") not in _NAMED:
+        raise StackError(f"{path}: server_name is name or address, or is left out: {row}")
     for place in PLACES:
         if place not in row:
             continue
         if row[place] not in _EXPECTED:
             raise StackError(f"{path}: {place} is one of {', '.join(_EXPECTED)}, not {row[place]}")
-        yield Expected(stack, way, place, _EXPECTED[row[place]], otp.get("from", 0), otp.get("to"))
+        yield Expected(stack, way, place, _EXPECTED[row[place]], otp.get("from", 0), otp.get("to"),
+                       _NAMED[row.get("server_name")])
 
 
 def _content(path: Path) -> Any:

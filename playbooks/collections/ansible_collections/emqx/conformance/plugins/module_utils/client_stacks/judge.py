@@ -89,13 +89,14 @@ class Judge:
             keys: of the evidence of the run's connections.
         """
         who = f"{row.stack.name} {row.way} {row.home.name}"
+        named = row.home.named
         refusal = _first_refused(run)
         cells = []
         for at, place, _ in row.reconnects():
             given = {passed.server_id for passed in run.passed[:at] if passed.server_id}
             seen = refusal or self._seen(row, run, at, given, who)
             expected = next((one.result for one in self.expected if one.covers(
-                row.stack.name, row.way, place, otp_release)), None)
+                row.stack.name, row.way, place, otp_release, named=named)), None)
             used = tuple(keys[index] for index in (0, at) if index < len(keys))
             cells.append(_cell(row, at, place, seen, run, expected=expected, keys=used))
         self.given.update((passed.server_id, who) for passed in run.passed if passed.server_id)

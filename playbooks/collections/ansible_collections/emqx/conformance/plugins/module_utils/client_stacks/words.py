@@ -103,10 +103,23 @@ class Expected:
     """First major release of Erlang/OTP; 0: any, also one that nobody knows."""
     until: int | None = None
     """Last one; None: every later one too."""
+    named: bool | None = None
+    """Whether the node is asked by a name, and not by an address; None: either."""
 
-    def covers(self, stack: str, way: str, place: str, otp_release: str | None) -> bool:
-        """Tell whether it is about this stack and way, there, on this Erlang/OTP."""
+    def covers(self, stack: str, way: str, place: str, otp_release: str | None, *,
+               named: bool) -> bool:
+        """Tell whether it is about this stack and way, there, on this Erlang/OTP.
+
+        Args:
+            stack: the stack's name.
+            way: one of ``WAYS``.
+            place: one of ``PLACES``.
+            otp_release: that of the node that issues, as far as it is known.
+            named: whether that is asked by a name.
+        """
         if (stack, way, place) != (self.stack, self.way, self.place):
+            return False
+        if self.named not in (None, named):
             return False
         if not self.since and self.until is None:
             return True
