@@ -52,8 +52,10 @@ def _built(stack: Definition) -> int:
 def _is_fresh(stack: Definition) -> bool:
     """Tell whether what is built is younger than all that it is built from."""
     made = [path.stat().st_mtime for path in stack.built.rglob("*")]
+    others = (stack.folder / word for command in stack.build for word in command
+              if word.startswith("../"))
     return bool(made) and min(made) > max(path.stat().st_mtime for path in (
-        *stack.folder.rglob("*"), *stack.folder.parent.glob("*.h")))
+        *stack.folder.rglob("*"), *stack.folder.parent.glob("*.h"), *others))
 
 
 def _versions(packages: tuple[str, ...]) -> str:

@@ -68,11 +68,14 @@ left_test() ->
     ok = gen_tcp:close(There).
 
 %% Through a listener: a client behind a header is served, and known by what the header says.
-a_listener_knows_whom_the_header_names_test() ->
+a_listener_knows_whom_the_header_names_test_() ->
+    {timeout, 60, fun a_listener_knows_whom_the_header_names/0}.
+
+a_listener_knows_whom_the_header_names() ->
     Listener = #{name => <<"proxied">>, type => ssl, bind => {<<"127.0.0.1">>, 0}, acceptors => 1,
                  max_connections => infinity, proxy_protocol => true,
-                 proxy_protocol_timeout => ?TIMEOUT_MS,
-                 ssl_options => #{versions => ['tlsv1.2'], handshake_timeout => 5_000}},
+                 proxy_protocol_timeout => 2_000,
+                 ssl_options => #{versions => ['tlsv1.2'], handshake_timeout => 60_000}},
     ok = embedded_node_stats:new(),
     {ok, _} = application:ensure_all_started(ssl),
     {ok, Supervisor} = embedded_node_listener_sup:start_link(
@@ -87,7 +90,7 @@ a_listener_knows_whom_the_header_names_test() ->
                             [<<"192.0.2.7:40000">>, <<"[2001:db8::7]:443">>] end),
     %% Without a header nothing is said, and the connection ends at the timeout.
     {ok, Direct} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
-    ?assertEqual({error, closed}, gen_tcp:recv(Direct, 0, 5_000)),
+    ?assertEqual({error, closed}, gen_tcp:recv(Direct, 0, 20_000)),
     [ok = gen_tcp:close(Socket) || Socket <- [Client, V6, Direct]],
     unlink(Supervisor),
     gen_server:stop(Supervisor).
