@@ -7,10 +7,10 @@ never come into being. Everything is on loopback, also Erlang's distribution and
     rabbitmq.py configure    make a CA, a server certificate, a password, and write the nodes'
                              configuration
     rabbitmq.py start        start epmd and all nodes side by side
-    rabbitmq.py await NODE   return when the node has booted
+    rabbitmq.py await        return when every node has booted
     rabbitmq.py join         return when all nodes are one cluster
-    rabbitmq.py enable NODE  start the MQTT plugin
-    rabbitmq.py admit NODE   return when the node lets a client in
+    rabbitmq.py enable       start the MQTT plugin on every node
+    rabbitmq.py admit        return when every node lets a client in
     rabbitmq.py demand       have every node demand client certificates, and know users by them
     rabbitmq.py forgo        have every node ask for no certificate, and know users by password
     rabbitmq.py destroy      end everything and remove all but the package
@@ -24,7 +24,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -32,7 +31,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +58,39 @@ PASSWORD_FILE = STATE / "password"
 START_S = 120
 CONNECT_S = 30.0
 STOP_S = 20.0
-_OPENED_AGAIN = """
+_BOOTED = """
+Booted = fun Again(Node, Process) ->
+             case rpc:call(Node, rabbit, await_startup, []) of
+                 ok -> true = erpc:call(Node, rabbit, is_running, []);
+                 {badrpc, _} ->
+                     {true, _} = {filelib:is_dir(Process), {ended, Node}},
+                     timer:sleep(200),
+                     Again(Node, Process)
+             end
+         end,
+[Booted(Node, Process) || {Node, Process} <- PROCESSES]"""
+_ENABLED = """
 [begin
-   Call = fun(Module, Name, Arguments) -> rpc:call(Node, Module, Name, Arguments) end,
-   Change = fun(Options) ->
-                lists:foldl(fun({Key, _} = Option, All) -> lists:keystore(Key, 1, All, Option) end,
-                            Options, [{verify, VERIFY}, {fail_if_no_peer_cert, DEMAND}])
-            end,
+   {ok, Started, []} = erpc:call(Node, rabbit_plugins, ensure, [File]),
+   true = lists:member(rabbitmq_mqtt, Started)
+ end || {Node, File} <- FILES]"""
+_ACCEPTED = """
+[io:format("~b ", [lists:sum([Count || #{metrics := Metrics} <-
+                                           maps:values(erpc:call(Node, ranch, info, [])),
+                                       {{conns_sup, _, accept}, Count} <- maps:to_list(Metrics)])])
+ || Node <- NODES]"""
+_LISTENING = """
+[begin
+   [Name] = maps:keys(erpc:call(Node, ranch, info, [])),
+   ok = erpc:call(Node, ranch, CHANGE, [Name])
+ end || Node <- [NODE]]"""
+_OPENED_AGAIN = """
+Change = fun(Options) ->
+             lists:foldl(fun({Key, _} = Option, All) -> lists:keystore(Key, 1, All, Option) end,
+                         Options, [{verify, VERIFY}, {fail_if_no_peer_cert, DEMAND}])
+         end,
+[begin
+   Call = fun(Module, Name, Arguments) -> erpc:call(Node, Module, Name, Arguments) end,
    {ok, Tls} = Call(application, get_env, [rabbit, ssl_options]),
    ok = Call(application, set_env, [rabbit, ssl_options, Change(Tls)]),
    ok = Call(application, set_env, [rabbit, ssl_cert_login_from, common_name]),
@@ -75,7 +100,7 @@ _OPENED_AGAIN = """
    ok = Call(ranch, suspend_listener, [Name]),
    ok = Call(ranch, set_transport_options, [Name, Transport#{socket_opts := Change(Socket)}]),
    ok = Call(ranch, resume_listener, [Name])
- end || Node <- [NODES]], halt()."""
+ end || Node <- NODES]"""
 """What ssl_options.verify, ssl_options.fail_if_no_peer_cert and mqtt.ssl_cert_login do in
 rabbitmq.conf, in a second; starting the nodes anew takes most of a minute."""
 
@@ -217,13 +242,7 @@ def configure() -> None:
         _write(node.folder / "enabled_plugins", "[].\n", 0o644)
 
 
-def _program(name: str) -> str:
-    (program,) = UNPACKED.glob(f"usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/{name}")
-    return str(program)
-
-
 def _environment(node: Node, epmd_port: int) -> dict[str, str]:
-    loopback = "-kernel inet_dist_use_interface {127,0,0,1}"
     return {
         # The cookie is found there.
         "HOME": str(STATE),
@@ -239,24 +258,25 @@ def _environment(node: Node, epmd_port: int) -> dict[str, str]:
         "RABBITMQ_MNESIA_BASE": str(node.folder / "mnesia"),
         "RABBITMQ_LOG_BASE": str(node.folder),
         "RABBITMQ_PID_FILE": str(node.folder / "rabbitmq.pid"),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{loopback} +S 1:1",
-        "RABBITMQ_CTL_ERL_ARGS": loopback,
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS":
+            "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1",
         # Its script then becomes the Erlang VM instead of waiting for it, and one pid is enough.
         "RUNNING_UNDER_SYSTEMD": "true",
     }
 
 
-def start(*nodes: Node) -> None:
-    """Start nodes side by side, without waiting for them."""
-    for node in nodes:
+def start() -> None:
+    """Start all nodes side by side, without waiting for them."""
+    for node in NODES:
         for port in (node.port, node.dist_port):
             if not ports.is_free("127.0.0.1", port):
                 holders = ", ".join(process.describe() for process in ports.holders(port))
                 sys.exit(f"Port {port} of {node.name} is in use by {holders or 'somebody else'}.")
     os.umask(0o077)
     epmd_port = ClusterEpmd(STATE).ensure()
-    for node in nodes:
-        process = detached([_program("rabbitmq-server")], folder=node.folder,
+    (server,) = UNPACKED.glob("usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server")
+    for node in NODES:
+        process = detached([str(server)], folder=node.folder,
                            output=node.folder / "output.log",
                            extra_environment=_environment(node, epmd_port))
         _write(node.folder / "process.json", json.dumps(process.as_dict()), 0o600)
@@ -279,60 +299,77 @@ def _end_of_log(node: Node) -> str:
     return "it wrote no log"
 
 
-def _tool_environment(node: Node) -> Mapping[str, str]:
+def _ask(code: str, timeout_s: float = CONNECT_S) -> str:
+    """Evaluate Erlang from where all nodes can be called, and return what it prints.
+
+    RabbitMQ's own tools do no more, and each call of one takes seconds.
+    """
     epmd = ClusterEpmd(STATE).recorded()
     if epmd is None:
         sys.exit("The RabbitMQ cluster has no epmd: it was not started.")
-    return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **_environment(node, epmd.port)}
-
-
-def _tool(name: str, node: Node, *arguments: str) -> str:
-    """Run one of RabbitMQ's tools on a node and return what it says; all of it when it fails."""
-    done = subprocess.run([_program(name), *arguments], env=_tool_environment(node), check=False,
-                          capture_output=True, text=True, timeout=START_S + 10)
+    nodes = ", ".join(node.erlang_name for node in NODES)
+    done = subprocess.run(
+        ["timeout", str(timeout_s),
+         "erl", "-noinput", "-hidden", "-sname", f"staging-{os.getpid()}@localhost",
+         "-start_epmd", "false", "-kernel", "inet_dist_use_interface", "{127,0,0,1}",
+         "-eval", f"{code.replace('NODES', f'[{nodes}]')}, halt()."],
+        # The cookie is found in HOME.
+        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(STATE),
+             "ERL_EPMD_PORT": str(epmd.port)},
+        cwd=STATE, check=False, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"{node.name}: {name} {' '.join(arguments)} failed:\n"
-                 f"{done.stdout}{done.stderr}{_end_of_log(node)}")
+        why = "no end" if done.returncode == 124 else done.stdout + done.stderr  # timeout(1)
+        logs = "\n".join(f"{node.name}:\n{_end_of_log(node)}" for node in NODES)
+        sys.exit(f"The nodes were asked for{code}\nThis came of it: {why}\n{logs}")
     return done.stdout
 
 
-def await_node(node: Node) -> None:
-    """Return when a node has booted; at once with an error when it ends."""
-    process = process_of(node)
-    if process is None or process.state() != "running":
-        sys.exit(f"{node.name} does not run:\n{_end_of_log(node)}")
-    _tool("rabbitmqctl", node, "wait", "--pid", str(process.pid), "--timeout", str(START_S))
+def await_nodes() -> None:
+    """Return when every node has booted; at once with an error when one ends."""
+    processes = []
+    for node in NODES:
+        process = process_of(node)
+        if process is None or process.state() != "running":
+            sys.exit(f"{node.name} does not run:\n{_end_of_log(node)}")
+        processes.append(f'{{{node.erlang_name}, "/proc/{process.pid}"}}')
+    _ask(_BOOTED.replace("PROCESSES", f"[{', '.join(processes)}]"), START_S)
 
 
 def join() -> None:
     """Return when every node counts all others to its cluster."""
-    for node in NODES:
-        _tool("rabbitmqctl", node, "await_online_nodes", str(len(NODES)), "--timeout", "30")
+    _ask(f"[ok = erpc:call(Node, rabbit_nodes, await_running_count, [{len(NODES)}, 30000]) "
+         "|| Node <- NODES]", START_S)
 
 
-def enable(node: Node) -> None:
-    """Start a node's MQTT plugin, once the cluster stands.
+def enable() -> None:
+    """Start the MQTT plugin on one node after the other, once the cluster stands.
 
     It counts the cluster's nodes when it starts and then waits for most of them to elect a leader.
     Plugins that start with nodes which are just joining count differently, and now and then elect
     nobody, ever; no node answers a CONNECT then.
     """
-    _tool("rabbitmq-plugins", node, "enable", "rabbitmq_mqtt")
+    files = []
+    for node in NODES:
+        file = node.folder / "enabled_plugins"
+        file.write_text("[rabbitmq_mqtt].\n")
+        files.append(f'{{{node.erlang_name}, "{file}"}}')
+    _ask(_ENABLED.replace("FILES", f"[{', '.join(files)}]"), START_S)
 
 
-def await_clients(node: Node) -> None:
-    """Return when a node answers CONNECT with a CONNACK that accepts."""
+def await_clients() -> None:
+    """Return when every node answers CONNECT with a CONNACK that accepts."""
     context = ssl.create_default_context(cafile=TLS / "ca.pem")
     credentials = USERNAME, PASSWORD_FILE.read_text()
-    end = time.monotonic() + CONNECT_S
-    while True:
-        try:
-            with plain_mqtt.Client(context, node.port, credentials=credentials):
-                return
-        except (OSError, AssertionError) as error:
-            if time.monotonic() >= end:
-                sys.exit(f"{node.name} accepts no CONNECT: {error}\n{_end_of_log(node)}")
-        time.sleep(0.5)
+    for node in NODES:
+        end = time.monotonic() + CONNECT_S
+        while True:
+            try:
+                with plain_mqtt.Client(context, node.port, credentials=credentials):
+                    break
+            except (OSError, AssertionError) as error:
+                if time.monotonic() >= end:
+                    sys.exit(f"{node.name} accepts no CONNECT: {error}\n{_end_of_log(node)}")
+            time.sleep(0.5)
 
 
 def demand_certificates(*, demand: bool) -> None:
@@ -340,39 +377,19 @@ def demand_certificates(*, demand: bool) -> None:
 
     Where they are, their common name is that of the user, who has to give no password.
     """
-    code = _OPENED_AGAIN.replace("DEMAND", str(demand).lower()).replace(
-        "VERIFY", "verify_peer" if demand else "verify_none").replace(
-        "NODES", ", ".join(node.erlang_name for node in NODES))
-    # Of RabbitMQ's own tools each call takes seconds.
-    done = subprocess.run(
-        ["erl", "-noinput", "-hidden", "-sname", f"staging-{os.getpid()}@localhost",
-         "-start_epmd", "false", "-kernel", "inet_dist_use_interface", "{127,0,0,1}",
-         "-eval", code],
-        env=_tool_environment(NODES[0]), cwd=STATE, check=False, capture_output=True, text=True,
-        timeout=CONNECT_S)
-    if done.returncode:
-        sys.exit(f"The listeners could not be opened again:\n{done.stdout}{done.stderr}")
+    _ask(_OPENED_AGAIN.replace("DEMAND", str(demand).lower()).replace(
+        "VERIFY", "verify_peer" if demand else "verify_none"))
+
+
+def listen(node: Node, *, listening: bool) -> None:
+    """Close a node's only listener, or open it again."""
+    _ask(_LISTENING.replace("NODE", node.erlang_name).replace(
+        "CHANGE", "resume_listener" if listening else "suspend_listener"))
 
 
 def accepted() -> dict[str, int]:
     """Return how many connections each node has accepted at its only listener, by its own count."""
-    nodes = ", ".join(node.erlang_name for node in NODES)
-    # A tuple: a list of small numbers would be shown as text. One call, since each takes seconds.
-    told = _tool("rabbitmqctl", NODES[0], "eval",
-                 "list_to_tuple([lists:sum([N || #{metrics := M} <- "
-                 "maps:values(rpc:call(Node, ranch, info, [])), "
-                 f"{{{{conns_sup, _, accept}}, N}} <- maps:to_list(M)]) || Node <- [{nodes}]]).")
-    return dict(zip((node.name for node in NODES), map(int, re.findall(r"\d+", told)), strict=True))
-
-
-def stop(node: Node) -> None:
-    """End one node, gracefully if it can."""
-    process = process_of(node)
-    if process is not None:
-        process.signal(signal.SIGTERM)
-        if not process.wait_gone(STOP_S):
-            process.signal(signal.SIGKILL)
-            process.wait_gone(STOP_S)
+    return dict(zip((node.name for node in NODES), map(int, _ask(_ACCEPTED).split()), strict=True))
 
 
 def destroy() -> None:
@@ -391,22 +408,17 @@ def destroy() -> None:
     shutil.rmtree(STATE, ignore_errors=True)
 
 
-def main(verb: str, *arguments: str) -> None:
+def main(*arguments: str) -> None:
     """Do what the command line says."""
-    nodes = {node.name: node for node in NODES}
-    cluster: dict[str, Callable[[], None]] = {
-        "fetch": fetch, "configure": configure, "start": lambda: start(*NODES), "join": join,
+    verbs: dict[str, Callable[[], None]] = {
+        "fetch": fetch, "configure": configure, "start": start, "await": await_nodes, "join": join,
+        "enable": enable, "admit": await_clients,
         "demand": lambda: demand_certificates(demand=True),
         "forgo": lambda: demand_certificates(demand=False), "destroy": destroy}
-    one: dict[str, Callable[[Node], None]] = {
-        "await": await_node, "enable": enable, "admit": await_clients}
-    if verb in cluster and not arguments:
-        cluster[verb]()
-    elif verb in one and len(arguments) == 1 and arguments[0] in nodes:
-        one[verb](nodes[arguments[0]])
-    else:
+    if len(arguments) != 1 or arguments[0] not in verbs:
         sys.exit(__doc__)
+    verbs[arguments[0]]()
 
 
 if __name__ == "__main__":
-    main(*(sys.argv[1:] or [""]))
+    main(*sys.argv[1:])

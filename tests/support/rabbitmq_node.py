@@ -24,15 +24,14 @@ class RabbitMqNode:
             "STAGING_FOLDER": str(folder), "STAGING_NODES": "1",
             "SCENARIO_BASE_PORT": str(self.port)}
         try:
-            for step in (["fetch"], ["configure"], ["start"], ["await", "rabbit1"],
-                         ["enable", "rabbit1"], ["admit", "rabbit1"]):
-                self._do(*step)
+            for step in ("fetch", "configure", "start", "await", "enable", "admit"):
+                self._do(step)
         except BaseException:
             self.stop()
             raise
 
-    def _do(self, *arguments: str) -> None:
-        done = subprocess.run([sys.executable, str(_PROGRAM), *arguments], capture_output=True,
+    def _do(self, step: str) -> None:
+        done = subprocess.run([sys.executable, str(_PROGRAM), step], capture_output=True,
                               text=True, check=False, timeout=180, env=self._environment)
         assert done.returncode == 0, done.stdout + done.stderr
 
