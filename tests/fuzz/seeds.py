@@ -10,6 +10,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import Endp
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import client as mqtt
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
 from ansible_collections.emqx.conformance.plugins.module_utils.tls import crafted, engine
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted.client import (
+    CraftedClient,
+)
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Deadline
 
@@ -48,7 +51,7 @@ def conversations(identity: CertifiedKey) -> Flights:
     broker.context.set_ciphers("ALL:@SECLEVEL=0")
     at = Endpoint("n1", "127.0.0.1", broker.port, "localhost")
     ordinary = engine.OrdinaryEngine(Trust(ca_file=str(identity.certificate)))
-    client = crafted.CraftedClient(Trust())
+    client = CraftedClient(Trust())
     try:
         with mock.patch.object(engine, "Wire", wire), \
                 mock.patch.object(crafted.client, "Wire", wire):

@@ -17,7 +17,7 @@ from unittest import mock
 
 from ansible_collections.emqx.conformance.plugins.module_utils.model import Handshake, Outcome
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import client as mqtt
-from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import paho_session
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt import paho_session, sessions
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import (
     Credentials,
 )
@@ -27,6 +27,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls import (
     session_file,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls import transcript as t
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted.client import (
+    CraftedClient,
+)
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.verify_results import (
     CERTIFICATE_CAUSES,
@@ -231,8 +234,8 @@ def paho(data: bytes) -> None:
     stream = _Canned((connack if data[0] & 2 else b"") + data[1:], 1 + data[0] // 4)
     attempt = engine.Attempt(Handshake(ENDPOINT, "now", Outcome.RESUMED, ""), cast(Any, stream))
     made = paho_session.PahoConnection(
-        paho_session.Link(lambda: attempt, version, Credentials(), 5),
-        paho_session.MqttIdentity("abc"))
+        sessions.Link(lambda: attempt, version, Credentials(), 5),
+        sessions.MqttIdentity("abc"))
     try:
         assert made.open()
         accepted = made.await_connack()
@@ -277,7 +280,7 @@ class Probes:
         self._certificate = identity.certificate
         certificate, key = str(identity.certificate), str(identity.key)
         self._ordinary = engine.OrdinaryEngine(Trust(ca_file=certificate))
-        self._crafted = [crafted.CraftedClient(trust) for trust in (
+        self._crafted = [CraftedClient(trust) for trust in (
             Trust(), Trust(cert_file=certificate, key_file=key))]
 
     def ordinary(self, data: bytes) -> None:

@@ -31,6 +31,9 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted impor
     Hello,
     MasterSecret,
 )
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted.client import (
+    CraftedClient,
+)
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import Trust
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import Deadline, WireError
@@ -459,7 +462,7 @@ def test_the_deadline_holds_between_records_that_have_arrived(rsa: CertifiedKey)
     session = CraftedSession(SESSION_ID, "AES128-SHA", MasterSecret(SECRET))
     wire = MemoryWire(_InOnePiece(ScriptedServer(script, rsa.certificate)))
     with mock.patch.object(crafted.client, "Wire", return_value=wire):
-        stream = crafted.CraftedClient(Trust()).connect(
+        stream = CraftedClient(Trust()).connect(
             ENDPOINT, Hello(session_id=session.id), offer=session).stream
     assert stream is not None
     assert stream.receive(Deadline(9)) == b"abc"

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,6 @@ def test_pyhocon_says_nothing_by_itself(tmp_path: Path,
 
 
 def test_without_pyhocon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hocon, "pyhocon", None)
+    monkeypatch.setitem(sys.modules, "pyhocon", None)
     with pytest.raises(HoconError, match="pyhocon is missing"):
         read(tmp_path, "a = 1")

@@ -14,9 +14,11 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.client import MqttError
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.credentials import Credentials
 from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.paho_session import (
+    PahoConnection,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.mqtt.sessions import (
     Link,
     MqttIdentity,
-    PahoConnection,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import Attempt
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.wire import (

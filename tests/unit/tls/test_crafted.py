@@ -21,12 +21,14 @@ from ansible_collections.emqx.conformance.plugins.module_utils.run.verdict impor
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted import (
     SUITES,
     Conduct,
-    CraftedClient,
     CraftedSession,
     Hello,
     MasterSecret,
     StopAfter,
     handshake,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted.client import (
+    CraftedClient,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.trust import EngineError, Trust

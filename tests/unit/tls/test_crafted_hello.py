@@ -17,8 +17,10 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted impor
     OLD_SUITES,
     SUITES,
     UNKNOWN_EXTENSIONS,
-    CraftedClient,
     Hello,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted.client import (
+    CraftedClient,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import (
     CCM_8_LEFT_OUT,

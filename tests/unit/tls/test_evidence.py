@@ -14,8 +14,10 @@ from ansible_collections.emqx.conformance.plugins.module_utils.model import (
     Outcome,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted import (
-    CraftedClient,
     Hello,
+)
+from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted.client import (
+    CraftedClient,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.engine import OrdinaryEngine
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.evidence import (

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Make test certificates, or check those that the user brought."""
+"""Documentation of the action plugin of the same name; there is nothing to run on a target."""
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -10,6 +10,7 @@ description:
     name a node, has a key of another type, or was not signed by the CA beside it.
   - Names that a server certificate had are kept, so that two inventories can share it.
   - With O(certfile) nothing is made; the files are only checked.
+  - Runs in the controller's own process, with the cryptography that Ansible itself needs.
 options:
   directory:
     description: Where the files go.
@@ -41,7 +42,6 @@ options:
   keyfile:
     description: Own private key.
     type: path
-requirements: [cryptography]
 author: EMQX conformance maintainers (@emqx)
 attributes:
   check_mode:
@@ -83,83 +83,3 @@ not_after:
   returned: when there is one
   sample: "2030-01-31T12:00:00Z"
 """
-
-import contextlib
-import traceback
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
-try:
-    from ansible_collections.emqx.conformance.plugins.module_utils import certificates, generated
-    MISSING = None
-except ImportError:
-    MISSING = traceback.format_exc()
-
-OWN = ("cacertfile", "certfile", "keyfile")
-
-
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "directory": {"type": "path"},
-            "names": {"type": "list", "elements": "str", "default": []},
-            "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
-            "domains": {"type": "list", "elements": "str", "default": []},
-            "cacertfile": {"type": "path"},
-            "certfile": {"type": "path"},
-            "keyfile": {"type": "path", "no_log": False},
-        },
-        required_together=[OWN],
-        required_one_of=[("directory", "certfile")],
-        mutually_exclusive=[("directory", "certfile")],
-        supports_check_mode=True)
-    if MISSING:
-        module.fail_json(msg=missing_required_lib("cryptography"), exception=MISSING)
-    try:
-        if module.params["certfile"]:
-            check_own(module)
-        make(module)
-    except certificates.CertificateError as error:
-        module.fail_json(msg=f"{error}.")
-    except OSError as error:
-        module.fail_json(msg=f"{error.filename or module.params['directory']} cannot be written: "
-                             f"{error.strerror}.")
-
-
-def check_own(module: AnsibleModule) -> None:
-    """Check what the user brought and exit."""
-    paths = {name: module.params[name] for name in OWN}
-    certificate = certificates.check_own(Path(paths["cacertfile"]), Path(paths["certfile"]),
-                                         Path(paths["keyfile"]))
-    module.exit_json(changed=False, reasons=[], paths=paths,
-                     not_after=f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}")
-
-
-def make(module: AnsibleModule) -> None:
-    """Make what is missing and exit."""
-    directory = Path(module.params["directory"])
-    with contextlib.nullcontext() if module.check_mode else certificates.alone_in(directory):
-        plan = certificates.make_plan(directory, module.params["names"], module.params["key_type"],
-                                      domains=module.params["domains"])
-        if not module.check_mode:
-            certificates.carry_out(plan)
-    result = {
-        "changed": bool(plan.changes), "reasons": list(plan.changes),
-        "paths": {"cacertfile": str(plan.paths.certificate(generated.CA)),
-                  "certfile": str(plan.paths.certificate(generated.SERVER)),
-                  "keyfile": str(plan.paths.key(generated.SERVER)),
-                  "client_certfile": str(plan.paths.certificate(generated.CLIENT)),
-                  "client_keyfile": str(plan.paths.key(generated.CLIENT))},
-    }
-    if generated.SERVER in plan.pairs:
-        not_after = plan.pairs[generated.SERVER].certificate.not_valid_after_utc
-        result["not_after"] = f"{not_after:%Y-%m-%dT%H:%M:%SZ}"
-    if plan.changes:
-        result["diff"] = {"prepared": "".join(f"{change}\n" for change in plan.changes)}
-    module.exit_json(**result)
-
-
-if __name__ == "__main__":
-    main()

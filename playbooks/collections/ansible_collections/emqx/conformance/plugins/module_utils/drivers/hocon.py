@@ -13,13 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-try:
-    import pyhocon
-    from pyhocon.exceptions import ConfigException
-    from pyparsing import ParseBaseException
-except ImportError:
-    pyhocon = None
-
 
 class HoconError(Exception):
     """The file cannot be read; the sentence names it."""
@@ -40,9 +33,9 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         HoconError: pyhocon is missing, or the file or one it includes cannot be read.
     """
-    def parsed() -> Any:
+    def parsed(factory: Any) -> Any:
         _check_includes(path, ())
-        return pyhocon.ConfigFactory.parse_file(str(path))
+        return factory.parse_file(str(path))
 
     tree = _guarded(str(path), parsed)
     if not isinstance(tree, Mapping):
@@ -56,21 +49,28 @@ def read_value(text: str) -> Any:
     Raises:
         HoconError: pyhocon is missing, or this is not one value.
     """
-    tree = _guarded("the value", lambda: pyhocon.ConfigFactory.parse_string(f"value = {text}"))
+    tree = _guarded("the value", lambda factory: factory.parse_string(f"value = {text}"))
     # A line break could begin another key.
     if not isinstance(tree, Mapping) or list(tree) != ["value"]:
         raise HoconError("the value is not HOCON: it is more than one")
     return _plain(tree, "the value")["value"]
 
 
-def _guarded(where: str, parse: Callable[[], Any]) -> Any:
-    if pyhocon is None:
-        raise HoconError("the Python library pyhocon is missing; requirements.txt names it")
+def _guarded(where: str, parse: Callable[[Any], Any]) -> Any:
+    """Return what ``parse`` makes with pyhocon's ``ConfigFactory``."""
+    try:
+        # They take a quarter of what a module takes to begin, and few runs read HOCON.
+        from pyhocon import ConfigFactory  # noqa: PLC0415
+        from pyhocon.exceptions import ConfigException  # noqa: PLC0415
+        from pyparsing import ParseBaseException  # noqa: PLC0415
+    except ImportError:
+        raise HoconError("the Python library pyhocon is missing; requirements.txt names it",
+                         ) from None
     logger = logging.getLogger("pyhocon.config_parser")
     # Whatever it would say is said here, in one sentence.
     logger.disabled = True
     try:
-        return parse()
+        return parse(ConfigFactory)
     except OSError as error:
         raise HoconError(f"{where}: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:

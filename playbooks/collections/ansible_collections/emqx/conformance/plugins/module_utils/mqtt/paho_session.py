@@ -11,10 +11,8 @@ module raises ImportError where paho-mqtt 2 is not installed.
 from __future__ import annotations
 
 import select
-import threading
 import time
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, cast
 
@@ -31,7 +29,7 @@ from .client import (
     parse_connack,
     printable,
 )
-from .credentials import Credentials
+from .sessions import Accepted, Link, MqttIdentity
 
 # paho asks the DNS for SRV records only, and the engine knows the address.
 with without("dns"):
@@ -48,44 +46,6 @@ _SLICE_S = 0.2
 _NOT_AUTHORIZED = 0x87
 """MQTT 5.0 2.4: also what paho makes of 3.1.1's CONNACK code 5."""
 _PROTOCOLS = {"3.1.1": MQTTProtocolVersion.MQTTv311, "5": MQTTProtocolVersion.MQTTv5}
-
-
-@dataclass(frozen=True)
-class Link:
-    """How to get a connection, and how to behave on it."""
-
-    connect: Callable[[], Attempt]
-    """Makes the TLS connection."""
-    version: str
-    """MQTT's: ``3.1.1`` or ``5``."""
-    credentials: Credentials
-    deadline_s: float
-    """For every step: CONNECT to CONNACK, SUBSCRIBE to SUBACK …"""
-    stop: threading.Event | None = None
-    """Ends every wait with Interrupted."""
-
-
-@dataclass(frozen=True)
-class MqttIdentity:
-    """Who connects, and what is to become of the MQTT session."""
-
-    client_id: str
-    clean_start: bool = True
-    """MQTT 3.1.1 calls it clean session."""
-    expiry_s: int = 0
-    """MQTT 5: Session Expiry Interval to ask for."""
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """What the CONNACK granted."""
-
-    session_present: bool
-    expiry_s: int | None
-    """MQTT 5's Session Expiry Interval; None in 3.1.1, which has none."""
-    assigned_client_id: str | None
-    """MQTT 5: the id the target gave us instead of ours."""
-    connack_ms: float
 
 
 class _Socket:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..model import Alert, Handshake
 from ..tls.engine import is_forward_secret
@@ -13,16 +14,12 @@ from .bench import Bench
 from .prober import Contact
 from .story import Control, Story
 
+if TYPE_CHECKING:
+    from ..tls.crafted.client import CraftedClient
+    from ..tls.crafted.records import CraftedStream
+
 try:
-    from ..tls.crafted import (
-        HONEST,
-        SUITES,
-        Conduct,
-        CraftedClient,
-        CraftedSession,
-        CraftedStream,
-        Hello,
-    )
+    from ..tls.crafted import HONEST, SUITES, Conduct, CraftedSession, Hello
 except ImportError:
     CRAFTED = False
 else:
@@ -66,6 +63,9 @@ def client_for(story: Story) -> CraftedClient:
     ordinary client offers, or not sign with the run's client key. Groups and signature algorithms
     are the same for both.
     """
+    # Ansible asks for the catalogue in every run, and in few is anything said.
+    from ..tls.crafted.client import CraftedClient  # noqa: PLC0415
+
     bench, node = story.bench, story.node
     session = bench.sessions.get(node)
     if session is not None and session.cipher not in SUITES:

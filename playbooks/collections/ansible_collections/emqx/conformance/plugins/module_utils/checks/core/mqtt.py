@@ -2,26 +2,30 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ...hints import with_hint
 from ...model import MqttResult, Outcome
 from ...mqtt.client import AclRefusedError, MqttError, UnsupportedVersionError
+from ...mqtt.sessions import Accepted, Link, MqttIdentity
 from ...run.check import Check, Cost, Impact, Level, Need, Per, Verdict
 from ...run.prober import Contact
 from ...run.story import Story, StoryEnd
 from ...run.target import Target
 from ...run.verdict import skipped
 
+if TYPE_CHECKING:
+    from ...mqtt.paho_session import PahoConnection
+
 try:
-    from ...mqtt.paho_session import Accepted, Link, MqttIdentity, PahoConnection
+    PAHO = importlib.util.find_spec("paho.mqtt.enums") is not None
 except ImportError:
     PAHO = False
-else:
-    PAHO = True
-"""Whether paho-mqtt is installed where the probe runs."""
+"""Whether paho-mqtt 2 is installed where the probe runs."""
 
 CONNECTIONS = 5
 """One with clean start; one that begins a session, one that publishes meanwhile, one that comes
@@ -68,6 +72,9 @@ class _Paho:
             MqttError: MQTT did not work.
             Interrupted: the run was asked to stop.
         """
+        # Ansible asks for the catalogue in every run, and in few does paho speak.
+        from ...mqtt.paho_session import PahoConnection  # noqa: PLC0415
+
         bench, settings = self._bench, self._bench.settings
         seconds = min(settings.deadline_s, _LAST_DEADLINE_S) if last else settings.deadline_s
         version = bench.prober.mqtt_version(self._name)
