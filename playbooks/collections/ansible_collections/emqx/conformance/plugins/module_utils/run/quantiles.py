@@ -34,10 +34,12 @@ def interval(ordered: Sequence[float], percent: int) -> tuple[float, float] | No
     return None if ranks is None else (ordered[ranks[0] - 1], ordered[ranks[1] - 1])
 
 
-@functools.lru_cache
 def least(percent: int) -> int:
-    """Return how many values an interval of this percentile takes."""
-    return next(count for count in range(1, 10_000) if _ranks(count, percent) is not None)
+    """Return how many values an interval of this percentile takes.
+
+    That all of them are on one side of it must be as rare as a miss on that side may be.
+    """
+    return math.ceil(math.log(_TAIL) / math.log(max(percent, 100 - percent) / 100))
 
 
 @functools.lru_cache
