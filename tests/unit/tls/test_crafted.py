@@ -26,6 +26,7 @@ from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted impor
     MasterSecret,
     StopAfter,
     handshake,
+    openssl,
 )
 from ansible_collections.emqx.conformance.plugins.module_utils.tls.crafted.client import (
     CraftedClient,
@@ -89,6 +90,27 @@ def test_every_suite_is_made_and_resumed_and_carries_mqtt(
     mqtt.disconnect(again.stream, Deadline(2))
     assert again.stream.receive(Deadline(2)) == b""
     again.stream.close()
+
+
+@pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.parametrize("curve", ["prime256v1", "X25519"])
+def test_with_or_without_cryptography_keys_are_agreed_on(
+        rsa: CertifiedKey, monkeypatch: pytest.MonkeyPatch, curve: str, installed: bool) -> None:
+    monkeypatch.setattr(openssl, "INSTALLED", installed)
+    with s_server("-cert", rsa.certificate, "-key", rsa.key, "-tls1_2", "-groups", curve,
+                  "-cipher", "ECDHE-RSA-AES128-GCM-SHA256") as port:
+        attempt = CLIENT.connect(at(port), Hello())
+    assert attempt.handshake.outcome is Outcome.FULL, attempt.handshake.why
+    assert attempt.stream is not None
+    attempt.stream.close()
+
+
+@pytest.mark.parametrize("share", [
+    "02" + "11" * 32, "04" + "11" * 64, "04", "00"],
+    ids=["compressed", "no point", "short", "none"])
+def test_what_is_no_point_is_rejected(share: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - whoever says so
+        openssl._by_p256(bytes.fromhex(share))
 
 
 def test_a_suite_that_the_target_does_not_have_is_refused_by_the_target(

@@ -21,6 +21,7 @@ from ..transcript import (
 )
 from ..wire import Deadline, WireError
 from ..witness import wire_says_abbreviated
+from . import openssl
 from .records import LAST_WORDS_S, AlertError, EndError, Pipe, Records, reading
 from .vocabulary import (
     GREASE_EXTENSIONS,
@@ -56,7 +57,6 @@ with parts_of("tlslite"):
     from tlslite.handshakehashes import HandshakeHashes
     from tlslite.keyexchange import (
         DHE_RSAKeyExchange,
-        ECDHE_RSAKeyExchange,
         KeyExchange,
         RSAKeyExchange,
     )
@@ -229,7 +229,7 @@ class Talk:
         if _SERVER_KEY_EXCHANGE in flight:
             agreed = ServerKeyExchange(suite, version).parse(_parser(flight[_SERVER_KEY_EXCHANGE]))
             if suite not in CipherSuite.dhAllSuites:
-                return (ECDHE_RSAKeyExchange(suite, self._client, self._server, None, GROUPS),
+                return (openssl.KeyExchange(suite, self._client, self._server, None, GROUPS),
                         None, agreed)
             if agreed.dh_p.bit_length() > _MAX_DH_BITS:
                 raise EndError("oversized_key", "the target's Diffie-Hellman prime of "

@@ -19,6 +19,7 @@ from ..transcript import (
     TranscriptError,
 )
 from ..wire import Deadline, Interrupted, Wire, WireError, late
+from .openssl import Layer
 
 with parts_of("tlslite"):
     from tlslite.constants import AlertLevel
@@ -26,7 +27,6 @@ with parts_of("tlslite"):
     from tlslite.errors import TLSAbruptCloseError
     from tlslite.messages import Alert as AlertMessage
     from tlslite.messages import ApplicationData
-    from tlslite.messagesocket import MessageSocket
     from tlslite.utils.rijndael import Rijndael
 
 # For each key a decorator reads the source file that asks for one, to warn of an old name of this
@@ -145,7 +145,7 @@ class Records:
         sorter.add_static_size(CHANGE_CIPHER_SPEC, 1)
         sorter.add_static_size(ALERT, 2)
         sorter.add_dynamic_size(HANDSHAKE, 1, 3)
-        self.layer = MessageSocket(pipe, sorter)
+        self.layer = Layer(pipe, sorter)
         self.layer.client = True
         self.layer.version = (3, 1)  # RFC 5246 E.1: of the first record
 
