@@ -61,6 +61,15 @@ class Tried(Lab):
             time.sleep(0.02)
         return not self.broker.sessions
 
+    def all_is_heard(self) -> bool:
+        """Tell so as soon as the broker has heard each DISCONNECT: of each it learns by itself."""
+        end = time.monotonic() + 20
+        while not (heard := all(one[-1:] == [DISCONNECT] for one in self.broker.conversations)):
+            if time.monotonic() > end:
+                break
+            time.sleep(0.02)
+        return heard
+
     def close(self) -> None:
         self.broker.stop()
         super().close()
@@ -106,6 +115,7 @@ def test_a_healthy_broker_passes_on_five_resumed_connections(
 def test_what_the_broker_saw_is_the_whole_of_mqtt(tried: Callable[..., Tried]) -> None:
     one = tried()
     one.spoken()
+    assert one.all_is_heard()
     assert one.no_session_is_left()
     assert one.broker.conversations == [
         [CONNECT, SUBSCRIBE, PUBLISH, PUBACK, PINGREQ, DISCONNECT],
