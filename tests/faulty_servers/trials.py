@@ -18,14 +18,19 @@ def run_all(rows: Iterable[Row], blind: Iterable[str] = itertools.repeat("")) ->
     ``blind`` names, for each row, the check whose assertion is left out.
 
     There are three processes for each processor: half of the time servers are waited for, and with
-    these a right one still keeps its deadlines. Those that are waited for longest begin first.
+    these a right one still keeps its deadlines. Those that are waited for longest begin first, and
+    with each of them one that is not, or no process would have anything to do.
     """
     pairs = list(zip(rows, blind))
+    waiting = [place for place, (row, _) in enumerate(pairs) if _waits(row)]
+    working = [place for place, (row, _) in enumerate(pairs) if not _waits(row)]
+    in_turn = [place for both in itertools.zip_longest(waiting, working)
+               for place in both if place is not None]
     pool = concurrent.futures.ProcessPoolExecutor(
         3 * (os.cpu_count() or 1), multiprocessing.get_context("spawn"))
     try:
-        begun = {place: pool.submit(trial.run, row, blind=check) for place, (row, check)
-                 in sorted(enumerate(pairs), key=lambda one: not _waits(one[1][0]))}
+        begun = {place: pool.submit(trial.run, pairs[place][0], blind=pairs[place][1])
+                 for place in in_turn}
         for place in range(len(pairs)):
             yield begun[place].result()
     finally:
