@@ -89,7 +89,7 @@ def eventually(what: Callable[[], bool], seconds: float = 60.0) -> bool:
 
 
 @dataclass(frozen=True)
-class Node:
+class ImageNode:
     """A running container."""
 
     container: str
@@ -121,7 +121,7 @@ class Place:
     network: str
     folder: Path
 
-    def start(self, host: str, *options: str) -> Node:
+    def start(self, host: str, *options: str) -> ImageNode:
         container = f"{self.network}-{host.partition('.')[0]}"
         told("run", "--detach", "--name", container, "--label", LABEL, "--network", self.network,
              "--network-alias", host, "--hostname", host, "--publish", "127.0.0.1::8883",
@@ -134,7 +134,7 @@ class Place:
              "--volume", f"{self.folder}/listeners.hocon:/opt/emqx/etc/listeners.hocon:ro",
              "--volume", f"{self.folder}/certs:/opt/emqx/etc/conformance:ro",
              *options, IMAGE)
-        return Node(container, host)
+        return ImageNode(container, host)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -188,14 +188,14 @@ def remove_all() -> None:
 
 
 @pytest.fixture(scope="module")
-def nodes(place: Place) -> tuple[Node, Node]:
+def nodes(place: Place) -> tuple[ImageNode, ImageNode]:
     one, two = (place.start(host) for host in NAMES)
     assert eventually(lambda: one.sees(*NAMES) and two.sees(*NAMES)), one.log() + two.log()
     return one, two
 
 
 @contextlib.contextmanager
-def single(place: Place, host: str, *options: str) -> Iterator[Node]:
+def single(place: Place, host: str, *options: str) -> Iterator[ImageNode]:
     """A container that no other test uses."""
     node = place.start(host, *options)
     try:
@@ -230,20 +230,20 @@ def test_the_contract_of_emqx_s_image(image: str) -> None:
     assert "not EMQX" in config["Labels"]["org.opencontainers.image.title"]
 
 
-def test_user_and_python(nodes: tuple[Node, Node]) -> None:
+def test_user_and_python(nodes: tuple[ImageNode, ImageNode]) -> None:
     assert told("exec", nodes[0].container, "id").startswith("uid=1000(emqx) gid=1000(emqx)")
     # What Ansible's modules import.
     assert told("exec", nodes[0].container, "python3", "-c",
                 "import json, ssl, zipfile, tempfile, subprocess; print('fine')") == "fine\n"
 
 
-def test_status(nodes: tuple[Node, Node]) -> None:
+def test_status(nodes: tuple[ImageNode, ImageNode]) -> None:
     for node in nodes:
         assert node.emqx("ctl", "status").out == f"Node 'emqx@{node.host}' 0.1.0 is started\n"
     assert nodes[0].emqx("ping").out == "pong\n"
 
 
-def test_cluster_status(nodes: tuple[Node, Node]) -> None:
+def test_cluster_status(nodes: tuple[ImageNode, ImageNode]) -> None:
     assert nodes[0].emqx("ctl", "cluster", "status").out == (
         "Cluster status: #{running_nodes => ['emqx@node1.example','emqx@node2.example'],\n"
         "                  stopped_nodes => []}\n")
@@ -251,21 +251,21 @@ def test_cluster_status(nodes: tuple[Node, Node]) -> None:
         "running_nodes": ["emqx@node1.example", "emqx@node2.example"], "stopped_nodes": []}
 
 
-def test_broker(nodes: tuple[Node, Node]) -> None:
+def test_broker(nodes: tuple[ImageNode, ImageNode]) -> None:
     assert re.fullmatch(
         r"sysdescr  : embedded OTP node \(not EMQX\)\nversion   : 0\.1\.0\n"
         r"datetime  : \d{4}-\d\d-\d\dT[\d:.]+\+00:00\nuptime    : (\d+ minutes, )?\d+ seconds\n",
         nodes[0].emqx("ctl", "broker").out)
 
 
-def test_listeners(nodes: tuple[Node, Node]) -> None:
+def test_listeners(nodes: tuple[ImageNode, ImageNode]) -> None:
     assert nodes[0].emqx("ctl", "listeners").out == (
         "ssl:default\n  listen_on       : 0.0.0.0:8883\n  acceptors       : 16\n"
         "  proxy_protocol  : false\n  running         : true\n  current_conn    : 0\n"
         "  max_conns       : 1000\n")
 
 
-def test_eval_and_erl_flags(nodes: tuple[Node, Node]) -> None:
+def test_eval_and_erl_flags(nodes: tuple[ImageNode, ImageNode]) -> None:
     assert nodes[0].emqx("eval", "erlang:system_info(otp_release)").out == '"25"\n'
     assert nodes[0].emqx("eval", "application:get_env(ssl, session_lifetime)").out == "{ok,300}\n"
     assert nodes[0].emqx(
@@ -291,7 +291,7 @@ def test_a_mounted_vm_args_wins_over_erl_flags(place: Place) -> None:
     (("eval", "1 +"), "this is no Erlang expression: "),
     (("install",), 'emqx: unknown command "install"; there are: foreground, ctl, eval, ping'),
 ])
-def test_other_commands_are_refused(nodes: tuple[Node, Node], words: tuple[str, ...],
+def test_other_commands_are_refused(nodes: tuple[ImageNode, ImageNode], words: tuple[str, ...],
                                     sentence: str) -> None:
     done = nodes[0].emqx(*words)
     assert done.code != 0
@@ -299,7 +299,7 @@ def test_other_commands_are_refused(nodes: tuple[Node, Node], words: tuple[str, 
     assert done.err.count("\n") == 1
 
 
-def test_the_dashboard_s_port(nodes: tuple[Node, Node]) -> None:
+def test_the_dashboard_s_port(nodes: tuple[ImageNode, ImageNode]) -> None:
     base = f"http://127.0.0.1:{nodes[0].port(18083)}"
     with urllib.request.urlopen(f"{base}/status", timeout=10) as answer:  # noqa: S310 - own node
         assert answer.headers["content-type"] == "text/plain"
@@ -308,7 +308,7 @@ def test_the_dashboard_s_port(nodes: tuple[Node, Node]) -> None:
         assert "not EMQX" in answer.read().decode()
 
 
-def test_the_console(nodes: tuple[Node, Node]) -> None:
+def test_the_console(nodes: tuple[ImageNode, ImageNode]) -> None:
     log = nodes[0].log()
     assert "emqx@node1.example, an embedded OTP node (not EMQX) 0.1.0 on Erlang/OTP 25" in log
     assert log.count("EMQX_LICENSE__KEY") == 1
@@ -318,7 +318,7 @@ def test_the_console(nodes: tuple[Node, Node]) -> None:
     assert "tested-cookie" not in told("top", nodes[0].container, "-eo", "pid,args")
 
 
-def subscriber(node: Node, ca: Path) -> tuple[paho.Client, threading.Event]:
+def subscriber(node: ImageNode, ca: Path) -> tuple[paho.Client, threading.Event]:
     """A client that subscribed to every topic, and the event of its first message."""
     subscribed, received = threading.Event(), threading.Event()
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
@@ -333,7 +333,7 @@ def subscriber(node: Node, ca: Path) -> tuple[paho.Client, threading.Event]:
 
 
 def test_a_publish_reaches_a_subscriber_on_the_other_node(
-        nodes: tuple[Node, Node], certificate: tuple[Path, Path]) -> None:
+        nodes: tuple[ImageNode, ImageNode], certificate: tuple[Path, Path]) -> None:
     for here, there in (nodes, nodes[::-1]):
         client, received = subscriber(there, certificate[0])
         try:
@@ -345,12 +345,13 @@ def test_a_publish_reaches_a_subscriber_on_the_other_node(
             client.loop_stop()
 
 
-def test_tls_sessions_stay_on_their_node(nodes: tuple[Node, Node],
+def test_tls_sessions_stay_on_their_node(nodes: tuple[ImageNode, ImageNode],
                                          certificate: tuple[Path, Path]) -> None:
     context = ssl.create_default_context(cafile=str(certificate[0]))
     context.maximum_version = ssl.TLSVersion.TLSv1_2
 
-    def session(node: Node, offered: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool]:
+    def session(node: ImageNode,
+                offered: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool]:
         with socket.create_connection(("127.0.0.1", node.port(8883)), timeout=30) as plain:
             # Whether it is marked resumable is decided by a proper close.
             tls = context.wrap_socket(plain, server_hostname="localhost", session=offered)
@@ -364,7 +365,8 @@ def test_tls_sessions_stay_on_their_node(nodes: tuple[Node, Node],
     assert session(nodes[1], issued)[1] is False
 
 
-def test_it_heals_after_it_was_off_the_network(nodes: tuple[Node, Node], place: Place) -> None:
+def test_it_heals_after_it_was_off_the_network(
+        nodes: tuple[ImageNode, ImageNode], place: Place) -> None:
     one, two = nodes
     told("network", "disconnect", place.network, two.container)
     assert eventually(lambda: one.sees(NAMES[0]) and two.sees(NAMES[1])), one.log()
@@ -374,7 +376,7 @@ def test_it_heals_after_it_was_off_the_network(nodes: tuple[Node, Node], place: 
 
 
 @pytest.mark.parametrize("end", ["stop", "kill", "pause"])
-def test_it_comes_back(nodes: tuple[Node, Node], end: str) -> None:
+def test_it_comes_back(nodes: tuple[ImageNode, ImageNode], end: str) -> None:
     one, two = nodes
     told(end, two.container)
     assert eventually(lambda: one.sees(NAMES[0])), one.log()
@@ -427,7 +429,7 @@ def test_the_image_s_own_configuration_boots(place: Place) -> None:
     container = f"{place.network}-bare"
     told("run", "--detach", "--name", container, "--label", LABEL, "--network", place.network,
          IMAGE)
-    node = Node(container, "")
+    node = ImageNode(container, "")
     assert eventually(lambda: node.emqx("ping").code == 0), node.log()
     assert re.fullmatch(r"Node 'emqx@[\d.]+' 0\.1\.0 is started\n", node.emqx("ctl", "status").out)
     assert "no MQTT client can connect" in node.log()

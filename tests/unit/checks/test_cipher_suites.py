@@ -33,7 +33,7 @@ SECRET = Credentials("probe", "secret")
 ALONE, PREFERRED = "AES256-GCM-SHA384:AES128-SHA", "AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"
 
 
-class Node(MqttBroker):
+class AskedBroker(MqttBroker):
     """Counts those who tell the password."""
 
     told = 0
@@ -51,12 +51,12 @@ def rsa(tmp_path_factory: pytest.TempPathFactory) -> CertifiedKey:
 
 
 @pytest.fixture
-def node(rsa: CertifiedKey) -> Iterator[Callable[[str], Node]]:
+def node(rsa: CertifiedKey) -> Iterator[Callable[[str], AskedBroker]]:
     """Starts a broker of these suites, in its own order of preference."""
-    nodes: list[Node] = []
+    nodes: list[AskedBroker] = []
 
-    def start(ciphers: str) -> Node:
-        nodes.append(Node(rsa.certificate, rsa.key, password=SECRET.password))
+    def start(ciphers: str) -> AskedBroker:
+        nodes.append(AskedBroker(rsa.certificate, rsa.key, password=SECRET.password))
         nodes[-1].context.set_ciphers(ciphers)
         nodes[-1].context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
         return nodes[-1]
@@ -89,7 +89,7 @@ def verdict_of(bench: Bench, check: str, node: str = "n1") -> Verdict:
 
 
 def test_who_takes_nothing_better_gets_the_password_and_the_report_says_so(
-        node: Callable[[str], Node], bench: Callable[..., Bench]) -> None:
+        node: Callable[[str], AskedBroker], bench: Callable[..., Bench]) -> None:
     broker = node(ALONE)
     run = bench(broker.port)
     found = verdict_of(run, "CORE-01")
@@ -108,7 +108,7 @@ def test_who_takes_nothing_better_gets_the_password_and_the_report_says_so(
 
 
 def test_who_prefers_less_gets_the_password_over_the_better_suite_alone(
-        node: Callable[[str], Node], bench: Callable[..., Bench]) -> None:
+        node: Callable[[str], AskedBroker], bench: Callable[..., Bench]) -> None:
     broker = node(PREFERRED)
     run = bench(broker.port)
     for check in ("CORE-01", "CORE-02", "NEG-01", "CORE-10"):
@@ -124,7 +124,7 @@ def test_who_prefers_less_gets_the_password_over_the_better_suite_alone(
 
 
 def test_nodes_that_differ_are_each_asked_what_they_take(
-        node: Callable[[str], Node], bench: Callable[..., Bench]) -> None:
+        node: Callable[[str], AskedBroker], bench: Callable[..., Bench]) -> None:
     alone, preferring, other = node(ALONE), node(PREFERRED), node(ALONE)
     run = bench(alone.port, preferring.port, other.port)
     assert verdict_of(run, "CORE-01").status is Status.PASSED
@@ -136,7 +136,7 @@ def test_nodes_that_differ_are_each_asked_what_they_take(
 
 
 def test_a_session_of_before_is_made_again_once_more_is_offered(
-        node: Callable[[str], Node], bench: Callable[..., Bench]) -> None:
+        node: Callable[[str], AskedBroker], bench: Callable[..., Bench]) -> None:
     run = bench(node("ECDHE-RSA-AES128-GCM-SHA256").port, node(ALONE).port)
     before = run.sessions.fresh("n1").session
     assert before is not None
@@ -146,7 +146,7 @@ def test_a_session_of_before_is_made_again_once_more_is_offered(
 
 
 def test_without_a_password_all_is_offered_at_once(
-        rsa: CertifiedKey, node: Callable[[str], Node]) -> None:
+        rsa: CertifiedKey, node: Callable[[str], AskedBroker]) -> None:
     engine = OrdinaryEngine(Trust(str(rsa.certificate)))
     for suite in ("AES128-SHA", "AES256-GCM-SHA384", "ECDHE-RSA-AES256-SHA", "AES256-CCM",
                   "ECDHE-RSA-CAMELLIA256-SHA384", "ECDHE-ARIA128-GCM-SHA256"):
@@ -158,14 +158,14 @@ def test_without_a_password_all_is_offered_at_once(
 
 
 def test_a_target_that_takes_nothing_of_ours_is_not_blamed(
-        node: Callable[[str], Node], bench: Callable[..., Bench]) -> None:
+        node: Callable[[str], AskedBroker], bench: Callable[..., Bench]) -> None:
     found = verdict_of(bench(node("NULL-SHA256:@SECLEVEL=0").port), "CORE-01")
     assert (found.status, found.reason) == (Status.ERROR, "nothing_in_common")
     assert "handshake_failure on a ClientHello with all of OpenSSL's TLS 1.2" in found.message
 
 
 def test_a_target_that_takes_ccm_8_alone_is_verified_where_openssl_offers_it(
-        node: Callable[[str], Node], bench: Callable[..., Bench]) -> None:
+        node: Callable[[str], AskedBroker], bench: Callable[..., Bench]) -> None:
     found = verdict_of(bench(node("AES128-CCM8:@SECLEVEL=0").port), "CORE-01")
     if CCM_8_LEFT_OUT:
         assert (found.status, found.reason) == (Status.ERROR, "nothing_in_common")
@@ -175,7 +175,7 @@ def test_a_target_that_takes_ccm_8_alone_is_verified_where_openssl_offers_it(
 
 
 def test_who_asks_whether_a_node_is_ready_is_as_careful(
-        rsa: CertifiedKey, node: Callable[[str], Node]) -> None:
+        rsa: CertifiedKey, node: Callable[[str], AskedBroker]) -> None:
     caller = Caller(Trust(str(rsa.certificate)), SECRET)
     for ciphers, handshakes in ((ALONE, 1), (PREFERRED, 1)):
         broker = node(ciphers)
@@ -186,8 +186,8 @@ def test_who_asks_whether_a_node_is_ready_is_as_careful(
     caller.close()
 
 
-def test_a_whole_run_counts_what_it_asked_more(rsa: CertifiedKey, node: Callable[[str], Node],
-                                               tmp_path: Path) -> None:
+def test_a_whole_run_counts_what_it_asked_more(
+        rsa: CertifiedKey, node: Callable[[str], AskedBroker], tmp_path: Path) -> None:
     broker = node(ALONE)
     results = v.observe(v.request({
         "nodes": [{"name": "n1", "host": "127.0.0.1", "port": broker.port,

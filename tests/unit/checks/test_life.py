@@ -49,7 +49,7 @@ class BrokerBackend(Backend):
         return self._opened
 
 
-class Lab:
+class BrokerLab:
     """A driver of brokers and verifications that drive with it."""
 
     def __init__(self, run: Callable[..., Any], driver: BrokerDriver) -> None:
@@ -73,21 +73,21 @@ class Lab:
 
 @pytest.fixture
 def laboratory(run: Callable[..., Any], brokers: Callable[..., MqttBroker],
-               monkeypatch: pytest.MonkeyPatch) -> Callable[..., Lab]:
+               monkeypatch: pytest.MonkeyPatch) -> Callable[..., BrokerLab]:
     def make(count: int = 3, kind: type[BrokerDriver] = BrokerDriver, *,
-             whole: bool = False) -> Lab:
+             whole: bool = False) -> BrokerLab:
         if not whole:  # NEG and SEC have long ended when the first node is disturbed
             checks = [check for check in catalogue() if check.family in ("CORE", "LIFE")]
             monkeypatch.setattr(v, "catalogue", lambda: checks)
         driver = kind(brokers, NAMES[:count])
         monkeypatch.setitem(BACKENDS, "brokers", BrokerBackend(driver))
-        return Lab(run, driver)
+        return BrokerLab(run, driver)
 
     return make
 
 
 @pytest.fixture
-def lab(laboratory: Callable[..., Lab]) -> Lab:
+def lab(laboratory: Callable[..., BrokerLab]) -> BrokerLab:
     return laboratory()
 
 
@@ -108,7 +108,7 @@ def passes_but_for(results: dict[str, Any], *checks: str) -> None:
 
 # -- What holds --------------------------------------------------------------------------------
 
-def test_brokers_that_come_back_pass(lab: Lab) -> None:
+def test_brokers_that_come_back_pass(lab: BrokerLab) -> None:
     results = lab.verify()
     assert results["verdict"] == "passed"
     passes_but_for(results)
@@ -122,7 +122,7 @@ def test_brokers_that_come_back_pass(lab: Lab) -> None:
     assert "cut off from its peers and afterwards" in rows(results, "LIFE-05")[1]["message"]
 
 
-def test_each_node_in_turn_and_undone_before_the_next(lab: Lab) -> None:
+def test_each_node_in_turn_and_undone_before_the_next(lab: BrokerLab) -> None:
     lab.verify()
     whole = "wait n1 n2 n3"
     assert lab.driver.told == [
@@ -132,7 +132,7 @@ def test_each_node_in_turn_and_undone_before_the_next(lab: Lab) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_announced_is_made_and_is_what_the_brokers_count(
-        laboratory: Callable[..., Lab], count: int) -> None:
+        laboratory: Callable[..., BrokerLab], count: int) -> None:
     lab = laboratory(count, whole=True)
     results = lab.verify(session_cache_max=CACHE)
     assert results["verdict"] == "passed"
@@ -146,14 +146,15 @@ def test_announced_is_made_and_is_what_the_brokers_count(
             budget["handshakes_done"] - never_completed(results) - 1)
 
 
-def test_one_node_is_restarted_and_fails_over_to_nobody(laboratory: Callable[..., Lab]) -> None:
+def test_one_node_is_restarted_and_fails_over_to_nobody(
+        laboratory: Callable[..., BrokerLab]) -> None:
     results = laboratory(1).verify()
     assert [row["status"] for check in LIFE for row in rows(results, check)] == [
         "passed", "skipped", "skipped"]
     assert rows(results, "LIFE-01")[0]["message"].endswith("and resumes new ones")
 
 
-def test_the_evidence_is_every_connection_in_order(lab: Lab) -> None:
+def test_the_evidence_is_every_connection_in_order(lab: BrokerLab) -> None:
     results = lab.verify()
     row = rows(results, "LIFE-02")[0]
     told = [(results["handshakes"][key]["endpoint"], results["handshakes"][key]["outcome"])
@@ -162,7 +163,7 @@ def test_the_evidence_is_every_connection_in_order(lab: Lab) -> None:
                     ("n2", "resumed"), ("n1", "full")]
 
 
-def test_a_shared_cache_survives_restarts(lab: Lab) -> None:
+def test_a_shared_cache_survives_restarts(lab: BrokerLab) -> None:
     shared = lab.driver.brokers["n1"].context
     for broker in lab.driver.brokers.values():
         broker.context = shared
@@ -176,7 +177,7 @@ def test_a_shared_cache_survives_restarts(lab: Lab) -> None:
         assert budget["handshakes_announced"] == budget["handshakes_done"]
 
 
-def test_where_nothing_resumes_nothing_is_disturbed(laboratory: Callable[..., Lab]) -> None:
+def test_where_nothing_resumes_nothing_is_disturbed(laboratory: Callable[..., BrokerLab]) -> None:
     lab = laboratory(2)
     for broker in lab.driver.brokers.values():
         broker._cache = False
@@ -187,7 +188,7 @@ def test_where_nothing_resumes_nothing_is_disturbed(laboratory: Callable[..., La
 
 
 def test_sessions_of_others_that_have_expired_meanwhile_are_made_anew(
-        lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+        lab: BrokerLab, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = Bench.waiting
 
     def expire(bench: Bench, what: str) -> Any:
@@ -204,7 +205,7 @@ def test_sessions_of_others_that_have_expired_meanwhile_are_made_anew(
 
 # -- What does not -----------------------------------------------------------------------------
 
-def test_remembering_across_a_restart_fails(lab: Lab) -> None:
+def test_remembering_across_a_restart_fails(lab: BrokerLab) -> None:
     lab.driver.forgetful = False
     results = lab.verify()
     assert found(results, "LIFE-01") == {("failed", "resumed_after_restart"): 3}
@@ -214,7 +215,7 @@ def test_remembering_across_a_restart_fails(lab: Lab) -> None:
         "session from before its restart")
 
 
-def test_a_neighbour_that_forgets_fails(lab: Lab) -> None:
+def test_a_neighbour_that_forgets_fails(lab: BrokerLab) -> None:
     lab.driver.hooks["stop"] = lambda name: lab.driver.forget("n2") if name == "n1" else None
     results = lab.verify()
     assert found(results, "LIFE-01") == {("failed", "other_node_forgot"): 1, ("passed", ""): 2}
@@ -222,7 +223,7 @@ def test_a_neighbour_that_forgets_fails(lab: Lab) -> None:
     passes_but_for(results, "LIFE-01")
 
 
-def test_a_node_that_resumes_no_more_after_its_restart_fails(lab: Lab) -> None:
+def test_a_node_that_resumes_no_more_after_its_restart_fails(lab: BrokerLab) -> None:
     def no_cache(_: str) -> None:
         for broker in lab.driver.brokers.values():
             broker._cache = False
@@ -235,7 +236,7 @@ def test_a_node_that_resumes_no_more_after_its_restart_fails(lab: Lab) -> None:
 
 
 def test_an_address_that_answers_for_a_stopped_node_proves_nothing(
-        lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+        lab: BrokerLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BrokerDriver, "stop", lambda self, node: None)
     monkeypatch.setattr(BrokerDriver, "kill", lambda self, node: None)
     monkeypatch.setattr(BrokerDriver, "start", lambda self, node: None)
@@ -246,7 +247,7 @@ def test_an_address_that_answers_for_a_stopped_node_proves_nothing(
     passes_but_for(results, "LIFE-01", "LIFE-02")
 
 
-def test_a_refuge_that_resumes_a_dead_nodes_session_fails(lab: Lab) -> None:
+def test_a_refuge_that_resumes_a_dead_nodes_session_fails(lab: BrokerLab) -> None:
     contexts: dict[str, Any] = {}
 
     def share(name: str) -> None:
@@ -259,7 +260,7 @@ def test_a_refuge_that_resumes_a_dead_nodes_session_fails(lab: Lab) -> None:
     assert found(results, "LIFE-02")["failed", "resumed_elsewhere"] == 3
 
 
-def test_a_refuge_that_resumes_nothing_fails(lab: Lab) -> None:
+def test_a_refuge_that_resumes_nothing_fails(lab: BrokerLab) -> None:
     def no_cache(name: str) -> None:
         lab.driver.brokers[NAMES[(NAMES.index(name) + 1) % 3]]._cache = False
 
@@ -270,7 +271,7 @@ def test_a_refuge_that_resumes_nothing_fails(lab: Lab) -> None:
     assert "n2 did not resume the session it had with a client of n1" in first["message"]
 
 
-def test_no_mqtt_on_the_refuge_fails(lab: Lab) -> None:
+def test_no_mqtt_on_the_refuge_fails(lab: BrokerLab) -> None:
     def mute(name: str) -> None:
         if name == "n1":
             lab.driver.brokers["n2"].faults.add("no_connack")
@@ -284,14 +285,14 @@ def test_no_mqtt_on_the_refuge_fails(lab: Lab) -> None:
 
 @pytest.mark.parametrize(("verb", "reason"), [
     ("disconnect", "not_resumed_cut_off"), ("reconnect", "not_resumed_afterwards")])
-def test_losing_sessions_to_a_split_fails(lab: Lab, verb: str, reason: str) -> None:
+def test_losing_sessions_to_a_split_fails(lab: BrokerLab, verb: str, reason: str) -> None:
     lab.driver.hooks[verb] = lab.driver.forget
     results = lab.verify()
     assert found(results, "LIFE-05") == {("failed", reason): 3}
     passes_but_for(results, "LIFE-05")
 
 
-def test_an_alert_on_the_way_down_fails(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_alert_on_the_way_down_fails(lab: BrokerLab, monkeypatch: pytest.MonkeyPatch) -> None:
     contact = Story.contact
 
     def alarmed(story: Story, node: str, offer: Any = None, **how: Any) -> Contact:
@@ -309,7 +310,7 @@ def test_an_alert_on_the_way_down_fails(lab: Lab, monkeypatch: pytest.MonkeyPatc
 
 # -- Drivers that fail -------------------------------------------------------------------------
 
-def test_a_cluster_that_stays_in_pieces_fails_and_is_left_alone(lab: Lab) -> None:
+def test_a_cluster_that_stays_in_pieces_fails_and_is_left_alone(lab: BrokerLab) -> None:
     lab.driver.fails["wait_ready"] = "n1 sees nobody"
     results = lab.verify()
     assert found(results, "LIFE-01") == {("failed", "not_whole_again"): 1,
@@ -319,7 +320,7 @@ def test_a_cluster_that_stays_in_pieces_fails_and_is_left_alone(lab: Lab) -> Non
     assert lab.driver.told == ["stop n1", "start n1", "wait n1 n2 n3"]
 
 
-def test_the_first_reason_stays_and_pieces_are_mentioned(lab: Lab) -> None:
+def test_the_first_reason_stays_and_pieces_are_mentioned(lab: BrokerLab) -> None:
     lab.driver.fails["wait_ready"] = "n1 sees nobody"
     lab.driver.fails["stop"] = "n1 does not end"
     lab.driver.fails["start"] = "n1 hangs"
@@ -337,7 +338,7 @@ def test_the_first_reason_stays_and_pieces_are_mentioned(lab: Lab) -> None:
     ("disconnect", "LIFE-05", "cannot disconnect today"),
     ("reconnect", "LIFE-05", "n1 is left cut off from its peers: cannot reconnect today")])
 def test_a_driver_that_fails_is_an_error_in_its_words(
-        lab: Lab, verb: str, check: str, says: str) -> None:
+        lab: BrokerLab, verb: str, check: str, says: str) -> None:
     lab.driver.fails[verb] = f"cannot {verb} today"
     results = lab.verify()
     assert found(results, check) == {("error", "driver_failed"): 3}
@@ -348,7 +349,7 @@ def test_a_driver_that_fails_is_an_error_in_its_words(
 
 
 def test_no_cluster_is_an_error_of_these_checks_alone(
-        lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+        lab: BrokerLab, monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody(*_: Any, **__: Any) -> BrokerDriver:
         raise DriverError("the cluster c was never deployed")
 
@@ -369,7 +370,7 @@ def test_nodes_that_somebody_else_runs_are_left_alone(
         for what in ("restart nodes", "kill nodes", "cut a node off from its peers")]
 
 
-def test_a_cluster_that_is_not_well_is_not_disturbed(lab: Lab) -> None:
+def test_a_cluster_that_is_not_well_is_not_disturbed(lab: BrokerLab) -> None:
     lab.driver.brokers["n2"]._cache = False
     results = lab.verify()
     for check in LIFE:
@@ -384,7 +385,7 @@ def test_a_cluster_that_is_not_well_is_not_disturbed(lab: Lab) -> None:
     ("stop", "LIFE-01", "start n1"), ("kill", "LIFE-02", "start n1"),
     ("disconnect", "LIFE-05", "reconnect n1")])
 def test_an_interrupted_run_brings_the_node_back_and_waits_for_nothing(
-        lab: Lab, moment: str, check: str, undo: str) -> None:
+        lab: BrokerLab, moment: str, check: str, undo: str) -> None:
     at: list[float] = []
 
     def interrupt(_: str) -> None:
@@ -404,7 +405,7 @@ def test_an_interrupted_run_brings_the_node_back_and_waits_for_nothing(
     assert lab.listening() == list(NAMES)
 
 
-def test_who_is_left_behind_is_told_even_then(lab: Lab) -> None:
+def test_who_is_left_behind_is_told_even_then(lab: BrokerLab) -> None:
     lab.driver.hooks["kill"] = lambda _: lab.driver.stop_event.set()
 
     def fail(_: str) -> None:
@@ -418,7 +419,7 @@ def test_who_is_left_behind_is_told_even_then(lab: Lab) -> None:
     assert "Interrupted; and n1 is left killed: no room; `make deploy`" in first["message"]
 
 
-def test_a_report_does_not_wait_for_a_slow_undo(lab: Lab) -> None:
+def test_a_report_does_not_wait_for_a_slow_undo(lab: BrokerLab) -> None:
     release, started = threading.Event(), threading.Event()
     lab.driver.hooks["kill"] = lambda _: lab.driver.stop_event.set()
 
@@ -444,7 +445,7 @@ def test_a_report_does_not_wait_for_a_slow_undo(lab: Lab) -> None:
 
 # -- What the nodes are ------------------------------------------------------------------------
 
-def test_what_is_seen_from_within_names_the_nodes(laboratory: Callable[..., Lab]) -> None:
+def test_what_is_seen_from_within_names_the_nodes(laboratory: Callable[..., BrokerLab]) -> None:
     lab = laboratory(2, InspectingDriver)
     results = lab.verify()
     assert [node["product"] for node in results["nodes"]] == ["from within"] * 2
@@ -452,7 +453,7 @@ def test_what_is_seen_from_within_names_the_nodes(laboratory: Callable[..., Lab]
 
 
 def test_a_node_that_cannot_be_looked_at_tells_itself(
-        laboratory: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch) -> None:
+        laboratory: Callable[..., BrokerLab], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(InspectingDriver, "blind", ("n1",))
     results = laboratory(2, InspectingDriver).verify()
     assert [node["product"] for node in results["nodes"]] == ["unknown", "from within"]

@@ -38,7 +38,7 @@ PROGRAM = Path(__file__).parents[2] / "support" / "faulty_client.py"
 
 
 @dataclass
-class Lab:
+class ClientLab:
     """Two nodes, and one that nobody is led to, for one judge."""
 
     certificate: tuple[Path, Path]
@@ -70,9 +70,9 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(certificate: tuple[Path, Path]) -> Iterator[Lab]:
+def lab(certificate: tuple[Path, Path]) -> Iterator[ClientLab]:
     brokers = [MqttBroker(*certificate) for _ in range(3)]
-    yield Lab(certificate, brokers)
+    yield ClientLab(certificate, brokers)
     for broker in brokers:
         broker.stop()
 
@@ -117,7 +117,7 @@ FAULTY: list[tuple[str, Came, Came, str, str]] = [
 
 
 @pytest.mark.parametrize("row", FAULTY, ids=[row[0] for row in FAULTY])
-def test_a_fault_is_told(lab: Lab, row: tuple[str, Came, Came, str, str]) -> None:
+def test_a_fault_is_told(lab: ClientLab, row: tuple[str, Came, Came, str, str]) -> None:
     fault, home, elsewhere, says, concluded = row
     cells = lab.run(fault)
     assert told(cells) == [home, elsewhere]
@@ -125,14 +125,14 @@ def test_a_fault_is_told(lab: Lab, row: tuple[str, Came, Came, str, str]) -> Non
     assert conclusion(cells) == concluded
 
 
-def test_an_id_that_no_node_knows_is_told_from_a_session(lab: Lab) -> None:
+def test_an_id_that_no_node_knows_is_told_from_a_session(lab: ClientLab) -> None:
     cells = lab.run("keeps_unknown_id", str(lab.brokers[2].port))
     assert told(cells) == [("unknown_id", "warned", "not_as_expected")] * 2
     assert "it offered a session ID that it was never given" in cells[0].message
     assert conclusion(cells) == NEVER
 
 
-def test_anothers_id_is_told_and_who_it_was_given_to(lab: Lab) -> None:
+def test_anothers_id_is_told_and_who_it_was_given_to(lab: ClientLab) -> None:
     assert told(lab.run("none", name="victim"))[0][0] == "resumed"
     assert lab.last is not None
     stolen = lab.last.passed[0].server_id
@@ -144,7 +144,7 @@ def test_anothers_id_is_told_and_who_it_was_given_to(lab: Lab) -> None:
     assert not lab.last.passed[1].established
 
 
-def test_tickets_are_told_from_session_ids(lab: Lab) -> None:
+def test_tickets_are_told_from_session_ids(lab: ClientLab) -> None:
     contexts = [broker.context for broker in lab.brokers[:2]]
     for context in contexts:
         context.options &= ~ssl.OP_NO_TICKET
@@ -158,7 +158,7 @@ def test_tickets_are_told_from_session_ids(lab: Lab) -> None:
     assert conclusion(cells) == NEVER
 
 
-def test_another_version_is_told(lab: Lab) -> None:
+def test_another_version_is_told(lab: ClientLab) -> None:
     contexts = [broker.context for broker in lab.brokers[:2]]
     for context in contexts:
         context.maximum_version = ssl.TLSVersion.TLSv1_3
@@ -172,14 +172,14 @@ def test_another_version_is_told(lab: Lab) -> None:
     assert conclusion(cells) == NOT_TRIED
 
 
-def test_a_client_that_hangs_is_ended(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_hangs_is_ended(lab: ClientLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "START_S", -28.0)
     cells = lab.run("hangs")
     assert {cell.result for cell in cells} == {Result.NOT_TRIED}
     assert "it was not done within 2 s" in cells[0].message
 
 
-def test_a_client_that_is_not_there_is_told(lab: Lab) -> None:
+def test_a_client_that_is_not_there_is_told(lab: ClientLab) -> None:
     row = Row(Stack("client", "A client", ("/no/such/program",)), TOLD,
               (Endpoint("n1", "127.0.0.1", lab.brokers[0].port, "localhost"),) * 2)
     [cell] = lab.judge.cells(row, process.run(row.stack, TOLD, row.route, lab.asked()), None)
@@ -187,7 +187,7 @@ def test_a_client_that_is_not_there_is_told(lab: Lab) -> None:
     assert "it cannot be started: /no/such/program: no such file or directory" in cell.message
 
 
-def test_a_node_that_cannot_be_reached_is_no_clients_fault(lab: Lab) -> None:
+def test_a_node_that_cannot_be_reached_is_no_clients_fault(lab: ClientLab) -> None:
     lab.brokers[2].stop()
     home = Endpoint("n1", "127.0.0.1", lab.brokers[0].port, "localhost")
     gone = Endpoint("n3", "127.0.0.1", lab.brokers[2].port, "localhost")

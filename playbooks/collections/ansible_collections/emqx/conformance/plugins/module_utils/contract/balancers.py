@@ -37,7 +37,7 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Listening:
+class NodeListeners:
     """A node's ``ssl`` listeners as its load balancers find them."""
 
     node: Endpoint
@@ -76,22 +76,22 @@ class Listening:
 
 
 @dataclass(frozen=True)
-class Balancers:
+class DeclaredBalancers:
     """The load balancers, before it is known what is behind them."""
 
     values: Values
     endpoints: list[Endpoint]
 
 
-def read(values: Values, driver: str) -> Balancers:
+def read(values: Values, driver: str) -> DeclaredBalancers:
     """Return the load balancers of the hosts of ``values``, of nodes that ``driver`` runs."""
     addresses = values.inventory.addresses
-    return Balancers(values, [
+    return DeclaredBalancers(values, [
         endpoints.read(values, host, addresses.get(host) or (
             host if driver == "external" else DEPLOYED_ON)) for host in values.hosts])
 
 
-def complete(found: Balancers, nodes: list[Listening],
+def complete(found: DeclaredBalancers, nodes: list[NodeListeners],
              warnings: list[str]) -> list[dict[str, Any]]:
     """Return each with what it does and with the nodes behind it; warnings are added.
 
@@ -119,7 +119,7 @@ def _told(values: Values, balancer: str, problems: list[str]) -> dict[str, Any]:
             "balance": values.of(balancer, "emqx_lb_balance"), "template": path}
 
 
-def _servers(values: Values, balancer: str, nodes: list[Listening],
+def _servers(values: Values, balancer: str, nodes: list[NodeListeners],
              problems: list[str], warnings: list[str]) -> list[Server]:
     """Return the nodes behind a load balancer, each at the listener that it is to connect to."""
     asked = values.of(balancer, "emqx_lb_listener")
@@ -148,7 +148,7 @@ def _servers(values: Values, balancer: str, nodes: list[Listening],
     return found
 
 
-def probed_behind_proxy(node: Listening) -> list[str]:
+def probed_behind_proxy(node: NodeListeners) -> list[str]:
     """Return the refusal of a node that is probed where only a load balancer is answered."""
     name = node.probed()
     if name is None or not node.named()[name].get("proxy_protocol", False):

@@ -26,7 +26,7 @@ class _Read:
     """An inventory as it was read."""
 
     asked: Asked
-    between: balancers.Balancers
+    between: balancers.DeclaredBalancers
     placement: Placement | None
     """None where nothing is deployed from here."""
 
@@ -119,9 +119,10 @@ def _balanced(read: _Read, rendered: Rendered) -> dict[str, Any]:
         InventoryError: one cannot be made.
     """
     placement = read.placement
-    behind = [balancers.Listening(node, whole, placement.published(node, whole))
-              for node in read.asked.nodes for whole in [rendered.listeners[node.name]]
-              ] if placement else [balancers.Listening(node, {}, {}) for node in read.asked.nodes]
+    nodes = read.asked.nodes
+    behind = [balancers.NodeListeners(node, whole, placement.published(node, whole))
+              for node in nodes for whole in [rendered.listeners[node.name]]
+              ] if placement else [balancers.NodeListeners(node, {}, {}) for node in nodes]
     warnings = list(rendered.warnings)
     found = balancers.complete(read.between, behind, warnings)
     selected = read.asked.values.inventory.selected

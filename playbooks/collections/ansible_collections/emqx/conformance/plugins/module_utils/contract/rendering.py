@@ -72,7 +72,7 @@ def _problems(asked: Asked, placement: Placement, checked: CheckedNodes) -> list
             or of_each(lambda node, whole: domains.listener_problems(
                 asked.domains[node.name], node, _by_port(whole, placement.published(node, whole))))
             or of_each(lambda node, whole: balancers.probed_behind_proxy(
-                balancers.Listening(node, whole, placement.published(node, whole))))
+                balancers.NodeListeners(node, whole, placement.published(node, whole))))
             or of_each(lambda node, whole: placement.unusable(node.name, whole)))
 
 

@@ -33,7 +33,7 @@ _LONGEST_FIGURE = 300
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ShownHandshake:
     """One handshake of a finding."""
 
     key: str
@@ -51,7 +51,7 @@ class Variant:
     """The first subject's."""
     subjects: list[str]
     more_subjects: int
-    evidence: list[Evidence]
+    evidence: list[ShownHandshake]
     more_evidence: int
     figures: list[tuple[str, str]]
     recipe: Recipe | None
@@ -59,7 +59,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Group:
+class Alike:
     """Findings of one check with one status and one reason."""
 
     anchor: str
@@ -87,7 +87,7 @@ class ShownCheck:
     impact: str
     worst: str
     share: str
-    groups: list[Group]
+    groups: list[Alike]
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def families(results: Mapping[str, Any]) -> list[Family]:
             for name, checks in sorted(shown.items(), key=lambda item: min(map(_rank, item[1])))]
 
 
-def problems(shown: Iterable[Family]) -> list[tuple[ShownCheck, Group]]:
+def problems(shown: Iterable[Family]) -> list[tuple[ShownCheck, Alike]]:
     """Return what the verdict is not ``passed`` for, failures before errors."""
     found = [(check, group) for family in shown for check in family.checks
              for group in check.groups if group.bad]
@@ -167,7 +167,7 @@ def _address(host: str, port: int) -> str:
 
 
 def _groups(rows: list[dict[str, Any]], results: Mapping[str, Any],
-            called: _Called) -> list[Group]:
+            called: _Called) -> list[Alike]:
     grouped: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in rows:
         grouped.setdefault((row["status"], row["reason"], known.explanation(row)), []).append(row)
@@ -179,7 +179,7 @@ def _groups(rows: list[dict[str, Any]], results: Mapping[str, Any],
         for row in members:
             alike.setdefault(called.neutral(row), []).append(row)
         chosen = list(alike.values())[:_MOST_VARIANTS[telling]]
-        shown.append(Group(
+        shown.append(Alike(
             f"{rows[0]['id']}-{number + 1}", status, reason, why_known, len(members),
             [_variant(same, results, telling=telling) for same in chosen],
             len(alike) - len(chosen)))
@@ -213,7 +213,7 @@ def _telling(keys: list[str], handshakes: Mapping[str, Mapping[str, Any]],
     return sorted(chosen, key=keys.index)
 
 
-def _evidence(key: str, handshake: Mapping[str, Any], ports: Mapping[str, int]) -> Evidence:
+def _evidence(key: str, handshake: Mapping[str, Any], ports: Mapping[str, int]) -> ShownHandshake:
     where, port = handshake["endpoint"], handshake.get("port")
     if port and port != ports.get(where, port):
         where += f" port {port}"  # another listener of the node
@@ -221,7 +221,7 @@ def _evidence(key: str, handshake: Mapping[str, Any], ports: Mapping[str, int]) 
     time = "" if took is None else f" in {took:.2f} ms"
     offered, answered = handshake["offered_id"], handshake["server_id"]
     ids = f"offered {_short(offered)}, answered {_short(answered)}"
-    return Evidence(
+    return ShownHandshake(
         key, f"{where}: {handshake['outcome']}{time}",
         f"{handshake['why']}; {ids}; " + ", ".join(
             f"{'→' if sender == 'client' else '←'} {name}"
