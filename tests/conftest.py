@@ -27,14 +27,15 @@ settings.load_profile("default")
 settings.register_profile("long", max_examples=2000, deadline=None)
 
 LONGEST = (
-    "test_molecule.py::test_scenario[docker]", "integration/test_trust.py",
+    "test_debian13.py", "test_molecule.py::test_scenario[docker]", "integration/test_trust.py",
     "integration/test_docker_cluster.py", "test_molecule.py::test_scenario[staging]",
     "integration/test_journey.py", "integration/test_clean_servers.py", "test_molecule.py",
     "integration/")
 """Beginnings of what takes longest, in that order: begun last, it would be waited for alone."""
 WAITING = "unit/checks/"
 """Part of the names of what mostly waits."""
-BY_ITSELF = ("test_molecule.py::", "test_performance.py::test_openssl_resumes_faster")
+BY_ITSELF = ("test_molecule.py::", "test_performance.py::test_openssl_resumes_faster",
+             "test_debian13.py::")
 """Parts of the names of tests that do not stay with their file's others: scenarios, and what is to
 be alone in a file of which the rest is not."""
 
