@@ -13,7 +13,7 @@
     others :: [pid()],
     session = none :: embedded_node_session:session() | none,
     connection = none :: {pid(), Monitor :: reference()} | none,
-    timers = #{} :: #{ended | will | rivals => reference()}
+    timers = #{} :: #{ended | rivals => reference()}
 }).
 
 %% As for embedded_node_clients.
@@ -112,8 +112,6 @@ handle_info({timeout, Timer, rivals},
     Me = {embedded_node_session:since(Session), self()},
     [meet(Rival, Me, Others) || Rival <- embedded_node_clients:elsewhere(ClientId) -- Others],
     {noreply, State};
-handle_info({timeout, Timer, will}, #state{timers = #{will := Timer}} = State) ->
-    {noreply, will_published(State), hibernate};
 handle_info(_Unexpected, State) ->
     {noreply, State}.
 
@@ -189,20 +187,14 @@ left(LastPackets, #state{connection = {Connection, Monitor}} = State) ->
     over(State).
 
 over(#state{session = Session} = State) ->
-    {Will, Kept} = embedded_node_session:leave(Session),
-    ok = publish(Will),
+    Kept = embedded_node_session:leave(Session),
     Kept =:= none andalso unsubscribe(Session),
     awaiting_end(State#state{connection = none, session = Kept}).
 
 awaiting_end(#state{session = none} = State) ->
     State;
 awaiting_end(#state{session = Session} = State) ->
-    Expiry = embedded_node_session:expiry(Session),
-    WithEnd = timer(ended, Expiry * 1000, State),
-    case embedded_node_session:will_delay(Session) of
-        none -> WithEnd;
-        Delay -> timer(will, min(Delay, Expiry) * 1000, WithEnd)
-    end.
+    timer(ended, embedded_node_session:expiry(Session) * 1000, State).
 
 %% What arrived while the other node subscribed goes with the session.
 with_delivered(none) -> none;
@@ -222,16 +214,11 @@ stay(State) -> {noreply, State, hibernate}.
 end_session(State) ->
     {stop, normal, forgotten(State)}.
 
-%% A will that still waits is due now (5.0, 3.1.2.5).
 forgotten(#state{session = none} = State) ->
     State;
 forgotten(#state{session = Session} = State) ->
     ok = unsubscribe(Session),
-    (will_published(State))#state{session = none}.
-
-will_published(#state{session = Session} = State) ->
-    ok = publish(embedded_node_session:pending_will(Session)),
-    State#state{session = embedded_node_session:will_published(Session)}.
+    State#state{session = none}.
 
 %% -- Helpers ----------------------------------------------------------------------------------
 
@@ -247,9 +234,6 @@ answers([Packet | Rest], End, Session, Answers) ->
         {stop, Packets, Reason, Last} ->
             {stop, lists:append(lists:reverse([Packets | Answers])), Reason, Last}
     end.
-
-publish(none) -> ok;
-publish(Message) -> embedded_node_router:publish(Message).
 
 send(Connection, Packets, Then) ->
     Connection ! {send, Packets, Then},

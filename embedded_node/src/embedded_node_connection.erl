@@ -119,7 +119,7 @@ handle_info({ssl_error, _Socket, _Reason}, State) ->
 handle_info(_Unexpected, State) ->
     {noreply, State}.
 
-%% The session sees this process go, and publishes the will.
+%% The session sees this process go.
 terminate(_Reason, #state{socket = Socket}) when is_port(Socket) -> gen_tcp:close(Socket);
 terminate(_Reason, #state{socket = Socket}) -> ssl:close(Socket).
 

@@ -6,7 +6,7 @@
 
 -export([new/1, feed/2, next/1, version/1]).
 -export([serialize/2]).
--export_type([parser/0, packet/0, connect/0, will/0, properties/0, version/0]).
+-export_type([parser/0, packet/0, connect/0, properties/0, version/0]).
 
 -record(parser, {
     buffer = <<>> :: binary(),
@@ -18,12 +18,10 @@
 -type version() :: 4 | 5.
 -type properties() :: #{atom() => term()}.
 -type qos() :: 0..2.
--type will() :: #{topic := binary(), payload := binary(), qos := qos(), retain := boolean(),
-                  delay := Seconds :: 0..16#FFFFFFFF, properties := properties()}.
 %% The password is wrapped, so that no crash report can show it.
 -type connect() ::
     #{version := version(), client_id := binary(), clean_start := boolean(),
-      keep_alive := 0..16#FFFF, will := will() | none, properties := properties(),
+      keep_alive := 0..16#FFFF, properties := properties(),
       username := binary() | none, password := fun(() -> binary()) | none}.
 -type packet() ::
     {connect, connect()}
@@ -40,7 +38,7 @@
   | {disconnect, Code :: byte(), properties()}    % from the client
   | {disconnect, Code :: byte()}.                 % from this node
 -type refusal() ::
-    malformed | protocol_error | packet_too_large | {unsupported_level, byte()} | qos_not_supported.
+    malformed | protocol_error | packet_too_large | {unsupported_level, byte()} | {will, version()}.
 
 -define(CONNECT, 1).
 -define(CONNACK, 2).
@@ -138,17 +136,18 @@ connect(_Other) -> throw(malformed).
 connect_flags(Version, <<User:1, Password:1, WillRetain:1, WillQos:2, Will:1, Clean:1, 0:1,
                          KeepAlive:16, Rest/binary>>) ->
     ok = sane_connect_flags(Version, User, Password, WillRetain, WillQos, Will),
+    %% A will that is accepted is to be published (3.1.2.5); nothing here needs one.
+    Will =:= 0 orelse throw({will, Version}),
     {Properties, AfterProperties} =
         properties(Rest, Version, [session_expiry, auth_method, auth_data, request_problem,
                                    request_response, receive_maximum, topic_alias_maximum,
                                    maximum_packet_size]),
     {ClientId, AfterId} = string(AfterProperties),
-    {TheWill, AfterWill} = will(Will, Version, WillQos, WillRetain =:= 1, AfterId),
-    {UserName, AfterUser} = optional(User, fun string/1, AfterWill),
+    {UserName, AfterUser} = optional(User, fun string/1, AfterId),
     {ThePassword, Nothing} = optional(Password, fun bytes/1, AfterUser),
     Nothing =:= <<>> orelse throw(malformed),
     {connect, #{version => Version, client_id => ClientId, clean_start => Clean =:= 1,
-                keep_alive => KeepAlive, will => TheWill, properties => Properties,
+                keep_alive => KeepAlive, properties => Properties,
                 username => UserName, password => wrapped(ThePassword)}};
 connect_flags(_Version, _Rest) -> throw(malformed).
 
@@ -161,18 +160,6 @@ sane_connect_flags(_Version, _User, _Password, Retain, Qos, 0) when Retain + Qos
     throw(malformed);
 sane_connect_flags(4, 0, 1, _Retain, _Qos, _Will) -> throw(malformed);
 sane_connect_flags(_Version, _User, _Password, _Retain, _Qos, _Will) -> ok.
-
-will(0, _Version, _Qos, _Retain, Rest) -> {none, Rest};
-will(1, Version, Qos, Retain, Rest) ->
-    {Properties, AfterProperties} =
-        properties(Rest, Version, [will_delay, payload_format, message_expiry, content_type,
-                                   response_topic, correlation_data]),
-    {Topic, AfterTopic} = string(AfterProperties),
-    {Payload, AfterPayload} = bytes(AfterTopic),
-    embedded_node_topic:is_name(Topic) orelse throw(malformed),
-    {#{topic => Topic, payload => Payload, qos => Qos, retain => Retain,
-       delay => maps:get(will_delay, Properties, 0),
-       properties => maps:remove(will_delay, Properties)}, AfterPayload}.
 
 publish(<<_Dup:1, 3:2, _Retain:1>>, _Body, _Version) -> throw(malformed);
 publish(<<1:1, 0:2, _Retain:1>>, _Body, _Version) -> throw(malformed);
@@ -302,7 +289,6 @@ property_type(16#12) -> {assigned_client_id, string};
 property_type(16#15) -> {auth_method, string};
 property_type(16#16) -> {auth_data, bytes};
 property_type(16#17) -> {request_problem, byte};
-property_type(16#18) -> {will_delay, four};
 property_type(16#19) -> {request_response, byte};
 property_type(16#1C) -> {server_reference, string};
 property_type(16#1F) -> {reason_string, string};

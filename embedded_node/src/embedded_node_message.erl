@@ -12,7 +12,7 @@
     published := Milliseconds :: integer()
 }.
 
-%% @doc A message that a client, or its will, publishes now (system time in milliseconds).
+%% @doc A message that a client publishes now (system time in milliseconds).
 -spec new(map(), integer()) -> message().
 new(#{topic := Topic, payload := Payload, qos := Qos, properties := Properties}, Now) ->
     #{topic => Topic, payload => Payload, qos => min(Qos, 1), properties => Properties,

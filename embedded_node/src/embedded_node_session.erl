@@ -5,8 +5,7 @@
 -module(embedded_node_session).
 
 -export([outlasts/1, admit/2, open/2, resume/3, packet/2, deliver/2, leave/1, refusal/2]).
--export([expiry/1, version/1, since/1, subscriptions/1, pending_will/1,
-         will_delay/1, will_published/1]).
+-export([expiry/1, version/1, since/1, subscriptions/1]).
 -export_type([session/0]).
 
 -record(session, {
@@ -15,7 +14,6 @@
     since :: Milliseconds :: integer(),
     expiry_at_connect :: Seconds :: non_neg_integer(),
     expiry :: Seconds :: non_neg_integer(),
-    will :: embedded_node_frame:will() | none,
     receive_maximum :: pos_integer(),
     maximum_packet_size :: pos_integer() | infinity,
     connected = true :: boolean(),
@@ -42,6 +40,7 @@
 -define(SUCCESS, 0).
 -define(NO_SUBSCRIPTION_EXISTED, 16#11).
 -define(PROTOCOL_ERROR, 16#82).
+-define(NOT_ACCEPTED_BY_THIS_SERVER, 16#83).
 -define(BAD_USER_NAME_OR_PASSWORD, 16#86).
 -define(BAD_AUTHENTICATION_METHOD, 16#8C).
 -define(TAKEN_OVER, 16#8E).
@@ -61,10 +60,6 @@
     {ok, map()} | {refuse, packets(), atom()}.
 admit(#{version := 5, properties := #{auth_method := _}}, _Users) ->
     {refuse, [{connack, 0, ?BAD_AUTHENTICATION_METHOD, #{}}], auth_method};
-admit(#{version := 5, will := #{qos := 2}}, _Users) ->
-    {refuse, [{connack, 0, ?QOS_NOT_SUPPORTED, #{}}], will_qos_2};
-admit(#{version := 5, will := #{retain := true}}, _Users) ->
-    {refuse, [{connack, 0, ?RETAIN_NOT_SUPPORTED, #{}}], will_retain};
 admit(#{version := 4, client_id := <<>>, clean_start := false}, _Users) ->
     {refuse, [{connack, 0, ?IDENTIFIER_REJECTED_3_1_1, #{}}], empty_client_id};
 admit(#{version := Version} = Connect, Users) ->
@@ -86,7 +81,7 @@ identified(Connect) ->
 -spec open(map(), pos_integer()) -> {ok, packets(), session()}.
 open(#{version := Version, client_id := ClientId} = Connect, MaxPacket) ->
     Empty = #session{version = Version, client_id = ClientId, since = 0,
-                     expiry_at_connect = 0, expiry = 0, will = none, receive_maximum = 1,
+                     expiry_at_connect = 0, expiry = 0, receive_maximum = 1,
                      maximum_packet_size = infinity},
     Session = connected(Connect, Empty),
     {ok, [connack(0, Connect, Session, MaxPacket)], Session}.
@@ -99,11 +94,11 @@ resume(Connect, MaxPacket, Before) ->
     {ok, Packets, Sent} = send_waiting(Session, []),
     {ok, [connack(1, Connect, Session, MaxPacket) | Packets], Sent}.
 
-connected(#{version := Version, will := Will, properties := Properties} = Connect, Session) ->
+connected(#{version := Version, properties := Properties} = Connect, Session) ->
     Expiry = min(asked_expiry(Connect), ?MAX_EXPIRY_S),
     Session#session{
         version = Version, since = now_ms(), expiry_at_connect = Expiry, expiry = Expiry,
-        will = Will, connected = true, lost = 0,
+        connected = true, lost = 0,
         receive_maximum = min(maps:get(receive_maximum, Properties, 16#FFFF), ?MAX_UNACKNOWLEDGED),
         maximum_packet_size = maps:get(maximum_packet_size, Properties, infinity)}.
 
@@ -135,6 +130,8 @@ granted_expiry(Granted, _Asked) -> #{session_expiry => Granted}.
     {embedded_node_frame:version(), packets()}.
 refusal({unsupported_level, Level}, undefined) when Level > 5 -> {5, [{connack, 0, 16#84, #{}}]};
 refusal({unsupported_level, _Level}, undefined) -> {4, [{connack, 0, 1, #{}}]};
+%% In 3.1.1 no return code says so, and the connection closes without CONNACK (3.2.2.3).
+refusal({will, 5}, undefined) -> {5, [{connack, 0, ?NOT_ACCEPTED_BY_THIS_SERVER, #{}}]};
 refusal(_Reason, undefined) -> {4, []};
 refusal(malformed, Version) -> {Version, [{disconnect, 16#81}]};
 refusal(packet_too_large, Version) -> {Version, [{disconnect, 16#95}]};
@@ -178,8 +175,8 @@ packet({subscribe, Id, _Properties, Filters}, Session) ->
 packet({unsubscribe, Id, Filters}, Session) ->
     Codes = [unsuback_code(Filter, Session) || Filter <- Filters],
     {ok, [{unsuback, Id, Codes}], lists:foldl(fun unsubscribe/2, Session, Filters)};
-packet({disconnect, Code, Properties}, Session) ->
-    disconnect(Code, Properties, Session).
+packet({disconnect, _Code, Properties}, Session) ->
+    disconnect(Properties, Session).
 
 publish(#{qos := 2}, Session) ->
     refuse(?QOS_NOT_SUPPORTED, qos_2, Session);
@@ -219,44 +216,24 @@ unsubscribe(Filter, #session{subscriptions = Subscriptions} = Session) ->
     Session#session{subscriptions = maps:remove(Filter, Subscriptions)}.
 
 %% What was 0 at CONNECT stays 0 (5.0, 3.14.2.2.2).
-disconnect(_Code, #{session_expiry := Expiry}, #session{expiry_at_connect = 0} = Session)
+disconnect(#{session_expiry := Expiry}, #session{expiry_at_connect = 0} = Session)
   when Expiry > 0 ->
     refuse(?PROTOCOL_ERROR, session_expiry, Session);
-disconnect(Code, #{session_expiry := Expiry}, Session) ->
-    disconnect(Code, #{}, Session#session{expiry = min(Expiry, ?MAX_EXPIRY_S)});
-disconnect(0, _Properties, Session) ->
-    {stop, [], normal, Session#session{will = none}};
-disconnect(_WithWill, _Properties, Session) ->
+disconnect(#{session_expiry := Expiry}, Session) ->
+    {stop, [], normal, Session#session{expiry = min(Expiry, ?MAX_EXPIRY_S)}};
+disconnect(_Properties, Session) ->
     {stop, [], normal, Session}.
 
-%% @doc The connection is gone. Tells what of the session stays, and the will if it is due now;
-%% a will with a delay waits in the session (5.0, 3.1.3.2.2).
--spec leave(session()) -> {Due :: message() | none, session() | none}.
-leave(#session{expiry = 0} = Session) ->
-    {pending_will(Session), none};
-leave(#session{will = #{delay := Delay}} = Session) when Delay > 0 ->
-    {none, away(Session)};
-leave(Session) ->
-    {pending_will(Session), away(will_published(Session))}.
+%% @doc The connection is gone. Tells what of the session stays.
+-spec leave(session()) -> session() | none.
+leave(#session{expiry = 0}) -> none;
+leave(Session) -> away(Session).
 
 away(#session{unacknowledged = Open, again = Again} = Session) ->
     Sent = [{Id, Message} || {Id, {_Order, Message}} <-
                 lists:sort(fun({_, {One, _}}, {_, {Other, _}}) -> One =< Other end,
                            maps:to_list(Open))],
     Session#session{connected = false, unacknowledged = #{}, again = Sent ++ Again}.
-
-%% @doc The will that was not published yet.
--spec pending_will(session()) -> message() | none.
-pending_will(#session{will = none}) -> none;
-pending_will(#session{will = Will}) -> embedded_node_message:new(Will, now_ms()).
-
-%% @doc Seconds it waits after the connection is gone; `none' when there is none.
--spec will_delay(session()) -> non_neg_integer() | none.
-will_delay(#session{will = none}) -> none;
-will_delay(#session{will = #{delay := Delay}}) -> Delay.
-
--spec will_published(session()) -> session().
-will_published(Session) -> Session#session{will = none}.
 
 %% @doc A message for this client, at the QoS granted. One that is away gets those of QoS 1
 %% when it is back.

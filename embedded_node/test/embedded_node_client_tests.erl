@@ -2,8 +2,7 @@
 -include("check.hrl").
 
 -export([absent_then_present/0, clean_start_deletes/0, expires/0, kept_and_delivered/0,
-         taken_over_by_a_new_connection/0, will_after_the_connection/0, will_waits/0,
-         will_of_a_deleted_session/0, no_session_after_expiry_0/0, fetched_with_what_waits/0,
+         taken_over_by_a_new_connection/0, no_session_after_expiry_0/0, fetched_with_what_waits/0,
          newest_of_several_wins/0, silent_other_is_given_up/0, one_of_two_rivals_goes/0,
          rival_that_was_seen/0,
          no_connection_no_session/0, refused_bytes/0, told_after_a_moment/0]).
@@ -97,36 +96,6 @@ taken_over_by_a_new_connection() ->
     gone(One),
     packets(Other, [pingreq]),
     ?assertEqual([pingresp], received(Other)).
-
-will_after_the_connection() ->
-    ok = embedded_node_router:subscribe(<<"will">>, 1, false),
-    One = connection(),
-    connect(One, (expiring(60))#{will := will(0)}),
-    gone(One),
-    ?assertMatch(#{topic := <<"will">>}, delivered(10_000)),
-    %% Once.
-    ?assertEqual(1, connect(connection(), expiring(60))),
-    ?assertEqual(none, delivered(50)).
-
-will_waits() ->
-    ok = embedded_node_router:subscribe(<<"will">>, 1, false),
-    One = connection(),
-    connect(One, (expiring(60))#{will := will(2)}),
-    gone(One),
-    ?assertEqual(none, delivered(300)),
-    Other = connection(),
-    connect(Other, (expiring(60))#{will := will(2)}),
-    ?assertEqual(none, delivered(2000)),
-    gone(Other),
-    ?assertMatch(#{topic := <<"will">>}, delivered(10_000)).
-
-will_of_a_deleted_session() ->
-    ok = embedded_node_router:subscribe(<<"will">>, 1, false),
-    One = connection(),
-    connect(One, (expiring(60))#{will := will(60)}),
-    gone(One),
-    connect(connection(), (expiring(60))#{clean_start := true}),
-    ?assertMatch(#{topic := <<"will">>}, delivered(10_000)).
 
 no_session_after_expiry_0() ->
     One = connection(),
@@ -313,18 +282,11 @@ publish(Topic) ->
                                         properties => #{},
                                         published => erlang:system_time(millisecond)}).
 
-delivered(Within) ->
-    receive {deliver, Message} -> Message after Within -> none end.
-
 await(Test) -> await(Test, 1000).
 
 await(Test, Left) when Left > 0 ->
     Test() orelse begin timer:sleep(10), await(Test, Left - 1) end.
 
 expiring(Seconds) ->
-    #{version => 5, client_id => <<"c">>, clean_start => false, keep_alive => 60, will => none,
+    #{version => 5, client_id => <<"c">>, clean_start => false, keep_alive => 60,
       properties => #{session_expiry => Seconds}, assigned => #{}}.
-
-will(Delay) ->
-    #{topic => <<"will">>, payload => <<"bye">>, qos => 1, retain => false, delay => Delay,
-      properties => #{}}.

@@ -8,7 +8,7 @@
          respects_maximum_packet_size/0, grants_expiry/0, disconnect_changes_expiry/0,
          ends_or_stays/0, keeps_qos_1_while_away/0, sends_again_in_order/0,
          sends_again_within_receive_maximum/0, late_acknowledgement/0, expired_while_away/0,
-         will_is_due/0, will_with_delay_waits/0, disconnect_takes_the_will_back/0]).
+         refuses_wills/0]).
 
 -define(MAX_PACKET, 1000).
 
@@ -40,14 +40,14 @@ assigns_client_ids() ->
     ?assertNotEqual(One, Other).
 
 refuses_at_connect() ->
-    Will = #{topic => <<"w">>, payload => <<>>, qos => 0, retain => false, delay => 0,
-             properties => #{}},
     [?assertMatch({refuse, [{connack, 0, Code, _}], _}, embedded_node_session:admit(Connect, none))
      || {Code, Connect} <- [
         {16#8C, (connect(5))#{properties := #{auth_method => <<"SCRAM">>}}},
-        {16#9B, (connect(5))#{will := Will#{qos := 2}}},
-        {16#9A, (connect(5))#{will := Will#{retain := true}}},
         {2, (connect(4))#{client_id := <<>>, clean_start := false}}]].
+
+refuses_wills() ->
+    ?assertEqual({5, [{connack, 0, 16#83, #{}}]}, embedded_node_session:refusal({will, 5}, undefined)),
+    ?assertEqual({4, []}, embedded_node_session:refusal({will, 4}, undefined)).
 
 checks_credentials() ->
     Salt = <<"salt">>,
@@ -160,16 +160,16 @@ disconnect_changes_expiry() ->
 
 ends_or_stays() ->
     {_, Ends} = opened(connect(5)),
-    ?assertEqual({none, none}, embedded_node_session:leave(Ends)),
+    ?assertEqual(none, embedded_node_session:leave(Ends)),
     {_, Stays} = opened(expiring(60)),
-    {none, Away} = embedded_node_session:leave(Stays),
+    Away = embedded_node_session:leave(Stays),
     {ok, [{connack, 1, 0, _}], Back} = embedded_node_session:resume(admitted(connect(5)),
                                                                     ?MAX_PACKET, Away),
     %% Each CONNECT says anew for how long.
     ?assertEqual(0, embedded_node_session:expiry(Back)).
 
 keeps_qos_1_while_away() ->
-    {none, Away0} = embedded_node_session:leave(session(5, #{session_expiry => 60})),
+    Away0 = embedded_node_session:leave(session(5, #{session_expiry => 60})),
     {ok, [], Away1} = embedded_node_session:deliver(message(), Away0),
     {None, Away2} = deliver(3, Away1),
     ?assertEqual([], None),
@@ -179,12 +179,12 @@ keeps_qos_1_while_away() ->
 sends_again_in_order() ->
     {_, Session0} = deliver(3, session(5, #{session_expiry => 60})),
     {ok, [], Session1} = embedded_node_session:packet({puback, 2, 0}, Session0),
-    {none, Away0} = embedded_node_session:leave(Session1),
+    Away0 = embedded_node_session:leave(Session1),
     {_, Away1} = deliver(1, Away0),
     {Packets, Session2} = resumed(Away1, #{session_expiry => 60}),
     ?assertEqual([{1, <<"1">>, true}, {3, <<"3">>, true}, {4, <<"1">>, false}], sent(Packets)),
     %% And again, until it is acknowledged.
-    {none, Away2} = embedded_node_session:leave(Session2),
+    Away2 = embedded_node_session:leave(Session2),
     {Again, Session3} = resumed(Away2, #{}),
     ?assertEqual([{1, <<"1">>, true}, {3, <<"3">>, true}, {4, <<"1">>, true}], sent(Again)),
     Acknowledged = lists:foldl(
@@ -197,10 +197,10 @@ sends_again_in_order() ->
 
 sends_again_within_receive_maximum() ->
     {_, Session} = deliver(3, session(5, #{session_expiry => 60})),
-    {none, Away} = embedded_node_session:leave(Session),
+    Away = embedded_node_session:leave(Session),
     {Packets, Session1} = resumed(Away, #{session_expiry => 60, receive_maximum => 2}),
     ?assertEqual([1, 2], ids(Packets)),
-    {none, Away1} = embedded_node_session:leave(Session1),
+    Away1 = embedded_node_session:leave(Session1),
     {Again, Session2} = resumed(Away1, #{receive_maximum => 1}),
     ?assertEqual([1], ids(Again)),
     {ok, Second, Session3} = embedded_node_session:packet({puback, 1, 0}, Session2),
@@ -210,13 +210,13 @@ sends_again_within_receive_maximum() ->
 %% The client has the message, and says so, before it is sent again.
 late_acknowledgement() ->
     {_, Session} = deliver(2, session(5, #{session_expiry => 60})),
-    {none, Away} = embedded_node_session:leave(Session),
+    Away = embedded_node_session:leave(Session),
     {[_, _], Session1} = resumed(Away, #{receive_maximum => 1}),
     {ok, [], Session2} = embedded_node_session:packet({puback, 2, 0}, Session1),
     ?assertMatch({ok, [], _}, embedded_node_session:packet({puback, 1, 0}, Session2)).
 
 expired_while_away() ->
-    {none, Away} = embedded_node_session:leave(session(5, #{session_expiry => 60})),
+    Away = embedded_node_session:leave(session(5, #{session_expiry => 60})),
     Now = erlang:system_time(millisecond),
     Kept = lists:foldl(
         fun({Payload, Expiry}, Before) ->
@@ -229,43 +229,11 @@ expired_while_away() ->
     ?assertMatch([_, {publish, #{payload := <<"left">>, properties := #{message_expiry := 9}}}],
                  Packets).
 
-%% -- The will -----------------------------------------------------------------------------------
-
-will_is_due() ->
-    [begin
-         {stop, [], normal, Last} = embedded_node_session:packet({disconnect, 4, #{}},
-                                                                 with_will(0, Expiry)),
-         {Will, Kept} = embedded_node_session:leave(Last),
-         ?assertMatch(#{topic := <<"will">>, payload := <<"bye">>, qos := 1}, Will),
-         ?assertEqual(Expiry > 0, Kept =/= none andalso
-                                  embedded_node_session:pending_will(Kept) =:= none)
-     end || Expiry <- [0, 60]].
-
-%% But not beyond the session (5.0, 3.1.3.2.2).
-will_with_delay_waits() ->
-    ?assertMatch({#{topic := <<"will">>}, none}, embedded_node_session:leave(with_will(9, 0))),
-    {none, Away} = embedded_node_session:leave(with_will(9, 60)),
-    ?assertEqual(9, embedded_node_session:will_delay(Away)),
-    ?assertMatch(#{topic := <<"will">>}, embedded_node_session:pending_will(Away)),
-    {_, Back} = resumed(Away, #{}),
-    ?assertEqual(none, embedded_node_session:pending_will(Back)).
-
-disconnect_takes_the_will_back() ->
-    {stop, [], normal, Last} = embedded_node_session:packet({disconnect, 0, #{}},
-                                                            with_will(0, 0)),
-    ?assertEqual({none, none}, embedded_node_session:leave(Last)).
-
 %% -- Helpers ------------------------------------------------------------------------------------
-
-with_will(Delay, Expiry) ->
-    Will = #{topic => <<"will">>, payload => <<"bye">>, qos => 1, retain => false,
-             delay => Delay, properties => #{}},
-    {_, Session} = opened((expiring(Expiry))#{will := Will}),
-    Session.
 
 connect(Version) ->
     #{version => Version, client_id => <<"c">>, clean_start => true, keep_alive => 60,
-      will => none, properties => #{}, username => none, password => none}.
+      properties => #{}, username => none, password => none}.
 
 expiring(Seconds) ->
     (connect(5))#{properties := #{session_expiry => Seconds}}.

@@ -189,6 +189,15 @@ def test_an_unknown_protocol_level_is_answered(cluster: TestCluster, level: int,
         assert client.packet() == (0, b"")
 
 
+@pytest.mark.parametrize(("version", "answers"), [
+    (4, [(0, b"")]), (5, [(0x20, b"\x00\x83\x00"), (0, b"")])])
+def test_a_will_is_refused(cluster: TestCluster, version: int,
+                           answers: list[tuple[int, bytes]]) -> None:
+    with cluster.client("emqx1") as client:
+        client.send(connect(version=version, will=("will", "lost")))
+        assert [client.packet() for _ in answers] == answers
+
+
 @pytest.mark.parametrize("data", [
     b"\x10\xff\xff\xff\xff\x7f",                  # five length bytes
     b"\x10\xff\xff\xff\x7f",                      # 256 MB to come

@@ -300,43 +300,6 @@ def test_clean_start_deletes_subscriptions_and_messages(cluster: TestCluster,
     come_and_go(cluster, "emqx1", client_id)
 
 
-# -- The will ------------------------------------------------------------------------------------
-
-def test_the_will_is_published_although_the_session_stays(cluster: TestCluster,
-                                                          client_id: str) -> None:
-    topic = f"will/{client_id}"
-    with cluster.client("emqx2") as watcher:
-        watcher.connect()
-        watcher.subscribe(topic, 1)
-        with cluster.client("emqx1") as client:
-            present(client, client_id, will=(topic, "lost", 0), **KEPT_5)
-        assert watcher.message() == ("lost", False)
-        with cluster.client("emqx1") as client:
-            assert present(client, client_id, will=(topic, "lost", 0), **KEPT_5) == PRESENT
-            client.disconnect()
-        assert watcher.silent()
-    come_and_go(cluster, "emqx1", client_id)
-
-
-@pytest.mark.parametrize("back", ["emqx1", "emqx2"])
-def test_a_delayed_will_is_not_published_when_its_client_is_back(
-        cluster: TestCluster, client_id: str, back: str) -> None:
-    topic = f"will/{client_id}"
-    with cluster.client("emqx1") as watcher:
-        watcher.connect()
-        watcher.subscribe(topic, 1)
-        with cluster.client("emqx1") as client:
-            present(client, client_id, will=(topic, "early", 1), **KEPT_5)
-        with cluster.client(back) as client:
-            assert present(client, client_id, will=(topic, "late", 1), **KEPT_5) == PRESENT
-            time.sleep(1.3)
-            assert watcher.silent()
-        begun = time.monotonic()
-        assert watcher.message() == ("late", False)
-        assert time.monotonic() - begun > 0.8
-    come_and_go(cluster, "emqx1", client_id)
-
-
 # -- Nodes that go, hence last ---------------------------------------------------------------------
 
 def test_the_session_of_a_frozen_node_is_given_up(cluster: TestCluster, client_id: str) -> None:

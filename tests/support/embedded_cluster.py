@@ -275,14 +275,13 @@ def packet(first: int, body: bytes) -> bytes:
 
 
 def connect(*, version: int = 4, client_id: str = "", keep_alive: int = 60, clean: bool = True,
-            expiry: int | None = None, will: tuple[str, str, int] | None = None,
+            expiry: int | None = None, will: tuple[str, str] | None = None,
             username: str | None = None, password: str | None = None) -> bytes:
-    """CONNECT; a will is topic, payload and, with MQTT 5, its delay in seconds."""
+    """CONNECT; a will is topic and payload."""
     flags, payload = 0x02 if clean else 0, string(client_id)
     if will is not None:
         flags |= 0x0C
-        delay = b"\x05\x18" + will[2].to_bytes(4, "big") if version == 5 else b""
-        payload += delay + string(will[0]) + string(will[1])
+        payload += (b"\x00" if version == 5 else b"") + string(will[0]) + string(will[1])
     if username is not None:
         flags, payload = flags | 0x80, payload + string(username)
     if password is not None:
