@@ -159,14 +159,12 @@ ask(Other, Question) ->
     end.
 
 subscribe(Subscriptions) ->
-    maps:foreach(
-        fun(Filter, {Qos, NoLocal}) ->
-            ok = embedded_node_router:subscribe(Filter, Qos, NoLocal)
-        end, Subscriptions).
+    maps:foreach(fun(Filter, Qos) -> ok = embedded_node_router:subscribe(Filter, Qos) end,
+                 Subscriptions).
 
 unsubscribe(none) -> ok;
 unsubscribe(Subscriptions) when is_map(Subscriptions) ->
-    maps:foreach(fun(Filter, _Options) -> ok = embedded_node_router:unsubscribe(Filter) end,
+    maps:foreach(fun(Filter, _Qos) -> ok = embedded_node_router:unsubscribe(Filter) end,
                  Subscriptions);
 unsubscribe(Session) ->
     unsubscribe(embedded_node_session:subscriptions(Session)).

@@ -5,8 +5,12 @@
 -behaviour(gen_server).
 
 -export([start_link/0, members/0]).
--export([subscribe/3, unsubscribe/1, publish/1]).
+-export([subscribe/2, unsubscribe/1, publish/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+-export_type([message/0]).
+
+-type message() :: #{topic := binary(), payload := binary(), qos := 0..1,
+                     properties := embedded_node_frame:properties()}.
 
 -define(SUBSCRIPTIONS, embedded_node_subscriptions).
 -define(WILDCARDS, embedded_node_wildcards).
@@ -22,9 +26,9 @@ members() ->
     lists:usort([node(Router) || Router <- pg:get_members(embedded_node, ?MEMBERS)]).
 
 %% @doc Subscribe the calling session; a subscription with the same filter is replaced.
--spec subscribe(binary(), 0..1, boolean()) -> ok.
-subscribe(Filter, Qos, NoLocal) ->
-    gen_server:call(?MODULE, {subscribe, Filter, Qos, NoLocal}, infinity).
+-spec subscribe(binary(), 0..1) -> ok.
+subscribe(Filter, Qos) ->
+    gen_server:call(?MODULE, {subscribe, Filter, Qos}, infinity).
 
 -spec unsubscribe(binary()) -> ok.
 unsubscribe(Filter) ->
@@ -32,11 +36,10 @@ unsubscribe(Filter) ->
 
 %% @doc Send a message to its subscribers, on every node. The router itself delivers it: whoever
 %% subscribes to take over a session then gets every message from there on.
--spec publish(embedded_node_message:message()) -> ok.
+-spec publish(message()) -> ok.
 publish(Message) ->
-    FromClient = Message#{from => self()},
-    ok = gen_server:call(?MODULE, {publish, FromClient}, infinity),
-    lists:foreach(fun(Router) -> gen_server:cast(Router, {publish, FromClient}) end, others()).
+    ok = gen_server:call(?MODULE, {publish, Message}, infinity),
+    lists:foreach(fun(Router) -> gen_server:cast(Router, {publish, Message}) end, others()).
 
 others() ->
     [Router || Router <- pg:get_members(embedded_node, ?MEMBERS), node(Router) =/= node()].
@@ -48,13 +51,13 @@ init([]) ->
     {ok, #{}}.
 
 %% The state has one monitor for each session that subscribed.
-handle_call({subscribe, Filter, Qos, NoLocal}, {Pid, _Tag}, Monitors) ->
+handle_call({subscribe, Filter, Qos}, {Pid, _Tag}, Monitors) ->
     Table = table(Filter),
-    true = ets:match_delete(Table, {Filter, Pid, '_', '_'}),
-    true = ets:insert(Table, {Filter, Pid, Qos, NoLocal}),
+    true = ets:match_delete(Table, {Filter, Pid, '_'}),
+    true = ets:insert(Table, {Filter, Pid, Qos}),
     {reply, ok, monitored(Pid, Monitors)};
 handle_call({unsubscribe, Filter}, {Pid, _Tag}, Monitors) ->
-    true = ets:match_delete(table(Filter), {Filter, Pid, '_', '_'}),
+    true = ets:match_delete(table(Filter), {Filter, Pid, '_'}),
     {reply, ok, Monitors};
 handle_call({publish, Message}, _From, Monitors) ->
     {reply, deliver(Message), Monitors}.
@@ -64,7 +67,7 @@ handle_cast({publish, Message}, Monitors) ->
     {noreply, Monitors}.
 
 handle_info({'DOWN', _Ref, process, Pid, _Reason}, Monitors) ->
-    [true = ets:match_delete(Table, {'_', Pid, '_', '_'})
+    [true = ets:match_delete(Table, {'_', Pid, '_'})
      || Table <- [?SUBSCRIPTIONS, ?WILDCARDS]],
     {noreply, maps:remove(Pid, Monitors)};
 handle_info(_Unexpected, Monitors) ->
@@ -79,20 +82,18 @@ table(Filter) ->
         false -> ?SUBSCRIPTIONS
     end.
 
-deliver(#{topic := Topic, qos := Qos, from := From} = Message) ->
+deliver(#{topic := Topic, qos := Qos} = Message) ->
     maps:foreach(
-        fun(Pid, Granted) -> Pid ! {deliver, maps:remove(from, Message#{qos := min(Qos, Granted)})}
-        end,
-        subscribers(Topic, From)).
+        fun(Pid, Granted) -> Pid ! {deliver, Message#{qos := min(Qos, Granted)}} end,
+        subscribers(Topic)).
 
 %% A client with overlapping subscriptions gets a message once, at the highest QoS (3.3.4).
-subscribers(Topic, From) ->
+subscribers(Topic) ->
     Exact = ets:lookup(?SUBSCRIPTIONS, Topic),
-    ByWildcard = [Entry || {Filter, _, _, _} = Entry <- ets:tab2list(?WILDCARDS),
+    ByWildcard = [Entry || {Filter, _, _} = Entry <- ets:tab2list(?WILDCARDS),
                            embedded_node_topic:matches(Filter, Topic)],
     lists:foldl(
-        fun({_Filter, Pid, _Qos, true}, Found) when Pid =:= From -> Found;
-           ({_Filter, Pid, Qos, _NoLocal}, Found) ->
-                maps:update_with(Pid, fun(Other) -> max(Other, Qos) end, Qos, Found)
+        fun({_Filter, Pid, Qos}, Found) ->
+            maps:update_with(Pid, fun(Other) -> max(Other, Qos) end, Qos, Found)
         end,
         #{}, Exact ++ ByWildcard).

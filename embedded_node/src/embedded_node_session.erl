@@ -17,7 +17,7 @@
     receive_maximum :: pos_integer(),
     maximum_packet_size :: pos_integer() | infinity,
     connected = true :: boolean(),
-    subscriptions = #{} :: #{binary() => {0..1, NoLocal :: boolean()}},
+    subscriptions = #{} :: #{binary() => 0..1},
     next_id = 1 :: 1..16#FFFF,
     sent = 0 :: non_neg_integer(),
     unacknowledged = #{} :: #{1..16#FFFF => {Order :: non_neg_integer(), message()}},
@@ -28,7 +28,7 @@
 }).
 
 -opaque session() :: #session{}.
--type message() :: embedded_node_message:message().
+-type message() :: embedded_node_router:message().
 -type packets() :: [embedded_node_frame:packet()].
 
 %% EMQX's defaults for max_inflight and max_mqueue_len.
@@ -150,8 +150,8 @@ expiry(#session{expiry = Seconds}) -> Seconds.
 -spec since(session()) -> integer().
 since(#session{since = Since}) -> Since.
 
-%% @doc The topic filters, each with its QoS and whether it is without the client's own.
--spec subscriptions(session()) -> #{binary() => {0..1, boolean()}}.
+%% @doc The topic filters, each with its QoS.
+-spec subscriptions(session()) -> #{binary() => 0..1}.
 subscriptions(#session{subscriptions = Subscriptions}) -> Subscriptions.
 
 %% @doc Handle a packet of a connected client.
@@ -184,11 +184,16 @@ publish(#{properties := #{topic_alias := _}}, Session) ->
     refuse(?TOPIC_ALIAS_INVALID, topic_alias, Session);
 publish(#{retain := true}, #session{version = 5} = Session) ->
     refuse(?RETAIN_NOT_SUPPORTED, retain, Session);
+%% It may have to wait for a subscriber, and would have to be deleted in time (5.0, 3.3.2.3.3). Of
+%% QoS 0 none waits.
+publish(#{qos := 1, id := Id, properties := #{message_expiry := _}}, Session) ->
+    {ok, [{puback, Id, ?NOT_ACCEPTED_BY_THIS_SERVER}], Session};
 publish(#{topic := Topic, qos := Qos, id := Id} = Publish, Session) ->
     case embedded_node_topic:is_name(Topic) of
         false -> refuse(?TOPIC_NAME_INVALID, topic_name, Session);
         true ->
-            ok = embedded_node_router:publish(embedded_node_message:new(Publish, now_ms())),
+            ok = embedded_node_router:publish(
+                maps:with([topic, payload, qos, properties], Publish)),
             {ok, [{puback, Id, ?SUCCESS} || Qos =:= 1], Session}
     end.
 
@@ -198,12 +203,13 @@ refuse(Code, Reason, Session) ->
 suback_code({<<"$share/", _/binary>>, _Options}, #session{version = 5}) ->
     ?SHARED_SUBSCRIPTIONS_NOT_SUPPORTED;
 suback_code({<<"$share/", _/binary>>, _Options}, _Session) -> ?SUBACK_FAILURE_3_1_1;
+suback_code({_Filter, #{no_local := true}}, _Session) -> ?NOT_ACCEPTED_BY_THIS_SERVER;
 suback_code({_Filter, #{qos := Qos}}, _Session) -> min(Qos, 1).
 
-subscribe({{Filter, #{no_local := NoLocal}}, Granted},
+subscribe({{Filter, _Options}, Granted},
           #session{subscriptions = Subscriptions} = Session) when Granted =< 1 ->
-    ok = embedded_node_router:subscribe(Filter, Granted, NoLocal),
-    Session#session{subscriptions = Subscriptions#{Filter => {Granted, NoLocal}}};
+    ok = embedded_node_router:subscribe(Filter, Granted),
+    Session#session{subscriptions = Subscriptions#{Filter => Granted}};
 subscribe({_Filter, _Failure}, Session) ->
     Session.
 
@@ -276,15 +282,11 @@ send_waiting(#session{waiting = Waiting} = Session, Sent) ->
     end.
 
 send_first(Message, #session{next_id = Next, unacknowledged = Open} = Session, Sent) ->
-    case embedded_node_message:has_expired(Message, now_ms()) of
-        true -> send_waiting(Session, Sent);
-        false ->
-            Id = free_id(Next, Open),
-            send(Id, false, Message, Session#session{next_id = Id rem 16#FFFF + 1}, Sent)
-    end.
+    Id = free_id(Next, Open),
+    send(Id, false, Message, Session#session{next_id = Id rem 16#FFFF + 1}, Sent).
 
 send(Id, Dup, Message, #session{unacknowledged = Open, sent = Order} = Session, Sent) ->
-    Packet = publication(embedded_node_message:aged(Message, now_ms()), Id, Dup),
+    Packet = publication(Message, Id, Dup),
     case fits(Packet, Session) of
         true ->
             Known = Open#{Id => {Order, Message}},
@@ -294,7 +296,7 @@ send(Id, Dup, Message, #session{unacknowledged = Open, sent = Order} = Session, 
     end.
 
 publication(Message, Id, Dup) ->
-    {publish, (maps:remove(published, Message))#{id => Id, dup => Dup, retain => false}}.
+    {publish, Message#{id => Id, dup => Dup, retain => false}}.
 
 free_id(Id, Open) when is_map_key(Id, Open) -> free_id(Id rem 16#FFFF + 1, Open);
 free_id(Id, _Open) -> Id.

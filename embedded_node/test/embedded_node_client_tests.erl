@@ -279,8 +279,7 @@ elsewhere(Others) ->
 
 publish(Topic) ->
     ok = embedded_node_router:publish(#{topic => Topic, payload => <<"p">>, qos => 1,
-                                        properties => #{},
-                                        published => erlang:system_time(millisecond)}).
+                                        properties => #{}}).
 
 await(Test) -> await(Test, 1000).
 

@@ -1,14 +1,14 @@
 -module(embedded_node_router_tests).
 -include("check.hrl").
 
--export([start/0, stop/1, flush/0]).
--export([exact_and_wildcard/0, once_at_the_highest_qos/0, no_local/0, replaced_subscription/0,
+-export([start/0, stop/1, received/0]).
+-export([exact_and_wildcard/0, once_at_the_highest_qos/0, replaced_subscription/0,
          unsubscribed/0, gone_with_its_process/0]).
 
 router_test_() ->
     {foreach, fun start/0, fun stop/1,
      [fun(_) -> {atom_to_list(Name), fun() -> ?MODULE:Name() end} end
-      || Name <- [exact_and_wildcard, once_at_the_highest_qos, no_local, replaced_subscription,
+      || Name <- [exact_and_wildcard, once_at_the_highest_qos, replaced_subscription,
                   unsubscribed, gone_with_its_process]]}.
 
 start() ->
@@ -41,15 +41,6 @@ once_at_the_highest_qos() ->
     publish(<<"a">>, 1),
     ?assertMatch([#{qos := 1}], received()).
 
-no_local() ->
-    ok = embedded_node_router:subscribe(<<"a">>, 0, true),
-    publish(<<"a">>, 0),
-    ?assertEqual([], received()),
-    Self = self(),
-    spawn(fun() -> publish(<<"a">>, 0), Self ! published end),
-    receive published -> ok end,
-    ?assertMatch([#{topic := <<"a">>}], received()).
-
 replaced_subscription() ->
     subscribe(<<"+">>, 1),
     subscribe(<<"+">>, 0),
@@ -75,11 +66,11 @@ gone_with_its_process() ->
     ?assertEqual([], ets:tab2list(embedded_node_subscriptions)).
 
 subscribe(Filter, Qos) ->
-    ok = embedded_node_router:subscribe(Filter, Qos, false).
+    ok = embedded_node_router:subscribe(Filter, Qos).
 
 publish(Topic, Qos) ->
     ok = embedded_node_router:publish(#{topic => Topic, payload => <<"p">>, qos => Qos,
-                                        properties => #{}, published => 0}).
+                                        properties => #{}}).
 
 received() ->
     receive {deliver, Message} -> [Message | received()] after 0 -> [] end.

@@ -7,8 +7,8 @@
          bounded_without_receive_maximum/0, loses_the_oldest_beyond_the_queue/0,
          respects_maximum_packet_size/0, grants_expiry/0, disconnect_changes_expiry/0,
          ends_or_stays/0, keeps_qos_1_while_away/0, sends_again_in_order/0,
-         sends_again_within_receive_maximum/0, late_acknowledgement/0, expired_while_away/0,
-         refuses_wills/0]).
+         sends_again_within_receive_maximum/0, late_acknowledgement/0,
+         refuses_wills/0, refuses_what_may_expire/0, refuses_no_local/0]).
 
 -define(MAX_PACKET, 1000).
 
@@ -78,7 +78,7 @@ grants_at_most_qos_1() ->
                                           {<<"z">>, options(2)}]}, session(5, #{}))),
     {ok, _, Subscribed} = embedded_node_session:packet(
         {subscribe, 3, #{}, [{<<"x">>, options(1)}]}, session(5, #{})),
-    ?assertEqual(#{<<"x">> => {1, false}}, embedded_node_session:subscriptions(Subscribed)),
+    ?assertEqual(#{<<"x">> => 1}, embedded_node_session:subscriptions(Subscribed)),
     ?assertMatch({ok, [{unsuback, 4, [0, 16#11]}], _},
                  embedded_node_session:packet({unsubscribe, 4, [<<"x">>, <<"never">>]},
                                               Subscribed)).
@@ -90,12 +90,31 @@ no_shared_subscriptions() ->
     ?assertMatch({ok, [{suback, 1, [16#80]}], _},
                  embedded_node_session:packet(Shared, session(4, #{}))).
 
+refuses_no_local() ->
+    NoLocal = #{qos => 1, no_local => true},
+    {ok, [{suback, 1, [16#83, 0]}], Session} = embedded_node_session:packet(
+        {subscribe, 1, #{}, [{<<"mine">>, NoLocal}, {<<"t">>, options(0)}]}, session(5, #{})),
+    ?assertEqual(#{<<"t">> => 0}, embedded_node_session:subscriptions(Session)).
+
 acknowledges_qos_1() ->
     ?assertMatch({ok, [{puback, 9, 0}], _},
                  embedded_node_session:packet({publish, (message())#{qos => 1, id => 9}},
                                               session(4, #{}))),
     ?assertMatch({ok, [], _},
                  embedded_node_session:packet({publish, message()}, session(4, #{}))).
+
+%% Only where it may have to wait.
+refuses_what_may_expire() ->
+    ok = embedded_node_router:subscribe(<<"short">>, 1),
+    Expiring = (message())#{topic => <<"short">>, properties => #{message_expiry => 3}},
+    ?assertMatch({ok, [{puback, 9, 16#83}], _},
+                 embedded_node_session:packet({publish, Expiring#{qos => 1, id => 9}},
+                                              session(5, #{}))),
+    {ok, [], _} = embedded_node_session:packet({publish, Expiring}, session(5, #{})),
+    ?assertEqual([#{topic => <<"short">>, payload => <<"p">>, qos => 0,
+                    properties => #{message_expiry => 3}}],
+                 [Message || #{topic := <<"short">>} = Message <-
+                     embedded_node_router_tests:received()]).
 
 bounded_by_receive_maximum() ->
     Session0 = session(5, #{receive_maximum => 2}),
@@ -215,20 +234,6 @@ late_acknowledgement() ->
     {ok, [], Session2} = embedded_node_session:packet({puback, 2, 0}, Session1),
     ?assertMatch({ok, [], _}, embedded_node_session:packet({puback, 1, 0}, Session2)).
 
-expired_while_away() ->
-    Away = embedded_node_session:leave(session(5, #{session_expiry => 60})),
-    Now = erlang:system_time(millisecond),
-    Kept = lists:foldl(
-        fun({Payload, Expiry}, Before) ->
-            Message = (message())#{qos := 1, payload := Payload, published := Now - 1500,
-                                   properties := #{message_expiry => Expiry}},
-            {ok, [], After} = embedded_node_session:deliver(Message, Before),
-            After
-        end, Away, [{<<"gone">>, 1}, {<<"left">>, 10}]),
-    {Packets, _} = resumed(Kept, #{}),
-    ?assertMatch([_, {publish, #{payload := <<"left">>, properties := #{message_expiry := 9}}}],
-                 Packets).
-
 %% -- Helpers ------------------------------------------------------------------------------------
 
 connect(Version) ->
@@ -258,7 +263,7 @@ session(Version, Properties) ->
 
 message() ->
     #{topic => <<"t">>, payload => <<"p">>, qos => 0, retain => false, dup => false, id => 0,
-      properties => #{}, published => erlang:system_time(millisecond)}.
+      properties => #{}}.
 
 options(Qos) ->
     #{qos => Qos, no_local => false}.
