@@ -14,15 +14,11 @@
     since :: Milliseconds :: integer(),
     expiry_at_connect :: Seconds :: non_neg_integer(),
     expiry :: Seconds :: non_neg_integer(),
-    receive_maximum :: pos_integer(),
     maximum_packet_size :: pos_integer() | infinity,
     connected = true :: boolean(),
     subscriptions = #{} :: #{binary() => 0..1},
     next_id = 1 :: 1..16#FFFF,
-    sent = 0 :: non_neg_integer(),
-    unacknowledged = #{} :: #{1..16#FFFF => {Order :: non_neg_integer(), message()}},
-    %% Unacknowledged on earlier connections, to be sent again on this one.
-    again = [] :: [{1..16#FFFF, message()}],
+    unacknowledged = none :: {1..16#FFFF, message()} | none,
     waiting = queue:new() :: queue:queue(message()),
     lost = 0 :: non_neg_integer()
 }).
@@ -31,8 +27,7 @@
 -type message() :: embedded_node_router:message().
 -type packets() :: [embedded_node_frame:packet()].
 
-%% EMQX's defaults for max_inflight and max_mqueue_len.
--define(MAX_UNACKNOWLEDGED, 32).
+%% EMQX's default for max_mqueue_len.
 -define(MAX_WAITING, 1000).
 %% EMQX's default for session_expiry_interval; here also the longest that is granted.
 -define(MAX_EXPIRY_S, 7200).
@@ -81,7 +76,7 @@ identified(Connect) ->
 -spec open(map(), pos_integer()) -> {ok, packets(), session()}.
 open(#{version := Version, client_id := ClientId} = Connect, MaxPacket) ->
     Empty = #session{version = Version, client_id = ClientId, since = 0,
-                     expiry_at_connect = 0, expiry = 0, receive_maximum = 1,
+                     expiry_at_connect = 0, expiry = 0,
                      maximum_packet_size = infinity},
     Session = connected(Connect, Empty),
     {ok, [connack(0, Connect, Session, MaxPacket)], Session}.
@@ -91,7 +86,7 @@ open(#{version := Version, client_id := ClientId} = Connect, MaxPacket) ->
 -spec resume(map(), pos_integer(), session()) -> {ok, packets(), session()}.
 resume(Connect, MaxPacket, Before) ->
     Session = connected(Connect, Before),
-    {ok, Packets, Sent} = send_waiting(Session, []),
+    {ok, Packets, Sent} = send_again(Session),
     {ok, [connack(1, Connect, Session, MaxPacket) | Packets], Sent}.
 
 connected(#{version := Version, properties := Properties} = Connect, Session) ->
@@ -99,7 +94,6 @@ connected(#{version := Version, properties := Properties} = Connect, Session) ->
     Session#session{
         version = Version, since = now_ms(), expiry_at_connect = Expiry, expiry = Expiry,
         connected = true, lost = 0,
-        receive_maximum = min(maps:get(receive_maximum, Properties, 16#FFFF), ?MAX_UNACKNOWLEDGED),
         maximum_packet_size = maps:get(maximum_packet_size, Properties, infinity)}.
 
 %% @doc Whether the session that a client asks for is to outlast its connection.
@@ -161,9 +155,10 @@ packet(pingreq, Session) ->
     {ok, [pingresp], Session};
 packet({publish, Publish}, Session) ->
     publish(Publish, Session);
-packet({puback, Id, _Code}, #session{unacknowledged = Open, again = Again} = Session) ->
-    send_waiting(Session#session{unacknowledged = maps:remove(Id, Open),
-                                 again = lists:keydelete(Id, 1, Again)}, []);
+packet({puback, Id, _Code}, #session{unacknowledged = {Id, _Message}} = Session) ->
+    send_waiting(Session#session{unacknowledged = none});
+packet({puback, _Other, _Code}, Session) ->
+    {ok, [], Session};
 packet({subscribe, _Id, #{subscription_identifier := _}, _Filters}, Session) ->
     refuse(?SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, subscription_identifier, Session);
 %% Not with lists:mapfoldl/3: the compiler of OTP 27.3.4 returns its result as it is when the
@@ -233,13 +228,7 @@ disconnect(_Properties, Session) ->
 %% @doc The connection is gone. Tells what of the session stays.
 -spec leave(session()) -> session() | none.
 leave(#session{expiry = 0}) -> none;
-leave(Session) -> away(Session).
-
-away(#session{unacknowledged = Open, again = Again} = Session) ->
-    Sent = [{Id, Message} || {Id, {_Order, Message}} <-
-                lists:sort(fun({_, {One, _}}, {_, {Other, _}}) -> One =< Other end,
-                           maps:to_list(Open))],
-    Session#session{connected = false, unacknowledged = #{}, again = Sent ++ Again}.
+leave(Session) -> Session#session{connected = false}.
 
 %% @doc A message for this client, at the QoS granted. One that is away gets those of QoS 1
 %% when it is back.
@@ -252,7 +241,7 @@ deliver(#{qos := 0} = Message, Session) ->
 deliver(Message, Session) ->
     case enqueued(Message, Session) of
         #session{connected = false} = Away -> {ok, [], Away};
-        Connected -> send_waiting(Connected, [])
+        Connected -> send_waiting(Connected)
     end.
 
 enqueued(Message, #session{waiting = Waiting} = Session) ->
@@ -268,38 +257,32 @@ one_lost(#session{lost = Lost, client_id = ClientId} = Session) ->
                        "client connected)", [ClientId, ?MAX_WAITING, Lost + 1]),
     Session#session{lost = Lost + 1}.
 
-%% Receive Maximum (5.0, 3.1.2.11.3) bounds what is unacknowledged.
-send_waiting(#session{unacknowledged = Open, receive_maximum = Max} = Session, Sent)
-  when map_size(Open) >= Max ->
-    {ok, lists:reverse(Sent), Session};
-%% What was sent before comes first, in its order and under its id (4.4, 4.6).
-send_waiting(#session{again = [{Id, Message} | Rest]} = Session, Sent) ->
-    send(Id, true, Message, Session#session{again = Rest}, Sent);
-send_waiting(#session{waiting = Waiting} = Session, Sent) ->
+%% What was sent before comes first, under its id (4.4).
+send_again(#session{unacknowledged = {Id, Message}} = Session) ->
+    send(Id, true, Message, Session#session{unacknowledged = none});
+send_again(Session) ->
+    send_waiting(Session).
+
+%% One at a time: no Receive Maximum is below that (5.0, 3.1.2.11.3), and nothing overtakes (4.6).
+send_waiting(#session{unacknowledged = none, waiting = Waiting, next_id = Id} = Session) ->
     case queue:out(Waiting) of
-        {empty, _} -> {ok, lists:reverse(Sent), Session};
-        {{value, Message}, Rest} -> send_first(Message, Session#session{waiting = Rest}, Sent)
-    end.
+        {empty, _} -> {ok, [], Session};
+        {{value, Message}, Rest} ->
+            send(Id, false, Message,
+                 Session#session{waiting = Rest, next_id = Id rem 16#FFFF + 1})
+    end;
+send_waiting(Session) ->
+    {ok, [], Session}.
 
-send_first(Message, #session{next_id = Next, unacknowledged = Open} = Session, Sent) ->
-    Id = free_id(Next, Open),
-    send(Id, false, Message, Session#session{next_id = Id rem 16#FFFF + 1}, Sent).
-
-send(Id, Dup, Message, #session{unacknowledged = Open, sent = Order} = Session, Sent) ->
+send(Id, Dup, Message, Session) ->
     Packet = publication(Message, Id, Dup),
     case fits(Packet, Session) of
-        true ->
-            Known = Open#{Id => {Order, Message}},
-            send_waiting(Session#session{unacknowledged = Known, sent = Order + 1},
-                         [Packet | Sent]);
-        false -> send_waiting(Session, Sent)
+        true -> {ok, [Packet], Session#session{unacknowledged = {Id, Message}}};
+        false -> send_waiting(Session)
     end.
 
 publication(Message, Id, Dup) ->
     {publish, Message#{id => Id, dup => Dup, retain => false}}.
-
-free_id(Id, Open) when is_map_key(Id, Open) -> free_id(Id rem 16#FFFF + 1, Open);
-free_id(Id, _Open) -> Id.
 
 %% A packet above the client's Maximum Packet Size is not sent (5.0, 3.1.2.11.4).
 fits(_Packet, #session{maximum_packet_size = infinity}) -> true;

@@ -3,11 +3,10 @@
 
 -export([says_what_it_lacks/0, no_properties_before_5/0, assigns_client_ids/0,
          refuses_at_connect/0, checks_credentials/0, refuses_afterwards/0, grants_at_most_qos_1/0,
-         no_shared_subscriptions/0, acknowledges_qos_1/0, bounded_by_receive_maximum/0,
-         bounded_without_receive_maximum/0, loses_the_oldest_beyond_the_queue/0,
+         no_shared_subscriptions/0, acknowledges_qos_1/0, sends_one_at_a_time/0,
+         ids_start_again/0, loses_the_oldest_beyond_the_queue/0,
          respects_maximum_packet_size/0, grants_expiry/0, disconnect_changes_expiry/0,
-         ends_or_stays/0, keeps_qos_1_while_away/0, sends_again_in_order/0,
-         sends_again_within_receive_maximum/0, late_acknowledgement/0,
+         ends_or_stays/0, keeps_qos_1_while_away/0, sends_again_first/0,
          refuses_wills/0, refuses_what_may_expire/0, refuses_no_local/0]).
 
 -define(MAX_PACKET, 1000).
@@ -116,23 +115,30 @@ refuses_what_may_expire() ->
                  [Message || #{topic := <<"short">>} = Message <-
                      embedded_node_router_tests:received()]).
 
-bounded_by_receive_maximum() ->
-    Session0 = session(5, #{receive_maximum => 2}),
-    {Sent, Session1} = deliver(5, Session0),
-    ?assertEqual([1, 2], ids(Sent)),
-    {ok, Next, Session2} = embedded_node_session:packet({puback, 1, 0}, Session1),
-    ?assertEqual([3], ids(Next)),
+%% As even a Receive Maximum of 1 demands.
+sends_one_at_a_time() ->
+    {Sent, Session1} = deliver(3, session(5, #{receive_maximum => 1})),
+    ?assertEqual([1], ids(Sent)),
     %% An acknowledgement of nothing frees nothing.
-    {ok, None, _} = embedded_node_session:packet({puback, 1, 0}, Session2),
-    ?assertEqual([], ids(None)).
+    {ok, [], Session2} = embedded_node_session:packet({puback, 2, 0}, Session1),
+    {ok, Second, Session3} = embedded_node_session:packet({puback, 1, 0}, Session2),
+    ?assertEqual([{2, <<"2">>, false}], sent(Second)),
+    {ok, [], Session4} = embedded_node_session:packet({puback, 1, 0}, Session3),
+    {ok, Third, Session5} = embedded_node_session:packet({puback, 2, 0}, Session4),
+    ?assertEqual([{3, <<"3">>, false}], sent(Third)),
+    {ok, [], _} = embedded_node_session:packet({puback, 3, 0}, Session5).
 
-%% EMQX's max_inflight.
-bounded_without_receive_maximum() ->
-    {Sent, _} = deliver(40, session(4, #{})),
-    ?assertEqual(lists:seq(1, 32), ids(Sent)).
+ids_start_again() ->
+    Last = lists:foldl(
+        fun(Id, Before) ->
+            {[{publish, #{id := Id}}], Sent} = deliver(1, Before),
+            {ok, [], After} = embedded_node_session:packet({puback, Id, 0}, Sent),
+            After
+        end, session(4, #{}), lists:seq(1, 16#FFFF)),
+    ?assertMatch({[{publish, #{id := 1}}], _}, deliver(1, Last)).
 
 loses_the_oldest_beyond_the_queue() ->
-    Session0 = session(5, #{receive_maximum => 1}),
+    Session0 = session(5, #{}),
     {Sent, Session1} = quietly(fun() -> deliver(1005, Session0) end),
     ?assertEqual([1], ids(Sent)),
     {ok, [{publish, #{payload := Next}}], _} =
@@ -145,7 +151,16 @@ respects_maximum_packet_size() ->
     Long = (message())#{payload => binary:copy(<<"x">>, 30)},
     ?assertMatch({ok, [], _}, embedded_node_session:deliver(Long#{qos => 0}, Session)),
     {ok, [], Session1} = embedded_node_session:deliver(Long#{qos => 1}, Session),
-    {ok, [{publish, _}], _} = embedded_node_session:deliver((message())#{qos => 1}, Session1).
+    {ok, [{publish, #{id := Id}}], Session2} =
+        embedded_node_session:deliver((message())#{qos => 1}, Session1),
+    %% As if it had been acknowledged, here and when it is to be sent again.
+    {ok, [], Session3} = embedded_node_session:deliver(Long#{qos => 1}, Session2),
+    {ok, [], Session4} = embedded_node_session:deliver((message())#{qos => 1}, Session3),
+    ?assertMatch({ok, [{publish, #{payload := <<"p">>}}], _},
+                 embedded_node_session:packet({puback, Id, 0}, Session4)),
+    {[_], Away} = deliver(1, session(5, #{session_expiry => 60})),
+    ?assertMatch({[_Connack], _}, resumed(embedded_node_session:leave(Away),
+                                          #{maximum_packet_size => 5})).
 
 %% -- Away, and back ---------------------------------------------------------------------------
 
@@ -192,47 +207,23 @@ keeps_qos_1_while_away() ->
     {ok, [], Away1} = embedded_node_session:deliver(message(), Away0),
     {None, Away2} = deliver(3, Away1),
     ?assertEqual([], None),
-    {Packets, _} = resumed(Away2, #{}),
-    ?assertEqual([{1, <<"1">>, false}, {2, <<"2">>, false}, {3, <<"3">>, false}], sent(Packets)).
+    {Packets, Back} = resumed(Away2, #{}),
+    {Rest, _} = acknowledged([1, 2, 3], Back),
+    ?assertEqual([{1, <<"1">>, false}, {2, <<"2">>, false}, {3, <<"3">>, false}],
+                 sent(Packets ++ Rest)).
 
-sends_again_in_order() ->
-    {_, Session0} = deliver(3, session(5, #{session_expiry => 60})),
-    {ok, [], Session1} = embedded_node_session:packet({puback, 2, 0}, Session0),
-    Away0 = embedded_node_session:leave(Session1),
-    {_, Away1} = deliver(1, Away0),
-    {Packets, Session2} = resumed(Away1, #{session_expiry => 60}),
-    ?assertEqual([{1, <<"1">>, true}, {3, <<"3">>, true}, {4, <<"1">>, false}], sent(Packets)),
+sends_again_first() ->
+    {_, Session1} = deliver(2, session(5, #{session_expiry => 60})),
+    {_, Away1} = deliver(1, embedded_node_session:leave(Session1)),
+    {Once, Session2} = resumed(Away1, #{session_expiry => 60}),
+    ?assertEqual([{1, <<"1">>, true}], sent(Once)),
     %% And again, until it is acknowledged.
-    Away2 = embedded_node_session:leave(Session2),
-    {Again, Session3} = resumed(Away2, #{}),
-    ?assertEqual([{1, <<"1">>, true}, {3, <<"3">>, true}, {4, <<"1">>, true}], sent(Again)),
-    Acknowledged = lists:foldl(
-        fun(Id, Before) ->
-            {ok, [], After} = embedded_node_session:packet({puback, Id, 0}, Before),
-            After
-        end, Session3, [1, 3, 4]),
-    {Next, _} = deliver(1, Acknowledged),
-    ?assertEqual([{5, <<"1">>, false}], sent(Next)).
-
-sends_again_within_receive_maximum() ->
-    {_, Session} = deliver(3, session(5, #{session_expiry => 60})),
-    Away = embedded_node_session:leave(Session),
-    {Packets, Session1} = resumed(Away, #{session_expiry => 60, receive_maximum => 2}),
-    ?assertEqual([1, 2], ids(Packets)),
-    Away1 = embedded_node_session:leave(Session1),
-    {Again, Session2} = resumed(Away1, #{receive_maximum => 1}),
-    ?assertEqual([1], ids(Again)),
-    {ok, Second, Session3} = embedded_node_session:packet({puback, 1, 0}, Session2),
-    {ok, Third, _} = embedded_node_session:packet({puback, 2, 0}, Session3),
-    ?assertEqual([{2, <<"2">>, true}, {3, <<"3">>, true}], sent(Second) ++ sent(Third)).
-
-%% The client has the message, and says so, before it is sent again.
-late_acknowledgement() ->
-    {_, Session} = deliver(2, session(5, #{session_expiry => 60})),
-    Away = embedded_node_session:leave(Session),
-    {[_, _], Session1} = resumed(Away, #{receive_maximum => 1}),
-    {ok, [], Session2} = embedded_node_session:packet({puback, 2, 0}, Session1),
-    ?assertMatch({ok, [], _}, embedded_node_session:packet({puback, 1, 0}, Session2)).
+    {Twice, Session3} = resumed(embedded_node_session:leave(Session2), #{session_expiry => 60}),
+    ?assertEqual([{1, <<"1">>, true}], sent(Twice)),
+    {Rest, Session4} = acknowledged([1, 2, 3], Session3),
+    ?assertEqual([{2, <<"2">>, false}, {3, <<"1">>, false}], sent(Rest)),
+    {None, _} = resumed(embedded_node_session:leave(Session4), #{}),
+    ?assertEqual([], sent(None)).
 
 %% -- Helpers ------------------------------------------------------------------------------------
 
@@ -276,6 +267,13 @@ deliver(Count, Session) ->
                 (message())#{qos => 1, payload := integer_to_binary(Number)}, Before),
             {Sent ++ Packets, After}
         end, {[], Session}, lists:seq(1, Count)).
+
+acknowledged(Ids, Session) ->
+    lists:foldl(
+        fun(Id, {Sent, Before}) ->
+            {ok, Packets, After} = embedded_node_session:packet({puback, Id, 0}, Before),
+            {Sent ++ Packets, After}
+        end, {[], Session}, Ids).
 
 sent(Packets) ->
     [{Id, Payload, Dup} || {publish, #{id := Id, payload := Payload, dup := Dup}} <- Packets].
