@@ -220,7 +220,8 @@ string(Bytes) ->
 bytes(<<Length:16, Bytes:Length/binary, Rest/binary>>) -> {Bytes, Rest};
 bytes(_Short) -> throw(malformed).
 
-%% Properties (5.0, 2.2.2): only those the packet may carry; User Property always may.
+%% Properties (5.0, 2.2.2): one that the packet may not carry makes it malformed; User Property may
+%% stand in each.
 properties(Bytes, 4, _Allowed) -> {#{}, Bytes};
 properties(Bytes, 5, Allowed) ->
     case remaining_length(Bytes, 0, 0) of
@@ -241,7 +242,7 @@ trailing_properties(Bytes, Allowed) ->
 each_property(<<>>, _Allowed, Found) -> Found;
 each_property(<<Code, Bytes/binary>>, Allowed, Found) ->
     {Name, Value, Rest} = property(Code, Bytes),
-    lists:member(Name, Allowed) orelse throw(protocol_error),
+    lists:member(Name, Allowed) orelse throw(malformed),
     each_property(Rest, Allowed, remember(Name, Value, Found)).
 
 remember(user_property, Pair, Found) ->
@@ -285,7 +286,6 @@ property_type(16#08) -> {response_topic, string};
 property_type(16#09) -> {correlation_data, bytes};
 property_type(16#0B) -> {subscription_identifier, varint};
 property_type(16#11) -> {session_expiry, four};
-property_type(16#12) -> {assigned_client_id, string};
 property_type(16#15) -> {auth_method, string};
 property_type(16#16) -> {auth_data, bytes};
 property_type(16#17) -> {request_problem, byte};
@@ -295,13 +295,10 @@ property_type(16#1F) -> {reason_string, string};
 property_type(16#21) -> {receive_maximum, two};
 property_type(16#22) -> {topic_alias_maximum, two};
 property_type(16#23) -> {topic_alias, two};
-property_type(16#24) -> {maximum_qos, byte};
-property_type(16#25) -> {retain_available, byte};
 property_type(16#26) -> {user_property, pair};
 property_type(16#27) -> {maximum_packet_size, four};
-property_type(16#29) -> {subscription_identifiers_available, byte};
-property_type(16#2A) -> {shared_subscription_available, byte};
-property_type(_Unknown) -> throw(malformed).
+%% Unknown, or a server's own.
+property_type(_Other) -> throw(malformed).
 
 %% @doc The bytes of what this node sends.
 -spec serialize(packet(), version()) -> iodata().

@@ -127,7 +127,8 @@ refused_after_connect_test_() ->
         {4, <<16#E0, 1, 0>>, malformed},                            % a reason before version 5
         {5, <<16#F0, 0>>, protocol_error},                          % AUTH
         {5, <<16#30, 5, 1:16, "a", 1, 16#7E>>, malformed},          % unknown property
-        {5, <<16#30, 7, 1:16, "a", 3, 16#21, 1:16>>, protocol_error},   % another packet's
+        {5, <<16#30, 7, 1:16, "a", 3, 16#21, 1:16>>, malformed},       % another packet's
+        {5, <<16#30, 6, 1:16, "a", 2, 16#24, 1>>, malformed},      % a server's
         {5, <<16#30, 8, 1:16, "a", 4, 1, 1, 1, 1>>, protocol_error},    % twice
         {5, <<16#30, 6, 1:16, "a", 2, 1, 2>>, protocol_error},      % out of range
         {5, <<16#82, 7, 1:16, 0, 1:16, "a", 16#30>>, malformed}]].  % retain handling 3
