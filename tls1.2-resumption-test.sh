@@ -472,12 +472,16 @@ five_steps() {
   show_connection
 
   echo '2. Receive a session ID'
-  if [ -z "$id" ] || [ -z "$master" ] || [ ! -s "$file" ]; then
+  if [ -z "$id" ]; then
     why="${names[$1]} issued no session ID, so there is nothing to resume: its session cache is
       off."
     return
   fi
   detail_id "$id"
+  if [ -z "$master" ] || [ ! -s "$file" ]; then
+    why='openssl did not save the session, so it cannot be offered again.'
+    return
+  fi
   ids[$1]=$id masters[$1]=$master ciphers[$1]=$cipher
 
   echo '3. Disconnect'
