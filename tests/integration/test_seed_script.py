@@ -47,8 +47,8 @@ NOT_RESUMED = ("not resumed: {} issued a session ID and then did not resume it: 
                "a cache of its own (a load balancer).")
 NO_ID = ("failed: {} issued no session ID, so there is nothing to resume: its session cache is "
          "off.")
-CLOSED = ("{} closed the connection when TLS began; that port speaks no TLS (plain MQTT?), or the "
-          "server takes no more connections.")
+CLOSED = ("{} closed the connection in the TLS handshake; that port speaks no TLS (plain MQTT?), "
+          "or the server takes no more connections.")
 HOLDS = "What is said of TLS holds all the same."
 
 
@@ -151,8 +151,8 @@ def test_the_five_steps(cluster: Cluster, script: Script) -> None:
         "",
         "1. Connect with TLS 1.2",
         "  Handshake   New (full)",
-        "  Received    ServerHello, Certificate, ServerKeyExchange, ServerHelloDone,",
-        "              Finished",
+        "  Received    server hello, server certificate, server key exchange, server",
+        "              done, change cipher spec, finished",
         "  Protocol    TLSv1.2",
         f"  Cipher      {cipher}",
         "  MQTT        CONNECT accepted (CONNACK, return code 0)",
@@ -164,11 +164,11 @@ def test_the_five_steps(cluster: Cluster, script: Script) -> None:
         "  TLS         close_notify sent",
         "4. Reconnect, offering the session ID",
         "  Handshake   Reused (abbreviated)",
-        "  Received    ServerHello, Finished",
+        "  Received    server hello, change cipher spec, finished",
         "  Protocol    TLSv1.2",
         f"  Cipher      {cipher}",
-        f"  Session ID  {identifier}",
         "  MQTT        CONNECT accepted (CONNACK, return code 0)",
+        f"  Session ID  {identifier}",
         "5. Verify",
         "  Resumed     openssl says Reused",
         "  Session ID  the same",
@@ -370,10 +370,11 @@ def test_the_matrix_when_mqtt_fails_after_the_fallback(
         assert process.stdout is not None
         # Up to the end of both five steps MQTT works on both.
         heard = ""
-        while "Offering each" not in heard:
+        while not heard.endswith(" [2]\n"):
             heard += process.stdout.readline()
         brokers[1].faults.add("no_connect")
-        said = script.finish(process)
+        rest = script.finish(process)
+        said = Said(rest.code, heard + rest.output, rest.errors)
     finally:
         for broker in brokers:
             broker.stop()
@@ -394,6 +395,14 @@ def failed(script: Script, *arguments: str) -> str:
     assert said.verdict.startswith("failed: ")
     assert "Session ID" not in said.output
     return said.verdict.removeprefix("failed: ")
+
+
+def unconnected(script: Script, at: str, *arguments: str) -> str:
+    """Run it, see that openssl does not get as far as to connect, and return why by its words."""
+    sentence = failed(script, *arguments, at)
+    start = f"openssl s_client could not connect to {at}: "
+    assert sentence.startswith(start)
+    return sentence.removeprefix(start)
 
 
 def test_a_closed_port(script: Script) -> None:
@@ -422,7 +431,7 @@ def test_a_host_that_accepts_no_connection(script: Script) -> None:
     (closes, CLOSED),
     (lambda connection: None, CLOSED),
     (http, "{} answers, but not with TLS; that port speaks something else."),
-    (silent, "{} accepts connections but did not answer the TLS handshake within 1 s."),
+    (silent, "{} accepts connections but did not finish the TLS handshake within 1 s."),
 ], ids=["closes", "closes at once", "HTTP", "silent"])
 def test_a_port_without_tls(script: Script, serve: object, sentence: str) -> None:
     assert callable(serve)
@@ -435,11 +444,11 @@ def test_a_handshake_that_stops_or_breaks_off_in_the_middle(broker: MqttBroker,
                                                             script: Script) -> None:
     with talking(first_records(broker.port, 3, then=silent), silence_s=None) as port:
         assert failed(script, "--insecure", f"127.0.0.1:{port}") == (
-            f"127.0.0.1:{port} stopped in the middle of the TLS handshake and said nothing more "
-            "for 1 s.")
+            f"127.0.0.1:{port} accepts connections but did not finish the TLS handshake within "
+            "1 s.")
     with talking(first_records(broker.port, 3), silence_s=None) as port:
-        assert failed(script, "--insecure", f"127.0.0.1:{port}") == (
-            f"127.0.0.1:{port} broke off the TLS handshake without saying why.")
+        at = f"127.0.0.1:{port}"
+        assert failed(script, "--insecure", at) == CLOSED.format(at)
 
 
 def test_a_server_of_tls_1_3_only(certificate: tuple[Path, Path], script: Script) -> None:
@@ -550,8 +559,8 @@ def test_a_server_that_demands_a_client_certificate(authority: tuple[Path, Path]
         for (wrong, its_key), alert in ((expired, "certificate expired"), (stranger, "unknown CA")):
             sentence = failed(script, "--insecure", "--cert", str(wrong), "--key", str(its_key), at)
             assert sentence == f"{at} refuses the client certificate {wrong} (alert: {alert})."
-        assert failed(script, "--insecure", "--cert", str(cert), "--key", str(expired[1]), at) == (
-            f"--key {expired[1]} is not the key of --cert {cert}.")
+        assert "key values mismatch" in unconnected(
+            script, at, "--insecure", "--cert", str(cert), "--key", str(expired[1]))
 
 
 def test_files_that_hold_something_else(authority: tuple[Path, Path], broker: MqttBroker,
@@ -560,11 +569,11 @@ def test_files_that_hold_something_else(authority: tuple[Path, Path], broker: Mq
     empty = tmp_path / "empty.pem"
     empty.write_text("nothing\n")
     at = f"localhost:{broker.port}"
-    assert failed(script, "--ca", str(empty), at) == f"--ca {empty}: there is no certificate in it."
-    assert failed(script, "--insecure", "--cert", str(empty), "--key", key, at) == (
-        f"--cert {empty}: openssl cannot read a certificate from it.")
-    assert failed(script, "--insecure", "--cert", cert, "--key", str(empty), at) == (
-        f"--key {empty}: openssl cannot read a private key from it.")
+    assert "no certificate or crl found" in unconnected(script, at, "--ca", str(empty))
+    said = unconnected(script, at, "--insecure", "--cert", str(empty), "--key", key)
+    assert re.search(r"(Could not|unable to) .*certificate", said)
+    said = unconnected(script, at, "--insecure", "--cert", cert, "--key", str(empty))
+    assert re.search(r"(Could not|unable to) .*private key", said)
 
 
 def test_a_listener_that_demands_a_client_certificate(
@@ -577,7 +586,8 @@ def test_a_listener_that_demands_a_client_certificate(
     assert said.verdict == RESUMED.format(at)
     assert said.code == 0
     assert details(said, "Received") == [
-        "ServerHello, Certificate, ServerKeyExchange, CertificateRequest,", "ServerHello, Finished"]
+        "server hello, server certificate, server key exchange, server",
+        "server hello, change cipher spec, finished"]
     for wrong in (make_signed(tmp_path / "expired", authority, days=-1),
                   make_signed(tmp_path / "stranger")):
         sentence = failed(script, "--insecure", "--cert", str(wrong[0]), "--key", str(wrong[1]), at)
@@ -876,13 +886,10 @@ def test_help(script: Script) -> None:
     (["localhost:0"], "localhost:0: the port must be a number from 1 to 65535."),
     (["localhost:65536"], "localhost:65536: the port must be a number from 1 to 65535."),
     (["localhost:x"], "localhost:x: the port must be a number from 1 to 65535."),
-    (["localhost:"], "localhost:: the port is missing after the colon."),
-    (["[::1]:"], "[::1]:: the port is missing after the colon."),
-    (["::1"], "::1: an IPv6 address is written in brackets, like [::1]:8883."),
-    (["[localhost]:1"], "[localhost]:1: what is in the brackets must be an IPv6 address."),
-    (["[::1"], "[::1: an endpoint is written HOST:PORT, like localhost:8883."),
-    (["mqtts://localhost:8883"],
-     "mqtts://localhost:8883: an endpoint is written HOST:PORT, like localhost:8883."),
+    (["localhost:"], "localhost:: the port must be a number from 1 to 65535."),
+    (["[::1]:"], "[::1]:: the port must be a number from 1 to 65535."),
+    *(([wrong], f"{wrong}: an endpoint is written HOST:PORT, like localhost:8883 or [::1]:8883.")
+      for wrong in ("::1", "[localhost]:1", "[::1", "mqtts://localhost:8883")),
     (["-x"], "-x: there is no such option."),
     (["localhost", "localhost:08883"], "localhost:8883 is named twice."),
 ])
@@ -916,7 +923,7 @@ def test_wrong_credentials(script: Script, environment: dict[str, str], sentence
 
 
 @pytest.mark.parametrize(("version", "sentence"), [
-    ("LibreSSL 3.3.6", "The openssl in PATH is LibreSSL 3.3.6, which this test does not support;"),
+    ("LibreSSL 3.3.6", "The openssl in PATH is LibreSSL 3.3.6, which is too old or not OpenSSL;"),
     ("OpenSSL 1.0.2u  20 Dec 2019",
      "The openssl in PATH is OpenSSL 1.0.2u 20 Dec 2019, which is too old or not OpenSSL;"),
     ("OpenSSL 1.1.0l  10 Sep 2019",
