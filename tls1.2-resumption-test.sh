@@ -388,14 +388,16 @@ explain() {
     (*//[!/]*) why="$1 ended TLS with a fatal alert: $alert." ;;
     (*/yes//) why="$1 accepts connections but did not finish the TLS handshake within
       $timeout s." ;;
-    (*) why="$1 closed the connection in the TLS handshake; that port speaks no TLS (plain MQTT?),
-      or the server takes no more connections." ;;
+    (*) why="$1 closed the connection when TLS began; that port speaks no TLS (plain MQTT?), or the
+      server takes no more connections."
+      if came 'server hello'; then why="$1 broke off the TLS handshake without saying why."; fi ;;
   esac
   case $complaint in
     (*:BIO_lookup* | *:getaddrinfo*)
       [ -n "$connected" ] || why="The host name of $1 does not resolve (${first##*:})." ;;
     (*'onnection refused'*) [ -n "$connected" ] || why="Nothing listens on $1 (connection refused);
       is the server started, and is this its port?" ;;
+    (*'key values mismatch'*) why="--key $key is not the key of --cert $cert." ;;
     (*'wrong version number'* | *'packet length too long'* | *'record layer failure'*)
       [ -n "$verify_error$alert" ] ||
         why="$1 answers, but not with TLS; that port speaks something else." ;;
